@@ -1,0 +1,4 @@
+//! Sidestream: a reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
+
+pub mod event;
+pub mod hub;

@@ -1,0 +1,3 @@
+//! The `sidestream` command.
+
+fn main() {}
