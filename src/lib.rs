@@ -1,4 +1,8 @@
 //! Sidestream: a reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
 
+pub mod access_log;
 pub mod event;
 pub mod hub;
+pub mod metrics;
+pub mod shutdown;
+pub mod store;

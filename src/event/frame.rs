@@ -10,7 +10,7 @@ use super::{EventId, EventName};
 const CHUNK_OVERHEAD: usize = 12;
 
 /// What one publication says, before it has an id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event {
     /// The `event:` field; none is the client's default, `message`.
     pub name: Option<EventName>,

@@ -88,7 +88,7 @@ fn is_user_char(c: char) -> bool {
 }
 
 /// The `event:` field of an event: 1 to [`EventName::MAX`] bytes without control characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(Box<str>);
 
 impl EventName {
