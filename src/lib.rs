@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod event;
+pub mod http;
 pub mod hub;
 pub mod metrics;
 pub mod shutdown;
