@@ -1,6 +1,7 @@
 //! Sidestream: a reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
 
 pub mod access_log;
+pub mod config;
 pub mod event;
 pub mod http;
 pub mod hub;
