@@ -65,11 +65,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems::new(
-                &file,
-                "",
-                vec![Problem::new(format!("cannot read the file: {error}"))],
-            )
+            Problems::new(&file, "", vec![Problem::new(format!("cannot read the file: {error}"))])
         })?;
         Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
     }
@@ -101,10 +97,7 @@ impl Config {
             Route {
                 path: "/".to_owned(),
                 hosts: Vec::new(),
-                action: Action::Proxy(ProxyRoute {
-                    upstream: 0,
-                    max_body: upstream.max_body,
-                }),
+                action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
             },
             Route {
                 path: "/events".to_owned(),

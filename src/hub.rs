@@ -73,12 +73,7 @@ impl Hub {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
             hasher: RandomState::new(),
-            state: Mutex::new(State {
-                head: 0,
-                store,
-                interest: Interest::default(),
-                keys: Keys::default(),
-            }),
+            state: Mutex::new(State { head: 0, store, interest: Interest::default(), keys: Keys::default() }),
         }))
     }
 
@@ -129,12 +124,7 @@ impl Hub {
         batch: &[Publication],
         now: Timestamp,
     ) -> Result<Vec<Admitted>, PublishError> {
-        if self
-            .0
-            .inboxes
-            .iter()
-            .any(|inbox| inbox.len() + batch.len() > INBOX_LIMIT)
-        {
+        if self.0.inboxes.iter().any(|inbox| inbox.len() + batch.len() > INBOX_LIMIT) {
             return Err(PublishError::Overloaded);
         }
         let mut admitted = Vec::with_capacity(batch.len());
@@ -143,10 +133,7 @@ impl Hub {
                 admitted.push(Admitted::New { digest: 0 });
                 continue;
             };
-            if batch[..index]
-                .iter()
-                .any(|earlier| earlier.key.as_ref() == Some(key))
-            {
+            if batch[..index].iter().any(|earlier| earlier.key.as_ref() == Some(key)) {
                 return Err(PublishError::KeyTwiceInBatch { index });
             }
             let digest = self.0.hasher.hash_one(publication);
@@ -168,17 +155,8 @@ impl Hub {
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Receipt {
         state.head += 1;
-        let id = EventId {
-            epoch: self.0.epoch,
-            seq: state.head,
-        };
-        let Publication {
-            channels,
-            event,
-            ttl,
-            key,
-            collapse,
-        } = publication;
+        let id = EventId { epoch: self.0.epoch, seq: state.head };
+        let Publication { channels, event, ttl, key, collapse } = publication;
         let frame = event.frame(id);
         state.store.append(
             &channels,
@@ -223,10 +201,8 @@ impl Hub {
         now: Timestamp,
     ) -> Subscription {
         let mut state = self.lock();
-        let interests = channels
-            .iter()
-            .map(|name| (state.interest.join(name, worker), name.clone()))
-            .collect();
+        let interests =
+            channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
         let start = subscription::start(&state.store, self.0.epoch, state.head, channels, from, now);
         drop(state);
         Subscription::new(self.clone(), worker, interests, start)
@@ -248,15 +224,8 @@ impl Hub {
             return None;
         }
         let (events, last) = kept.unwrap_or_default();
-        let last_id = (last > 0).then_some(EventId {
-            epoch: self.0.epoch,
-            seq: last,
-        });
-        Some(ChannelInfo {
-            streams,
-            events,
-            last_id,
-        })
+        let last_id = (last > 0).then_some(EventId { epoch: self.0.epoch, seq: last });
+        Some(ChannelInfo { streams, events, last_id })
     }
 
     /// Drops history and keys that are too old. To be called every few seconds.

@@ -8,3 +8,4 @@ pub mod hub;
 pub mod metrics;
 pub mod shutdown;
 pub mod store;
+pub mod tls;

@@ -4,16 +4,8 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Query parameters whose values never reach a log, besides those that the configuration names.
-const SECRET_PARAMETERS: [&str; 8] = [
-    "token",
-    "access_token",
-    "id_token",
-    "jwt",
-    "ticket",
-    "authorization",
-    "api_key",
-    "signature",
-];
+const SECRET_PARAMETERS: [&str; 8] =
+    ["token", "access_token", "id_token", "jwt", "ticket", "authorization", "api_key", "signature"];
 
 /// What stands for a secret value.
 const REDACTED: &str = "-";
@@ -30,12 +22,8 @@ impl<'a> Line<'a> {
     pub fn begin(buffer: &'a mut Vec<u8>, kind: &str, now: SystemTime) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         // Writing to a Vec cannot fail, here and below.
-        let _ = write!(
-            buffer,
-            "{{\"time\":{}.{:03},\"kind\":\"{kind}\"",
-            since.as_secs(),
-            since.subsec_millis()
-        );
+        let _ =
+            write!(buffer, "{{\"time\":{}.{:03},\"kind\":\"{kind}\"", since.as_secs(), since.subsec_millis());
         Self(buffer)
     }
 
@@ -51,29 +39,20 @@ impl<'a> Line<'a> {
         let _ = write!(self.0, ",\"target\":");
         let end = value.len().min(MAX_TARGET);
         // A target is ASCII (others are refused); cut elsewhere only if that ever changes.
-        escape(
-            self.0,
-            &redacted(value.get(..end).unwrap_or_default(), secret_parameters),
-        );
+        escape(self.0, &redacted(value.get(..end).unwrap_or_default(), secret_parameters));
         self
     }
 
     /// Adds a whole number.
     pub fn number(self, name: &str, value: u64) -> Self {
         let _ = write!(self.0, ",\"{name}\":");
-        self.0
-            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self
     }
 
     /// Adds a duration, in seconds with microseconds.
     pub fn duration(self, name: &str, value: Duration) -> Self {
-        let _ = write!(
-            self.0,
-            ",\"{name}\":{}.{:06}",
-            value.as_secs(),
-            value.subsec_micros()
-        );
+        let _ = write!(self.0, ",\"{name}\":{}.{:06}", value.as_secs(), value.subsec_micros());
         self
     }
 
@@ -93,10 +72,7 @@ pub fn redacted<'t>(target: &'t str, secret_parameters: &[String]) -> std::borro
         SECRET_PARAMETERS.iter().any(|s| s.eq_ignore_ascii_case(&name))
             || secret_parameters.iter().any(|s| s.eq_ignore_ascii_case(&name))
     };
-    if !query
-        .split('&')
-        .any(|pair| pair.split_once('=').is_some_and(|(name, _)| is_secret(name)))
-    {
+    if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| is_secret(name))) {
         return target.into();
     }
     let mut out = String::with_capacity(target.len());

@@ -24,11 +24,7 @@ pub enum Sink {
 impl Sink {
     /// Opens a file to append to, and makes it if it is not there.
     pub fn file(path: &Path) -> io::Result<Self> {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map(Self::File)
+        OpenOptions::new().append(true).create(true).open(path).map(Self::File)
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -55,19 +51,13 @@ impl AccessLog {
     /// Starts the thread.
     pub fn start(sink: Sink) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUED_BUFFERS);
-        let thread = std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(|| write(sink, receiver))?;
+        let thread = std::thread::Builder::new().name("access-log".into()).spawn(|| write(sink, receiver))?;
         Ok(Self { sender, thread })
     }
 
     /// A worker's buffer.
     pub fn buffer(&self) -> LogBuffer {
-        LogBuffer {
-            lines: Vec::with_capacity(BUFFER_FULL * 2),
-            count: 0,
-            sender: self.sender.clone(),
-        }
+        LogBuffer { lines: Vec::with_capacity(BUFFER_FULL * 2), count: 0, sender: self.sender.clone() }
     }
 
     /// Waits until everything is written. Every buffer must be gone, or this waits for it.
@@ -112,11 +102,7 @@ impl LogBuffer {
     /// could not be.
     pub fn written(&mut self) -> u64 {
         self.count += 1;
-        if self.lines.len() >= BUFFER_FULL {
-            self.flush()
-        } else {
-            0
-        }
+        if self.lines.len() >= BUFFER_FULL { self.flush() } else { 0 }
     }
 
     /// Hands the lines over. Returns how many were dropped because the writing thread is behind.
@@ -162,11 +148,7 @@ mod tests {
     #[test]
     fn lines_are_dropped_and_counted_when_the_writer_is_behind() {
         let (sender, receiver) = sync_channel(1);
-        let mut buffer = LogBuffer {
-            lines: Vec::new(),
-            count: 0,
-            sender,
-        };
+        let mut buffer = LogBuffer { lines: Vec::new(), count: 0, sender };
         for _ in 0..2 {
             for _ in 0..3 {
                 buffer.lines().extend_from_slice(b"line\n");

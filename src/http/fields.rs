@@ -21,14 +21,8 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Fields that a client must not have removed by naming them in `Connection`.
-const END_TO_END: [&str; 6] = [
-    "host",
-    "cookie",
-    "authorization",
-    "content-length",
-    "content-type",
-    "content-encoding",
-];
+const END_TO_END: [&str; 6] =
+    ["host", "cookie", "authorization", "content-length", "content-type", "content-encoding"];
 
 /// Request fields that never go to an app: `Proxy` becomes `HTTP_PROXY` in a CGI environment, `Expect` is answered
 /// by us, and the last would skip the middleware of a Next.js app.
@@ -53,9 +47,7 @@ pub fn clean_request_fields(fields: &mut HeaderMap) -> Result<(), HopByHopError>
     if named.iter().any(|name| END_TO_END.contains(&name.as_str())) {
         return Err(HopByHopError);
     }
-    remove(fields, &named, |name| {
-        DROPPED.contains(&name) || name.contains('_')
-    });
+    remove(fields, &named, |name| DROPPED.contains(&name) || name.contains('_'));
     Ok(())
 }
 
@@ -66,17 +58,14 @@ pub fn clean_response_fields(fields: &mut HeaderMap) {
     if fields.contains_key(header::TRANSFER_ENCODING) {
         fields.remove(header::CONTENT_LENGTH);
     }
-    remove(fields, &named, |name| {
-        name.starts_with("x-accel-") || name == "x-sendfile"
-    });
+    remove(fields, &named, |name| name.starts_with("x-accel-") || name == "x-sendfile");
 }
 
 /// Whether this is a WebSocket handshake (RFC 6455, section 4.1) on a connection that can be handed over.
 pub fn is_upgrade<B>(request: &Request<B>) -> bool {
     let fields = request.headers();
-    let is_websocket = fields
-        .get(header::UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let is_websocket =
+        fields.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     is_websocket
         && request.method() == Method::GET
         && request.version() == http::Version::HTTP_11
@@ -120,10 +109,7 @@ mod tests {
     fn map(lines: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in lines {
-            map.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                value.parse().unwrap(),
-            );
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         map
     }
@@ -155,11 +141,7 @@ mod tests {
     #[test]
     fn a_client_cannot_have_the_apps_fields_removed() {
         for name in END_TO_END {
-            assert_eq!(
-                clean_request_fields(&mut map(&[("connection", name)])),
-                Err(HopByHopError),
-                "{name}"
-            );
+            assert_eq!(clean_request_fields(&mut map(&[("connection", name)])), Err(HopByHopError), "{name}");
         }
         let mut fields = map(&[("connection", "x-forwarded-for"), ("x-forwarded-for", "1.2.3.4")]);
         clean_request_fields(&mut fields).unwrap();
@@ -205,14 +187,9 @@ mod tests {
         };
         assert!(is_upgrade(&handshake().body(()).unwrap()));
         assert!(!is_upgrade(&handshake().method("POST").body(()).unwrap()));
-        assert!(!is_upgrade(
-            &Request::get("/").header("upgrade", "websocket").body(()).unwrap()
-        ));
-        let h2c = Request::get("/")
-            .header("connection", "upgrade")
-            .header("upgrade", "h2c")
-            .body(())
-            .unwrap();
+        assert!(!is_upgrade(&Request::get("/").header("upgrade", "websocket").body(()).unwrap()));
+        let h2c =
+            Request::get("/").header("connection", "upgrade").header("upgrade", "h2c").body(()).unwrap();
         assert!(!is_upgrade(&h2c));
     }
 }

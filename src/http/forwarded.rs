@@ -5,13 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that only a trusted proxy may set. All others that begin with [`PREFIX`] go with them.
-const OWN: [&str; 5] = [
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "x-client-ip",
-    "x-original-url",
-];
+const OWN: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "x-client-ip", "x-original-url"];
 const PREFIX: &str = "x-forwarded-";
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -54,13 +48,7 @@ impl Peer {
         };
         // An address in text is visible ASCII.
         let text = text.unwrap_or(HeaderValue::from_static("unknown"));
-        Self {
-            address,
-            text,
-            tls,
-            local_port,
-            trusted,
-        }
+        Self { address, text, tls, trusted }
     }
 
     /// The client's address: the peer's own, or what trusted proxies say it is, walking `X-Forwarded-For` from its
@@ -73,11 +61,7 @@ impl Peer {
         if !self.trusted {
             return client;
         }
-        let lines: Vec<_> = fields
-            .get_all(X_FORWARDED_FOR)
-            .iter()
-            .filter_map(|l| l.to_str().ok())
-            .collect();
+        let lines: Vec<_> = fields.get_all(X_FORWARDED_FOR).iter().filter_map(|l| l.to_str().ok()).collect();
         let entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
         for entry in entries.take(MAX_HOPS) {
             let Some(address) = parse_node(entry.trim()) else {
@@ -94,14 +78,8 @@ impl Peer {
 
 /// An address with or without a port, bracketed or not.
 fn parse_node(text: &str) -> Option<IpAddr> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
-    let address = bare
-        .parse::<IpAddr>()
-        .ok()
-        .or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
     Some(address.to_canonical())
 }
 
@@ -127,10 +105,7 @@ pub fn set_forwarded(fields: &mut HeaderMap, peer: &Peer, host: Option<&HeaderVa
         }
     };
     set(X_REAL_IP, peer.text.clone());
-    set(
-        X_FORWARDED_PROTO,
-        HeaderValue::from_static(if peer.tls { "https" } else { "http" }),
-    );
+    set(X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     if let Some(host) = host {
         set(X_FORWARDED_HOST, host.clone());
         set(X_FORWARDED_PORT, port(host, peer));
@@ -173,12 +148,7 @@ mod tests {
     }
 
     fn peer(trusted: bool) -> Peer {
-        Peer::new(
-            PeerAddress::Ip("10.0.0.1:5000".parse().unwrap()),
-            443,
-            true,
-            trusted,
-        )
+        Peer::new(PeerAddress::Ip("10.0.0.1:5000".parse().unwrap()), true, trusted)
     }
 
     #[test]
@@ -190,11 +160,7 @@ mod tests {
             ("x-real-ip", "6.6.6.6"),
             ("forwarded", "for=6.6.6.6"),
         ]);
-        set_forwarded(
-            &mut fields,
-            &peer(false),
-            Some(&HeaderValue::from_static("shop.example:8443")),
-        );
+        set_forwarded(&mut fields, &peer(false), Some(&HeaderValue::from_static("shop.example:8443")));
         let expected = map(&[
             ("x-forwarded-for", "10.0.0.1"),
             ("x-real-ip", "10.0.0.1"),
@@ -228,15 +194,8 @@ mod tests {
             ("garbage", "10.0.0.1"),
         ] {
             let fields = map(&[("x-forwarded-for", chain)]);
-            assert_eq!(
-                peer(true).client(&fields, trusted).unwrap().to_string(),
-                client,
-                "{chain}"
-            );
-            assert_eq!(
-                peer(false).client(&fields, trusted).unwrap().to_string(),
-                "10.0.0.1"
-            );
+            assert_eq!(peer(true).client(&fields, trusted).unwrap().to_string(), client, "{chain}");
+            assert_eq!(peer(false).client(&fields, trusted).unwrap().to_string(), "10.0.0.1");
         }
     }
 }

@@ -65,11 +65,7 @@ fn page(said: &Reply<'_>) -> String {
 
 /// The status as a word for programs: `bad_gateway`.
 fn code(status: StatusCode) -> String {
-    status
-        .canonical_reason()
-        .unwrap_or("error")
-        .to_ascii_lowercase()
-        .replace(' ', "_")
+    status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "_")
 }
 
 #[cfg(test)]
@@ -99,17 +95,10 @@ mod tests {
             retry_after: Some(2),
         };
         let json = reply(&said, true);
-        assert_eq!(
-            json.body(),
-            r#"{"error":"bad_gateway","message":"the app does not answer"}"#
-        );
+        assert_eq!(json.body(), r#"{"error":"bad_gateway","message":"the app does not answer"}"#);
         assert_eq!(json.headers()["retry-after"], "2");
         let page = reply(&said, false);
         assert_eq!(page.status(), 502);
-        assert!(
-            std::str::from_utf8(page.body())
-                .unwrap()
-                .contains("the app does not answer")
-        );
+        assert!(std::str::from_utf8(page.body()).unwrap().contains("the app does not answer"));
     }
 }

@@ -65,21 +65,14 @@ pub fn check_request(parts: &Parts) -> Result<Option<HeaderValue>, RequestError>
 
 fn check_target(parts: &Parts) -> Result<(), RequestError> {
     let uri = &parts.uri;
-    if uri
-        .scheme()
-        .is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https"))
-    {
+    if uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
         return Err(RequestError::Target);
     }
     let Some(target) = uri.path_and_query() else {
         return Err(RequestError::Target);
     };
     if target.as_str() == "*" {
-        return if parts.method == Method::OPTIONS {
-            Ok(())
-        } else {
-            Err(RequestError::Target)
-        };
+        return if parts.method == Method::OPTIONS { Ok(()) } else { Err(RequestError::Target) };
     }
     // The parser lets bytes above 0x7e through, as browsers of old sent them.
     if !target.as_str().starts_with('/') || !target.as_str().bytes().all(|b| (0x21..=0x7e).contains(&b)) {
@@ -100,20 +93,16 @@ fn check_host(parts: &Parts) -> Result<Option<HeaderValue>, RequestError> {
             if !is_host(authority.as_str().as_bytes()) {
                 return Err(RequestError::Host);
             }
-            if field.is_some_and(|field| {
-                !field
-                    .as_bytes()
-                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
-            }) {
+            if field
+                .is_some_and(|field| !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()))
+            {
                 return Err(RequestError::HostMismatch);
             }
             // HTTP/1.1 wants the field even beside an absolute target (RFC 9112, section 3.2).
             if field.is_none() && parts.version == Version::HTTP_11 {
                 return Err(RequestError::Host);
             }
-            HeaderValue::from_str(authority.as_str())
-                .map(Some)
-                .map_err(|_| RequestError::Host)
+            HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| RequestError::Host)
         }
         (None, None) if parts.version == Version::HTTP_10 => Ok(None),
         (None, None) => Err(RequestError::Host),
@@ -122,9 +111,7 @@ fn check_host(parts: &Parts) -> Result<Option<HeaderValue>, RequestError> {
 
 fn check_framing(parts: &Parts) -> Result<(), RequestError> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    if codings
-        .next()
-        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
         || codings.next().is_some()
     {
         return Err(RequestError::TransferEncoding);
@@ -159,9 +146,7 @@ fn is_host(text: &[u8]) -> bool {
         },
     };
     let is_name = host.first() == Some(&b'[')
-        || host
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+        || host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
     let is_port = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
@@ -190,29 +175,12 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in [
-            "a",
-            "example.com",
-            "example.com:443",
-            "127.0.0.1",
-            "[::1]",
-            "[::1]:8080",
-            "a_b",
-            "a:",
-        ] {
-            assert_eq!(
-                check(Request::get("/").header("host", good)).unwrap().unwrap(),
-                good
-            );
+        for good in ["a", "example.com", "example.com:443", "127.0.0.1", "[::1]", "[::1]:8080", "a_b", "a:"] {
+            assert_eq!(check(Request::get("/").header("host", good)).unwrap().unwrap(), good);
         }
-        for bad in [
-            "", "a b", "u@a", "a:x", "a:123456", "[::1", "[x]", "a/b", "a,b", ":80", "[::1]x", "a#b",
-        ] {
-            assert_eq!(
-                check(Request::get("/").header("host", bad)),
-                Err(RequestError::Host),
-                "{bad:?}"
-            );
+        for bad in ["", "a b", "u@a", "a:x", "a:123456", "[::1", "[x]", "a/b", "a,b", ":80", "[::1]x", "a#b"]
+        {
+            assert_eq!(check(Request::get("/").header("host", bad)), Err(RequestError::Host), "{bad:?}");
         }
         let two = Request::get("/").header("host", "a").header("host", "a");
         assert_eq!(check(two), Err(RequestError::Host));
@@ -231,15 +199,8 @@ mod tests {
         assert_eq!(check(get("/\u{e4}")), Err(RequestError::Target));
         assert!(check(Request::options("*").header("host", "a")).is_ok());
         assert_eq!(check(Request::connect("a:1")), Err(RequestError::Method));
-        assert_eq!(
-            check(Request::trace("/").header("host", "a")),
-            Err(RequestError::Method)
-        );
-        assert_eq!(
-            check(Request::get("http://a/b")),
-            Err(RequestError::Host),
-            "absolute without Host"
-        );
+        assert_eq!(check(Request::trace("/").header("host", "a")), Err(RequestError::Method));
+        assert_eq!(check(Request::get("http://a/b")), Err(RequestError::Host), "absolute without Host");
         let h2 = Request::get("https://a/b").version(Version::HTTP_2);
         assert_eq!(check(h2).unwrap().unwrap(), "a");
     }
@@ -252,9 +213,7 @@ mod tests {
             let refused = check(post().header("transfer-encoding", coding));
             assert_eq!(refused, Err(RequestError::TransferEncoding), "{coding}");
         }
-        let two = post()
-            .header("transfer-encoding", "chunked")
-            .header("transfer-encoding", "chunked");
+        let two = post().header("transfer-encoding", "chunked").header("transfer-encoding", "chunked");
         assert_eq!(check(two), Err(RequestError::TransferEncoding));
         assert!(check(post().header("expect", "100-Continue")).is_ok());
         assert_eq!(check(post().header("expect", "tea")), Err(RequestError::Expect));

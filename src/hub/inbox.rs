@@ -29,12 +29,7 @@ impl Delivery {
         channels: SmallVec<[ChannelId; 2]>,
         tally: Option<Share>,
     ) -> Self {
-        Self {
-            seq,
-            frame,
-            channels,
-            tally,
-        }
+        Self { seq, frame, channels, tally }
     }
 
     /// Tells the publisher how many streams of this worker it was handed to. One that is dropped without says none.

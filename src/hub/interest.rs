@@ -40,10 +40,7 @@ impl Interest {
         let worker = number(worker);
         let entry = self.channels.entry(channel.clone()).or_insert_with(|| {
             self.next += 1;
-            Entry {
-                id: ChannelId(self.next),
-                streams: SmallVec::new(),
-            }
+            Entry { id: ChannelId(self.next), streams: SmallVec::new() }
         });
         match entry.streams.iter_mut().find(|(of, _)| *of == worker) {
             Some((_, streams)) => *streams += 1,
@@ -73,11 +70,7 @@ impl Interest {
     }
 
     pub(super) fn targets(&self, channels: &[ChannelName]) -> Targets {
-        let mut targets = Targets {
-            workers: SmallVec::new(),
-            streams: 0,
-            overlap: false,
-        };
+        let mut targets = Targets { workers: SmallVec::new(), streams: 0, overlap: false };
         let mut found = 0;
         for entry in channels.iter().filter_map(|channel| self.channels.get(channel)) {
             found += 1;

@@ -52,14 +52,7 @@ impl Keys {
         }
         let until = now.after(REMEMBERED);
         self.order.push_back((until, key.clone()));
-        self.known.insert(
-            key,
-            Memo {
-                digest,
-                receipt,
-                until,
-            },
-        );
+        self.known.insert(key, Memo { digest, receipt, until });
     }
 
     pub(super) fn sweep(&mut self, now: Timestamp) {

@@ -56,12 +56,8 @@ pub(super) fn start(
     from: Position<'_>,
     now: Timestamp,
 ) -> Start {
-    let at_head = |gap| Start {
-        cursor: EventId { epoch, seq: head },
-        resumed: false,
-        gap,
-        replay: Vec::new(),
-    };
+    let at_head =
+        |gap| Start { cursor: EventId { epoch, seq: head }, resumed: false, gap, replay: Vec::new() };
     let Position::After(said) = from else {
         return at_head(None);
     };
@@ -78,12 +74,7 @@ pub(super) fn start(
     if found.gap {
         return at_head(Some(Gap::Expired));
     }
-    Start {
-        cursor: id,
-        resumed: true,
-        gap: None,
-        replay: found.records,
-    }
+    Start { cursor: id, resumed: true, gap: None, replay: found.records }
 }
 
 /// A registration. Dropping it leaves the channels.
@@ -109,21 +100,8 @@ impl Subscription {
         channels: SmallVec<[(ChannelId, ChannelName); 2]>,
         start: Start,
     ) -> Self {
-        let Start {
-            cursor,
-            resumed,
-            gap,
-            replay,
-        } = start;
-        Self {
-            hub,
-            worker,
-            channels,
-            cursor,
-            resumed,
-            gap,
-            replay,
-        }
+        let Start { cursor, resumed, gap, replay } = start;
+        Self { hub, worker, channels, cursor, resumed, gap, replay }
     }
 
     /// The numbers under which deliveries come.
@@ -134,7 +112,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub
-            .leave(self.worker, self.channels.iter().map(|(_, name)| name));
+        self.hub.leave(self.worker, self.channels.iter().map(|(_, name)| name));
     }
 }

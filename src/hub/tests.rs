@@ -20,20 +20,13 @@ fn hub(workers: usize) -> Hub {
 }
 
 fn names(channels: &[&str]) -> Vec<ChannelName> {
-    channels
-        .iter()
-        .map(|name| ChannelName::new(name).unwrap())
-        .collect()
+    channels.iter().map(|name| ChannelName::new(name).unwrap()).collect()
 }
 
 fn publication(channels: &[&str]) -> Publication {
     Publication {
         channels: names(channels).into(),
-        event: Event {
-            name: None,
-            data: "x".into(),
-            retry: None,
-        },
+        event: Event { name: None, data: "x".into(), retry: None },
         ttl: None,
         key: None,
         collapse: None,
@@ -62,24 +55,10 @@ async fn an_event_goes_to_the_workers_that_have_subscribers() {
     assert_eq!(taken(&hub, 2).await.len(), 1);
     assert_eq!(hub.inbox(1).len(), 0);
     drop(a);
-    assert_eq!(
-        hub.publish(publication(&["a"]), NOW)
-            .unwrap()
-            .delivered
-            .count()
-            .await,
-        1
-    );
+    assert_eq!(hub.publish(publication(&["a"]), NOW).unwrap().delivered.count().await, 1);
     assert_eq!(
         hub.channel(&names(&["a"])[0]).unwrap(),
-        ChannelInfo {
-            streams: 1,
-            events: 2,
-            last_id: Some(EventId {
-                epoch: hub.epoch(),
-                seq: 2
-            }),
-        }
+        ChannelInfo { streams: 1, events: 2, last_id: Some(EventId { epoch: hub.epoch(), seq: 2 }) }
     );
     assert_eq!(hub.channel(&names(&["c"])[0]), None);
 }
@@ -122,11 +101,7 @@ fn a_subscriber_starts_where_it_left_or_is_told() {
     ] {
         let subscription = subscribe(&hub, 0, &["a"], Position::After(&said));
         let seqs: Vec<u64> = subscription.replay.iter().map(|record| record.seq).collect();
-        assert_eq!(
-            (subscription.cursor.seq, seqs, subscription.gap),
-            (cursor, replay, gap),
-            "{said}"
-        );
+        assert_eq!((subscription.cursor.seq, seqs, subscription.gap), (cursor, replay, gap), "{said}");
         assert_eq!(subscription.resumed, gap.is_none(), "{said}");
     }
     for _ in 0..10 {
@@ -141,28 +116,18 @@ fn a_subscriber_starts_where_it_left_or_is_told() {
 async fn a_key_makes_a_publication_idempotent() {
     let hub = hub(1);
     let _stream = subscribe(&hub, 0, &["a"], Position::Now);
-    let keyed = Publication {
-        key: Some("k".into()),
-        ..publication(&["a"])
-    };
+    let keyed = Publication { key: Some("k".into()), ..publication(&["a"]) };
     let first = hub.publish(keyed.clone(), NOW).unwrap();
     let again = hub.publish(keyed.clone(), NOW).unwrap();
     assert_eq!((again.id, again.delivered.count().await), (first.id, 1));
     assert_eq!(taken(&hub, 0).await.len(), 1);
-    let other = Publication {
-        key: Some("k".into()),
-        ..publication(&["b"])
-    };
-    assert_eq!(
-        hub.publish(other.clone(), NOW).unwrap_err(),
-        PublishError::KeyReused { index: 0 }
-    );
+    let other = Publication { key: Some("k".into()), ..publication(&["b"]) };
+    assert_eq!(hub.publish(other.clone(), NOW).unwrap_err(), PublishError::KeyReused { index: 0 });
     let later = NOW.after(Duration::from_secs(300));
     assert_eq!(hub.publish(other, later).unwrap().id.seq, 2);
     let twice = vec![keyed.clone(), keyed];
     assert_eq!(
-        hub.publish_all(twice, later.after(Duration::from_secs(300)))
-            .unwrap_err(),
+        hub.publish_all(twice, later.after(Duration::from_secs(300))).unwrap_err(),
         PublishError::KeyTwiceInBatch { index: 1 }
     );
 }
@@ -170,18 +135,11 @@ async fn a_key_makes_a_publication_idempotent() {
 #[tokio::test]
 async fn a_batch_is_published_whole_or_not_at_all() {
     let hub = hub(1);
-    let keyed = Publication {
-        key: Some("k".into()),
-        ..publication(&["a"])
-    };
+    let keyed = Publication { key: Some("k".into()), ..publication(&["a"]) };
     hub.publish(keyed, NOW).unwrap();
-    let clash = Publication {
-        key: Some("k".into()),
-        ..publication(&["b"])
-    };
+    let clash = Publication { key: Some("k".into()), ..publication(&["b"]) };
     assert_eq!(
-        hub.publish_all(vec![publication(&["a"]), clash], NOW)
-            .unwrap_err(),
+        hub.publish_all(vec![publication(&["a"]), clash], NOW).unwrap_err(),
         PublishError::KeyReused { index: 1 }
     );
     assert_eq!(hub.channel(&names(&["a"])[0]).unwrap().events, 1);
@@ -201,10 +159,7 @@ async fn a_full_inbox_refuses_instead_of_losing() {
     for _ in 0..INBOX_LIMIT {
         hub.publish(publication(&["a"]), NOW).unwrap();
     }
-    assert_eq!(
-        hub.publish(publication(&["a"]), NOW).unwrap_err(),
-        PublishError::Overloaded
-    );
+    assert_eq!(hub.publish(publication(&["a"]), NOW).unwrap_err(), PublishError::Overloaded);
     assert_eq!(taken(&hub, 0).await.len(), INBOX_LIMIT);
     assert!(hub.publish(publication(&["a"]), NOW).is_ok());
 }

@@ -81,14 +81,7 @@ struct Log {
 impl Memory {
     /// An empty store.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            channels: HashMap::new(),
-            order: VecDeque::new(),
-            records: 0,
-            bytes: 0,
-            forgotten: 0,
-        }
+        Self { limits, channels: HashMap::new(), order: VecDeque::new(), records: 0, bytes: 0, forgotten: 0 }
     }
 
     /// Keeps an event under each of its channels. `record.seq` must be above every earlier one.
@@ -156,9 +149,7 @@ impl Memory {
 
     /// How many events a channel has, and the newest it ever had.
     pub fn channel(&self, channel: &ChannelName) -> Option<(usize, u64)> {
-        self.channels
-            .get(channel)
-            .map(|log| (log.records.len(), log.last))
+        self.channels.get(channel).map(|log| (log.records.len(), log.last))
     }
 
     /// How many bytes are kept, [`RECORD_OVERHEAD`] a record included.
@@ -192,9 +183,7 @@ impl Memory {
         if self.order.len() > 2 * self.records + STALE_ENTRIES {
             let channels = &self.channels;
             self.order.retain(|(seq, channel)| {
-                channels
-                    .get(channel)
-                    .is_some_and(|log| log.records.front().is_some_and(|r| r.seq <= *seq))
+                channels.get(channel).is_some_and(|log| log.records.front().is_some_and(|r| r.seq <= *seq))
             });
         }
     }
@@ -243,10 +232,7 @@ impl Log {
         };
         self.lost = record.seq;
         self.bytes -= cost(&record);
-        Freed {
-            records: 1,
-            bytes: cost(&record),
-        }
+        Freed { records: 1, bytes: cost(&record) }
     }
 
     /// Takes out the older event with the same collapse key. A channel holds at most one, so the search, newest
@@ -255,18 +241,12 @@ impl Log {
         let Some(key) = &newer.collapse else {
             return Freed::default();
         };
-        let found = self
-            .records
-            .iter()
-            .rposition(|record| record.collapse.as_ref() == Some(key));
+        let found = self.records.iter().rposition(|record| record.collapse.as_ref() == Some(key));
         let Some(record) = found.and_then(|index| self.records.remove(index)) else {
             return Freed::default();
         };
         self.bytes -= cost(&record);
-        Freed {
-            records: 1,
-            bytes: cost(&record),
-        }
+        Freed { records: 1, bytes: cost(&record) }
     }
 }
 
@@ -292,13 +272,7 @@ mod tests {
     }
 
     fn record(seq: u64, at: u64) -> Record {
-        Record {
-            seq,
-            frame: Frame::new(b"data: x\n\n"),
-            at: Timestamp(at),
-            expires: None,
-            collapse: None,
-        }
+        Record { seq, frame: Frame::new(b"data: x\n\n"), at: Timestamp(at), expires: None, collapse: None }
     }
 
     fn read(store: &Memory, names: &[&str], cursor: u64, now: u64) -> (Vec<u64>, bool) {
@@ -332,13 +306,7 @@ mod tests {
     fn age_and_ttl_end_events_and_only_age_is_a_gap() {
         let mut store = Memory::new(LIMITS);
         store.append(&[channel("a")], record(1, 0));
-        store.append(
-            &[channel("a")],
-            Record {
-                expires: Some(Timestamp(10)),
-                ..record(2, 0)
-            },
-        );
+        store.append(&[channel("a")], Record { expires: Some(Timestamp(10)), ..record(2, 0) });
         assert_eq!(read(&store, &["a"], 0, 9), (vec![1, 2], false));
         assert_eq!(read(&store, &["a"], 0, 10), (vec![1], false));
         assert_eq!(read(&store, &["a"], 0, 60_001), (vec![], true));
@@ -351,10 +319,7 @@ mod tests {
     #[test]
     fn a_newer_event_collapses_the_older() {
         let mut store = Memory::new(LIMITS);
-        let keyed = |seq| Record {
-            collapse: Some("k".into()),
-            ..record(seq, 0)
-        };
+        let keyed = |seq| Record { collapse: Some("k".into()), ..record(seq, 0) };
         store.append(&[channel("a")], keyed(1));
         store.append(&[channel("a")], record(2, 0));
         store.append(&[channel("a")], keyed(3));
