@@ -8,4 +8,4 @@ mod line;
 mod writer;
 
 pub use line::{Line, redacted};
-pub use writer::{AccessLog, LogBuffer, Sink};
+pub use writer::{AccessLog, Sink, WorkerLog};

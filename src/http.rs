@@ -6,11 +6,13 @@
 mod cookie;
 mod fields;
 mod forwarded;
+mod query;
 mod reply;
 mod target;
 
 pub use cookie::{cookies, join_cookies};
 pub use fields::{HopByHopError, clean_request_fields, clean_response_fields, is_upgrade};
 pub use forwarded::{Peer, PeerAddress, set_forwarded};
+pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};
 pub use target::{RequestError, check_request, host_without_port};

@@ -15,50 +15,53 @@ const MAX_TARGET: usize = 2048;
 
 /// A line under construction: the fields that every line has come first, then those that the caller adds.
 #[derive(Debug)]
-pub struct Line<'a>(&'a mut Vec<u8>);
+pub struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    secret_parameters: &'a [String],
+}
 
 impl<'a> Line<'a> {
-    /// Begins a line of a kind: `request`, `open` or `close`.
-    pub fn begin(buffer: &'a mut Vec<u8>, kind: &str, now: SystemTime) -> Self {
+    /// Begins a line.
+    pub(super) fn begin(out: &'a mut Vec<u8>, kind: &str, now: SystemTime, secret_parameters: &'a [String]) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         // Writing to a Vec cannot fail, here and below.
         let _ =
-            write!(buffer, "{{\"time\":{}.{:03},\"kind\":\"{kind}\"", since.as_secs(), since.subsec_millis());
-        Self(buffer)
+            write!(out, "{{\"time\":{}.{:03},\"kind\":\"{kind}\"", since.as_secs(), since.subsec_millis());
+        Self { out, secret_parameters }
     }
 
     /// Adds a text, escaped.
     pub fn text(self, name: &str, value: &str) -> Self {
-        let _ = write!(self.0, ",\"{name}\":");
-        escape(self.0, value);
+        let _ = write!(self.out, ",\"{name}\":");
+        escape(self.out, value);
         self
     }
 
     /// Adds a target with the secrets of its query taken out.
-    pub fn target(self, value: &str, secret_parameters: &[String]) -> Self {
-        let _ = write!(self.0, ",\"target\":");
+    pub fn target(self, value: &str) -> Self {
+        let _ = write!(self.out, ",\"target\":");
         let end = value.len().min(MAX_TARGET);
         // A target is ASCII (others are refused); cut elsewhere only if that ever changes.
-        escape(self.0, &redacted(value.get(..end).unwrap_or_default(), secret_parameters));
+        escape(self.out, &redacted(value.get(..end).unwrap_or_default(), self.secret_parameters));
         self
     }
 
     /// Adds a whole number.
     pub fn number(self, name: &str, value: u64) -> Self {
-        let _ = write!(self.0, ",\"{name}\":");
-        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        let _ = write!(self.out, ",\"{name}\":");
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self
     }
 
     /// Adds a duration, in seconds with microseconds.
     pub fn duration(self, name: &str, value: Duration) -> Self {
-        let _ = write!(self.0, ",\"{name}\":{}.{:06}", value.as_secs(), value.subsec_micros());
+        let _ = write!(self.out, ",\"{name}\":{}.{:06}", value.as_secs(), value.subsec_micros());
         self
     }
 
     /// Ends the line.
-    pub fn end(self) {
-        self.0.extend_from_slice(b"}\n");
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(b"}\n");
     }
 }
 
@@ -131,7 +134,7 @@ mod tests {
         #[test]
         fn a_line_is_one_json_object(user in ".*", status: u16) {
             let mut buffer = Vec::new();
-            Line::begin(&mut buffer, "request", UNIX_EPOCH + Duration::from_millis(1500))
+            Line::begin(&mut buffer, "request", UNIX_EPOCH + Duration::from_millis(1500), &[])
                 .text("user", &user)
                 .number("status", status.into())
                 .duration("duration", Duration::from_micros(12))

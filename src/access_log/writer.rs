@@ -1,10 +1,14 @@
 //! The thread that writes the access log, and the workers' way to it.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use super::Line;
 
 /// How many buffers may wait for the writing thread.
 const QUEUED_BUFFERS: usize = 64;
@@ -39,7 +43,7 @@ impl Sink {
     }
 }
 
-/// The writing thread. Ends, with all that was handed to it written, once every [`LogBuffer`] is gone and
+/// The writing thread. Ends, with all that was handed to it written, once every [`WorkerLog`] is gone and
 /// [`AccessLog::finish`] is called.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -55,12 +59,18 @@ impl AccessLog {
         Ok(Self { sender, thread })
     }
 
-    /// A worker's buffer.
-    pub fn buffer(&self) -> LogBuffer {
-        LogBuffer { lines: Vec::with_capacity(BUFFER_FULL * 2), count: 0, sender: self.sender.clone() }
+    /// A worker's end. `secret_parameters` are query parameters whose values are secrets, besides the usual ones.
+    pub fn worker(&self, secret_parameters: Vec<String>) -> WorkerLog {
+        let buffer = LogBuffer {
+            lines: Vec::with_capacity(BUFFER_FULL * 2),
+            count: 0,
+            dropped: 0,
+            sender: self.sender.clone(),
+        };
+        WorkerLog { buffer: RefCell::new(buffer), secret_parameters }
     }
 
-    /// Waits until everything is written. Every buffer must be gone, or this waits for it.
+    /// Waits until everything is written. Every worker's end must be gone, or this waits for it.
     pub fn finish(self) {
         drop(self.sender);
         if self.thread.join().is_err() {
@@ -84,38 +94,53 @@ fn write(mut sink: Sink, buffers: Receiver<Vec<u8>>) {
     }
 }
 
-/// One worker's lines that have not been handed over yet.
+/// A worker's end of the access log.
 #[derive(Debug)]
-pub struct LogBuffer {
+pub struct WorkerLog {
+    buffer: RefCell<LogBuffer>,
+    secret_parameters: Vec<String>,
+}
+
+impl WorkerLog {
+    /// Writes a line of a kind (`request`, `open`, `close`) with the fields that `fill` adds.
+    pub fn write(&self, kind: &str, fill: impl FnOnce(Line<'_>) -> Line<'_>) {
+        let mut buffer = self.buffer.borrow_mut();
+        fill(Line::begin(&mut buffer.lines, kind, SystemTime::now(), &self.secret_parameters)).end();
+        buffer.count += 1;
+        if buffer.lines.len() >= BUFFER_FULL {
+            buffer.flush();
+        }
+    }
+
+    /// Hands over what is there. Returns how many lines were dropped since the last call, because the writing thread
+    /// was behind. To be called a few times a second.
+    pub fn flush(&self) -> u64 {
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.flush();
+        std::mem::take(&mut buffer.dropped)
+    }
+}
+
+/// Lines that have not been handed over yet.
+#[derive(Debug)]
+struct LogBuffer {
     lines: Vec<u8>,
     count: u64,
+    dropped: u64,
     sender: SyncSender<Vec<u8>>,
 }
 
 impl LogBuffer {
-    /// Where to write the next line. Call [`LogBuffer::written`] after it.
-    pub fn lines(&mut self) -> &mut Vec<u8> {
-        &mut self.lines
-    }
-
-    /// Counts the line just written. Returns how many lines were dropped, if the buffer had to be handed over and
-    /// could not be.
-    pub fn written(&mut self) -> u64 {
-        self.count += 1;
-        if self.lines.len() >= BUFFER_FULL { self.flush() } else { 0 }
-    }
-
-    /// Hands the lines over. Returns how many were dropped because the writing thread is behind.
-    pub fn flush(&mut self) -> u64 {
+    fn flush(&mut self) {
         if self.lines.is_empty() {
-            return 0;
+            return;
         }
         let capacity = self.lines.capacity().min(BUFFER_FULL * 2);
         let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(capacity));
         let count = std::mem::take(&mut self.count);
         match self.sender.try_send(lines) {
-            Ok(()) => 0,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => count,
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += count,
         }
     }
 }
@@ -135,12 +160,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let log = AccessLog::start(Sink::file(&path).unwrap()).unwrap();
-        let mut buffer = log.buffer();
+        let worker = log.worker(Vec::new());
         for n in 0..1000 {
-            writeln!(buffer.lines(), "{n}").unwrap();
-            assert_eq!(buffer.written(), 0);
+            worker.write("request", |line| line.number("n", n));
         }
-        drop(buffer);
+        drop(worker);
         log.finish();
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1000);
     }
@@ -148,18 +172,16 @@ mod tests {
     #[test]
     fn lines_are_dropped_and_counted_when_the_writer_is_behind() {
         let (sender, receiver) = sync_channel(1);
-        let mut buffer = LogBuffer { lines: Vec::new(), count: 0, sender };
+        let buffer = LogBuffer { lines: Vec::new(), count: 0, dropped: 0, sender };
+        let worker = WorkerLog { buffer: RefCell::new(buffer), secret_parameters: Vec::new() };
+        let mut dropped = 0;
         for _ in 0..2 {
             for _ in 0..3 {
-                buffer.lines().extend_from_slice(b"line\n");
-                buffer.written();
+                worker.write("request", |line| line);
             }
-            let dropped = buffer.flush();
-            assert!(dropped == 0 || dropped == 3);
+            dropped += worker.flush();
         }
-        buffer.lines().extend_from_slice(b"line\n");
-        buffer.written();
-        assert_eq!(buffer.flush(), 1);
-        assert_eq!(receiver.recv().unwrap(), b"line\nline\nline\n");
+        assert_eq!(dropped, 3);
+        assert_eq!(receiver.recv().unwrap().iter().filter(|b| **b == b'\n').count(), 3);
     }
 }
