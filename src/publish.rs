@@ -3,8 +3,11 @@
 //! Invariant: nothing gets past this module that a subscriber's stream, a channel or a log could not hold. The parts
 //! here do no I/O; sockets and routes are built on top of them.
 
+mod bearer;
 pub mod publication;
 pub mod refusal;
+pub mod webhook;
 
+pub use bearer::bearer;
 pub use publication::Limits;
-pub use refusal::Refusal;
+pub use refusal::{Refusal, RefusalKind};

@@ -50,16 +50,9 @@ pub fn parse(json: &[u8], limits: &Limits) -> Result<Publication, Refusal> {
 /// As [`parse`], and `TooLarge` for a batch that is too long.
 pub fn parse_batch(json: &[u8], limits: &Limits, max_batch: usize) -> Result<Vec<Publication>, Refusal> {
     let at = Cell::new(None);
-    let batch = Batch {
-        limits,
-        max_batch,
-        at: &at,
-    };
+    let batch = Batch { limits, max_batch, at: &at };
     read(json, batch, || match at.get() {
-        None => Refusal::new(
-            RefusalKind::InvalidPublication,
-            "a batch is a JSON array of publications",
-        ),
+        None => Refusal::new(RefusalKind::InvalidPublication, "a batch is a JSON array of publications"),
         Some(index) => {
             Refusal::new(RefusalKind::InvalidPublication, "must be a JSON object").in_element(index)
         }
@@ -89,17 +82,11 @@ where
 fn broken(json: &[u8], error: &serde_json::Error) -> Refusal {
     let words = error.to_string();
     let what = words.split(" at line ").next().unwrap_or(&words);
-    let before: usize = json
-        .split_inclusive(|b| *b == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
+    let before: usize =
+        json.split_inclusive(|b| *b == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
     // serde_json counts the columns it has read, so that the last of them is the culprit.
     let offset = before + error.column().saturating_sub(1);
-    Refusal::new(
-        RefusalKind::InvalidJson,
-        format!("{what} at {}", place(json, offset)),
-    )
+    Refusal::new(RefusalKind::InvalidJson, format!("{what} at {}", place(json, offset)))
 }
 
 /// Where a byte is: line and column count from 1, the offset from 0; columns are bytes.
@@ -218,10 +205,7 @@ impl Batch<'_> {
     fn too_long(&self) -> Refusal {
         Refusal::new(
             RefusalKind::TooLarge,
-            format!(
-                "a batch holds at most {} publications; send several",
-                self.max_batch
-            ),
+            format!("a batch holds at most {} publications; send several", self.max_batch),
         )
     }
 }

@@ -86,20 +86,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of the whole request.
     pub fn new(kind: RefusalKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            field: None,
-            message: message.into(),
-        }
+        Self { kind, field: None, message: message.into() }
     }
 
     /// A refusal of one field. The publisher may have chosen the field's name: it is cut to a bounded length.
     pub fn of_field(kind: RefusalKind, field: &str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            field: Some(cut(field, MAX_FIELD).into()),
-            message: message.into(),
-        }
+        Self { kind, field: Some(cut(field, MAX_FIELD).into()), message: message.into() }
     }
 
     /// The same refusal, said of an element of a batch: `user` becomes `[3].user`. The first element is 0.
@@ -141,11 +133,7 @@ impl Refusal {
             field: Option<&'a str>,
             message: &'a str,
         }
-        let body = Body {
-            error: self.kind.code(),
-            field: self.field(),
-            message: self.message(),
-        };
+        let body = Body { error: self.kind.code(), field: self.field(), message: self.message() };
         // Strings into a Vec: nothing here can fail, and an empty body would still be a refusal by its status.
         serde_json::to_vec(&body).unwrap_or_default().into()
     }

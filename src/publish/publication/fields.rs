@@ -112,12 +112,7 @@ fn unknown(name: &str) -> Refusal {
         .into_iter()
         // Long names are compared with nothing: the distance takes time by the product of both lengths.
         .filter(|field| name.len() <= field.name().len() + MAX_TYPOS)
-        .map(|field| {
-            (
-                strsim::damerau_levenshtein(field.name(), &name.to_lowercase()),
-                field,
-            )
-        })
+        .map(|field| (strsim::damerau_levenshtein(field.name(), &name.to_lowercase()), field))
         .filter(|(typos, field)| *typos <= MAX_TYPOS && *typos < field.name().len())
         .min_by_key(|(typos, _)| *typos);
     match closest {
@@ -177,9 +172,7 @@ impl<'a> Draft<'a> {
     }
 
     fn channels(&self) -> Result<SmallVec<[ChannelName; 1]>, Refusal> {
-        let mut given = Field::RECIPIENTS
-            .into_iter()
-            .filter_map(|field| Some((field, self.value(field)?)));
+        let mut given = Field::RECIPIENTS.into_iter().filter_map(|field| Some((field, self.value(field)?)));
         let (field, json) = given.next().ok_or_else(|| Field::User.refuse(ONE_RECIPIENT))?;
         if let Some((second, _)) = given.next() {
             let message = format!("{} is given as well; {ONE_RECIPIENT}", field.name());
@@ -229,10 +222,7 @@ fn user(field: &str, json: &str) -> Result<ChannelName, Refusal> {
         Some(id) => Cow::Owned(id),
         None if json.starts_with('"') => text(field, json)?,
         None => {
-            return Err(invalid(
-                field,
-                format!("must be a string or an integer, not {}", kind(json)),
-            ));
+            return Err(invalid(field, format!("must be a string or an integer, not {}", kind(json))));
         }
     };
     ChannelName::of_user(&id).map_err(|why| named(field, &why))
@@ -254,9 +244,7 @@ fn channel(field: &str, json: &str) -> Result<ChannelName, Refusal> {
 fn event_name(field: Field, json: &str) -> Result<Option<EventName>, Refusal> {
     match &*text(field.name(), json)? {
         "message" => Ok(None),
-        name => EventName::published(name)
-            .map(Some)
-            .map_err(|why| named(field.name(), &why)),
+        name => EventName::published(name).map(Some).map_err(|why| named(field.name(), &why)),
     }
 }
 
@@ -300,9 +288,7 @@ fn duration(text: &str) -> Option<Duration> {
 fn key(field: Field, json: &str) -> Result<Box<str>, Refusal> {
     let key = text(field.name(), json)?;
     if !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(field.refuse(format!(
-            "must be 1 to {MAX_KEY} visible ASCII characters without spaces"
-        )));
+        return Err(field.refuse(format!("must be 1 to {MAX_KEY} visible ASCII characters without spaces")));
     }
     Ok(key.into())
 }
@@ -310,9 +296,7 @@ fn key(field: Field, json: &str) -> Result<Box<str>, Refusal> {
 fn retry(field: Field, json: &str) -> Result<u32, Refusal> {
     match json.parse() {
         Ok(millis @ 0..=MAX_RETRY_MS) => Ok(millis),
-        _ => Err(field.refuse(format!(
-            "must be a whole number of milliseconds, at most {MAX_RETRY_MS}"
-        ))),
+        _ => Err(field.refuse(format!("must be a whole number of milliseconds, at most {MAX_RETRY_MS}"))),
     }
 }
 

@@ -20,11 +20,7 @@ fn refused(json: &str) -> Refusal {
 #[track_caller]
 fn invalid(json: &str, field: &str, words: &str) {
     let refusal = refused(json);
-    assert_eq!(
-        refusal.kind(),
-        RefusalKind::InvalidPublication,
-        "{json}: {refusal}"
-    );
+    assert_eq!(refusal.kind(), RefusalKind::InvalidPublication, "{json}: {refusal}");
     assert_eq!(refusal.field(), Some(field), "{json}: {refusal}");
     assert!(refusal.message().contains(words), "{json}: {refusal}");
 }
@@ -58,35 +54,17 @@ fn recipients_are_strings_or_integers_each_once() {
     assert_eq!(channels(r#"{"user":"a@b.c","data":1}"#), ["user:a@b.c"]);
     assert_eq!(channels(r#"{"user":-7,"data":1}"#), ["user:-7"]);
     assert_eq!(channels(r#"{"user":-0,"data":1}"#), ["user:0"]);
-    assert_eq!(
-        channels(r#"{"user":18446744073709551615,"data":1}"#),
-        ["user:18446744073709551615"]
-    );
+    assert_eq!(channels(r#"{"user":18446744073709551615,"data":1}"#), ["user:18446744073709551615"]);
     assert_eq!(channels(r#"{"\u0075ser":"\u0034\u0032","data":1}"#), ["user:42"]);
-    assert_eq!(
-        channels(r#"{"users":[2, "1", "2" ,2],"data":1}"#),
-        ["user:2", "user:1"]
-    );
+    assert_eq!(channels(r#"{"users":[2, "1", "2" ,2],"data":1}"#), ["user:2", "user:1"]);
     assert_eq!(channels(r#"{"channels":["b","a","b"],"data":1}"#), ["b", "a"]);
 }
 
 #[test]
 fn a_recipient_that_is_none_is_refused() {
-    invalid(
-        r#"{"data":1}"#,
-        "user",
-        "exactly one of user, users, channel, channels",
-    );
-    invalid(
-        r#"{"user":1,"channel":"a","data":1}"#,
-        "channel",
-        "user is given as well",
-    );
-    invalid(
-        r#"{"users":[1],"user":1,"data":1}"#,
-        "users",
-        "user is given as well",
-    );
+    invalid(r#"{"data":1}"#, "user", "exactly one of user, users, channel, channels");
+    invalid(r#"{"user":1,"channel":"a","data":1}"#, "channel", "user is given as well");
+    invalid(r#"{"users":[1],"user":1,"data":1}"#, "users", "user is given as well");
     for (value, words) in [
         ("1.0", "not a fraction"),
         ("1e3", "not a fraction"),
@@ -109,15 +87,8 @@ fn a_recipient_that_is_none_is_refused() {
     invalid(r#"{"channel":"a,b","data":1}"#, "channel", "','");
     invalid(r#"{"channels":["a",""],"data":1}"#, "channels[1]", "empty");
     let many: Vec<usize> = (0..=MAX_RECIPIENTS).collect();
-    invalid(
-        &format!(r#"{{"users":{many:?},"data":1}}"#),
-        "users",
-        "more than 1000",
-    );
-    assert_eq!(
-        channels(&format!(r#"{{"users":{:?},"data":1}}"#, &many[1..])).len(),
-        MAX_RECIPIENTS
-    );
+    invalid(&format!(r#"{{"users":{many:?},"data":1}}"#), "users", "more than 1000");
+    assert_eq!(channels(&format!(r#"{{"users":{:?},"data":1}}"#, &many[1..])).len(), MAX_RECIPIENTS);
 }
 
 #[test]
@@ -128,13 +99,7 @@ fn fields_are_known_and_given_once() {
     invalid(r#"{"":1}"#, "", "is unknown");
     invalid(r#"{"user":1,"data":1,"data":2}"#, "data", "is given twice");
     invalid(r#"{"user":1,"d\u0061ta":1,"data":2}"#, "data", "is given twice");
-    assert!(
-        refused(&format!(r#"{{"{}":1}}"#, "x".repeat(5000)))
-            .field()
-            .unwrap()
-            .len()
-            < 100
-    );
+    assert!(refused(&format!(r#"{{"{}":1}}"#, "x".repeat(5000))).field().unwrap().len() < 100);
 }
 
 #[test]
@@ -142,27 +107,13 @@ fn each_field_has_its_bounds() {
     let with = |more: &str| format!(r#"{{"user":1,"data":1,{more}}}"#);
     invalid(r#"{"user":1}"#, "data", "is missing");
     for reserved in ["error", "open", "reset", "read"] {
-        invalid(
-            &with(&format!(r#""event":"{reserved}""#)),
-            "event",
-            "Sidestream's own",
-        );
+        invalid(&with(&format!(r#""event":"{reserved}""#)), "event", "Sidestream's own");
     }
     invalid(&with(r#""event":"a\r\nid: 1""#), "event", r"'\r'");
     invalid(&with(r#""event":null"#), "event", "must be a string, not null");
     assert_eq!(good(&with(r#""event":"message""#)).event.name, None);
 
-    for bad in [
-        "1",
-        "1.5h",
-        "h",
-        "-1s",
-        "1 h",
-        "1H",
-        "",
-        "1h30m",
-        "99999999999999999999d",
-    ] {
+    for bad in ["1", "1.5h", "h", "-1s", "1 h", "1H", "", "1h30m", "99999999999999999999d"] {
         invalid(&with(&format!(r#""ttl":"{bad}""#)), "ttl", "unit");
     }
     for bad in ["999ms", "0s", "31d", "721h", "99999999999999999d"] {
@@ -170,10 +121,7 @@ fn each_field_has_its_bounds() {
         assert_eq!(refusal.field(), Some("ttl"), "{bad}");
     }
     invalid(&with(r#""ttl":3600"#), "ttl", "must be a string, not an integer");
-    assert_eq!(
-        good(&with(r#""ttl":"1500ms""#)).ttl,
-        Some(Duration::from_millis(1500))
-    );
+    assert_eq!(good(&with(r#""ttl":"1500ms""#)).ttl, Some(Duration::from_millis(1500)));
     assert_eq!(good(&with(r#""ttl":"30d""#)).ttl, Some(MAX_TTL));
 
     for field in ["key", "collapse"] {
@@ -195,10 +143,7 @@ fn data_is_bounded_and_holds_no_nul() {
     assert_eq!(good(&just).event.data.len(), LIMITS.max_event);
     for over in ["x".repeat(LIMITS.max_event + 1), "x".repeat(2 << 20)] {
         let refusal = refused(&format!(r#"{{"user":1,"data":"{over}"}}"#));
-        assert_eq!(
-            (refusal.kind(), refusal.field()),
-            (RefusalKind::TooLarge, Some("data"))
-        );
+        assert_eq!((refusal.kind(), refusal.field()), (RefusalKind::TooLarge, Some("data")));
     }
 }
 
@@ -208,15 +153,9 @@ fn broken_text_is_refused_where_it_breaks() {
         (&b""[..], "EOF while parsing a value at line 1 column 1 (byte 0)"),
         (b"{", "line 1 column 1 (byte 0)"),
         (b"{\"user\":1,\n\"data\":}", "line 2 column 8 (byte 18)"),
-        (
-            b"{\"user\":1}x",
-            "trailing characters at line 1 column 11 (byte 10)",
-        ),
+        (b"{\"user\":1}x", "trailing characters at line 1 column 11 (byte 10)"),
         (b"{\"user\":1,}", "trailing comma at line 1 column 11 (byte 10)"),
-        (
-            b"\n {\"user\":\"\xff\"}",
-            "not UTF-8 at line 2 column 11 (byte 11)",
-        ),
+        (b"\n {\"user\":\"\xff\"}", "not UTF-8 at line 2 column 11 (byte 11)"),
         (b"{\"user\":\"a\nb\"}", "control character"),
         (b"{\"user\":01}", "line 1 column"),
         (b"{secret}", "line 1 column 2 (byte 1)"),
@@ -265,20 +204,14 @@ fn a_batch_is_all_or_nothing() {
 
     for (json, field) in [
         (r#"[{"user":1,"data":1},{"data":1}]"#, "[1].user"),
-        (
-            r#"[{"users":[1,null],"data":1},{"user":1,"data":1}]"#,
-            "[0].users[1]",
-        ),
+        (r#"[{"users":[1,null],"data":1},{"user":1,"data":1}]"#, "[0].users[1]"),
         (r#"[{"user":1,"data":1},7]"#, "[1]"),
     ] {
         let refusal = batch(json, 10).unwrap_err();
         assert_eq!(refusal.kind(), RefusalKind::InvalidPublication);
         assert_eq!(refusal.field(), Some(field));
     }
-    for json in [
-        "[{\"user\":1,\"data\":1},{\"user\":2,\"da",
-        r#"[{"data":1},{"user":}]"#,
-    ] {
+    for json in ["[{\"user\":1,\"data\":1},{\"user\":2,\"da", r#"[{"data":1},{"user":}]"#] {
         assert_eq!(batch(json, 10).unwrap_err().kind(), RefusalKind::InvalidJson);
     }
     let object = batch(r#"{"user":1,"data":1}"#, 10).unwrap_err();
