@@ -1,12 +1,15 @@
 //! Sidestream: a reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
 
 pub mod access_log;
+pub mod auth;
 pub mod config;
 pub mod event;
 pub mod http;
 pub mod hub;
 pub mod metrics;
+pub mod publish;
 pub mod shutdown;
 pub mod store;
+pub mod stream;
 pub mod tls;
 pub mod transport;

@@ -110,7 +110,9 @@ impl Transport {
             if read == 0 {
                 return Poll::Ready(Ok(()));
             }
-            *budget = budget.checked_sub(read).ok_or_else(|| io::Error::other("the client sends what nobody reads"))?;
+            *budget = budget
+                .checked_sub(read)
+                .ok_or_else(|| io::Error::other("the client sends what nobody reads"))?;
         }
     }
 }

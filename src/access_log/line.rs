@@ -22,7 +22,12 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Begins a line.
-    pub(super) fn begin(out: &'a mut Vec<u8>, kind: &str, now: SystemTime, secret_parameters: &'a [String]) -> Self {
+    pub(super) fn begin(
+        out: &'a mut Vec<u8>,
+        kind: &str,
+        now: SystemTime,
+        secret_parameters: &'a [String],
+    ) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         // Writing to a Vec cannot fail, here and below.
         let _ =

@@ -86,9 +86,7 @@ impl Endpoint {
             return super::unix_path(path, base).map(Self::Unix);
         }
         if text.starts_with("fd:") {
-            return Err(Fault::new(
-                "names an inherited socket, which is not in this version",
-            ));
+            return Err(Fault::new("names an inherited socket, which is not in this version"));
         }
         if let Some((_, rest)) = text.split_once("://") {
             return Err(Fault::new("is an URL, not an address")
@@ -132,9 +130,8 @@ pub(super) fn tcp(text: &str) -> Result<SocketAddr, Fault> {
         "localhost" => Ok((Ipv4Addr::LOCALHOST, port).into()),
         _ => match host.parse::<IpAddr>() {
             Ok(ip) => Err(Fault::new("is not an address").hint(format!("write \"[{ip}]:{port}\""))),
-            Err(_) => Err(Fault::new("has a name where an IP address belongs").hint(format!(
-                "write \"0.0.0.0:{port}\"; of names only localhost is known here"
-            ))),
+            Err(_) => Err(Fault::new("has a name where an IP address belongs")
+                .hint(format!("write \"0.0.0.0:{port}\"; of names only localhost is known here"))),
         },
     }
 }

@@ -15,10 +15,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            access: AccessLog::Stdout,
-            level: LevelFilter::INFO,
-        }
+        Self { access: AccessLog::Stdout, level: LevelFilter::INFO }
     }
 }
 

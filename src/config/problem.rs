@@ -23,12 +23,7 @@ pub struct Problem {
 impl Problem {
     /// A mistake that has no place in the file.
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            span: None,
-            hint: None,
-            help: None,
-        }
+        Self { message: message.into(), span: None, hint: None, help: None }
     }
 
     /// Gives the bytes of the file that are wrong.
@@ -71,10 +66,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-        }
+        Self { message: message.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -107,11 +99,7 @@ impl Problems {
     pub(super) fn new(origin: impl Into<String>, text: impl Into<String>, mut list: Vec<Problem>) -> Self {
         // In the order of the file; what has no place in it comes last.
         list.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
-        Self {
-            origin: origin.into(),
-            text: text.into(),
-            list,
-        }
+        Self { origin: origin.into(), text: text.into(), list }
     }
 
     /// The problems in the order of the file.

@@ -22,10 +22,7 @@ impl Secret {
         let secret = if let Some(name) = text.strip_prefix("env:") {
             variable(name)?
         } else if let Some(path) = text.strip_prefix("file:") {
-            file(&base.join(path)).map_err(|cause| SecretError::File {
-                path: path.to_owned(),
-                cause,
-            })?
+            file(&base.join(path)).map_err(|cause| SecretError::File { path: path.to_owned(), cause })?
         } else {
             text.to_owned()
         };

@@ -75,10 +75,8 @@ impl Origin {
             return super::unix_path(path, base).map(Self::Unix);
         }
         if text.starts_with("https://") {
-            return Err(
-                Fault::new("uses https towards an upstream, which is not in this version")
-                    .hint("reach the app by http:// or by unix:PATH"),
-            );
+            return Err(Fault::new("uses https towards an upstream, which is not in this version")
+                .hint("reach the app by http:// or by unix:PATH"));
         }
         let Some(rest) = text.strip_prefix("http://") else {
             let fault = Fault::new("is neither http://HOST:PORT nor unix:PATH");
@@ -92,10 +90,8 @@ impl Origin {
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         if end < rest.len() {
-            return Err(
-                Fault::new("has a path, but requests keep the path they came with")
-                    .hint(format!("write \"http://{}\"", &rest[..end])),
-            );
+            return Err(Fault::new("has a path, but requests keep the path they came with")
+                .hint(format!("write \"http://{}\"", &rest[..end])));
         }
         authority(rest)
     }
@@ -120,20 +116,12 @@ fn authority(text: &str) -> Result<Origin, Fault> {
     let authority: http::uri::Authority = text.parse().map_err(|_| wrong())?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let port = match authority.port() {
-        Some(port) => port
-            .as_str()
-            .parse()
-            .ok()
-            .filter(|port| *port > 0)
-            .ok_or_else(wrong)?,
+        Some(port) => port.as_str().parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
         None if text.ends_with(':') => return Err(wrong()),
         None => 80,
     };
     if host.is_empty() || (authority.host().starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_err()) {
         return Err(wrong());
     }
-    Ok(Origin::Tcp {
-        host: host.to_ascii_lowercase(),
-        port,
-    })
+    Ok(Origin::Tcp { host: host.to_ascii_lowercase(), port })
 }

@@ -50,7 +50,9 @@ impl StreamSettings {
             form: match &heartbeat.form {
                 HeartbeatForm::Comment(text) => BeatForm::Shared(event::comment(text)),
                 HeartbeatForm::Event { said, id: true } => BeatForm::WithCursor(own_event(said)),
-                HeartbeatForm::Event { said, id: false } => BeatForm::Shared(own_event(said).frame_without_id()),
+                HeartbeatForm::Event { said, id: false } => {
+                    BeatForm::Shared(own_event(said).frame_without_id())
+                }
             },
         });
         Self {

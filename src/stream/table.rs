@@ -167,8 +167,7 @@ impl Streams {
         let entry = table.streams.vacant_entry();
         subscriber.key.set(small(entry.key()));
         let due = next_due(&subscriber);
-        let timer =
-            due.map(|at| Timer { at, key: subscriber.key.get(), serial: subscriber.serial });
+        let timer = due.map(|at| Timer { at, key: subscriber.key.get(), serial: subscriber.serial });
         entry.insert(Entry { subscriber, _subscription: subscription });
         if timer.is_some_and(|timer| table.timers.add(timer)) {
             self.0.sooner.notify_one();
@@ -357,7 +356,8 @@ fn ends(
     opened: Instant,
     expires: Option<SystemTime>,
 ) -> Option<(Instant, End)> {
-    let max_age = route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
+    let max_age =
+        route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
     let expiry = expires.map(|at| {
         let left = at.duration_since(SystemTime::now()).unwrap_or_default();
         // A token for longer than a clock can say is one that does not end.

@@ -35,10 +35,7 @@ impl JwtKey {
             return Err(Fault::new(format!("is shorter than {MIN_SECRET} bytes"))
                 .hint("`openssl rand -hex 32` makes a good one"));
         }
-        Ok(Self {
-            decoding: DecodingKey::from_secret(text.as_bytes()),
-            kind: JwtKeyKind::Secret,
-        })
+        Ok(Self { decoding: DecodingKey::from_secret(text.as_bytes()), kind: JwtKeyKind::Secret })
     }
 }
 

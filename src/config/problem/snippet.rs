@@ -12,13 +12,7 @@ pub(super) fn write(
     hint: Option<&str>,
     help: Option<&str>,
 ) -> fmt::Result {
-    let line = text
-        .as_bytes()
-        .iter()
-        .take(span.start)
-        .filter(|b| **b == b'\n')
-        .count()
-        + 1;
+    let line = text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count() + 1;
     writeln!(f, "  --> {origin}:{line}")?;
     for text in [hint, help].into_iter().flatten() {
         writeln!(f, "   = {text}")?;

@@ -42,11 +42,7 @@ pub struct StreamRoute {
 impl StreamRoute {
     /// A route with the defaults of the file.
     pub(in crate::config) fn new(auth: Vec<usize>) -> Self {
-        let channels: &[&str] = if auth.is_empty() {
-            &["all"]
-        } else {
-            &["user:{user}", "all"]
-        };
+        let channels: &[&str] = if auth.is_empty() { &["all"] } else { &["user:{user}", "all"] };
         Self {
             auth,
             channels: channels.iter().map(ToString::to_string).collect(),
@@ -84,10 +80,7 @@ pub struct Heartbeat {
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self {
-            every: HEARTBEAT,
-            form: HeartbeatForm::Comment(String::new()),
-        }
+        Self { every: HEARTBEAT, form: HeartbeatForm::Comment(String::new()) }
     }
 }
 
