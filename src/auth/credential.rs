@@ -66,8 +66,8 @@ impl Places {
         }
     }
 
-    /// Names are compared as they were sent: logs hide the parameter by its plain name, so that under an encoded one
-    /// it must not work.
+    /// Names are compared as they were sent. A name with `%74` for its `t` is never an honest client's, and what does
+    /// not work under a second spelling cannot leak under it.
     fn in_query<'a>(&self, query: Option<&'a str>) -> Result<Option<Cow<'a, str>>, Reason> {
         let (Some(name), Some(query)) = (&self.query, query) else {
             return Ok(None);

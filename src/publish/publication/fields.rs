@@ -220,10 +220,11 @@ fn several(
 fn user(field: &str, json: &str) -> Result<ChannelName, Refusal> {
     let id = match integer(json) {
         Some(id) => Cow::Owned(id),
-        None if json.starts_with('"') => text(field, json)?,
-        None => {
-            return Err(invalid(field, format!("must be a string or an integer, not {}", kind(json))));
-        }
+        None => match kind(json) {
+            "a string" => text(field, json)?,
+            "an integer" => return Err(invalid(field, "is beyond 64 bits; send it as a string")),
+            kind => return Err(invalid(field, format!("must be a string or an integer, not {kind}"))),
+        },
     };
     ChannelName::of_user(&id).map_err(|why| named(field, &why))
 }

@@ -72,7 +72,7 @@ fn a_recipient_that_is_none_is_refused() {
         ("null", "not null"),
         ("[1]", "not a list"),
         ("{}", "not an object"),
-        ("18446744073709551616", "not an integer"),
+        ("18446744073709551616", "beyond 64 bits"),
         (r#""""#, "must not be empty"),
         (r#""a:b""#, "must not hold ':'"),
         (r#""a\nb""#, r"must not hold '\n'"),
