@@ -7,14 +7,13 @@ use http::{HeaderValue, Method, Request};
 use smallvec::SmallVec;
 
 /// Fields that concern one connection only (RFC 9110, section 7.6.1, and those of old).
-const HOP_BY_HOP: [&str; 10] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
     "proxy-connection",
     "proxy-authenticate",
     "proxy-authorization",
     "te",
-    "trailer",
     "transfer-encoding",
     "upgrade",
     "http2-settings",

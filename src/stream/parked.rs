@@ -18,14 +18,20 @@ const UNREAD_BUDGET: u32 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Opens a stream on a socket and leaves it to a task of its own. The task is small on purpose: there is one for
-/// every stream, and the socket keeps it alive through its waker.
-pub fn park(streams: &Streams, grant: Grant, transport: Transport, is_http_10: bool) {
+/// every stream, and the socket keeps it alive through its waker. `held` is dropped when the socket is closed.
+pub fn park(
+    streams: &Streams,
+    grant: Grant,
+    transport: Transport,
+    is_http_10: bool,
+    held: impl Sized + 'static,
+) {
     let form = Form::Parked { transport, chunked: !is_http_10 };
     let subscriber = streams.open(grant, form);
-    tokio::task::spawn_local(run(streams.clone(), subscriber));
+    tokio::task::spawn_local(run(streams.clone(), subscriber, held));
 }
 
-async fn run(streams: Streams, subscriber: Rc<Subscriber>) {
+async fn run(streams: Streams, subscriber: Rc<Subscriber>, _held: impl Sized) {
     let mut budget = UNREAD_BUDGET;
     match poll_fn(|cx| subscriber.poll_parked(cx, &mut budget)).await {
         Next::Close => {}

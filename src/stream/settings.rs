@@ -73,6 +73,11 @@ impl StreamSettings {
         self.route.unauthorized == Unauthorized::Event
     }
 
+    /// Sets the fields of a response that is a stream.
+    pub fn set_fields(&self, fields: &mut HeaderMap) {
+        fields.extend(self.fields.clone());
+    }
+
     /// The head of an HTTP/1 response, and whether its body is chunked: HTTP/1.0 knows no chunks and reads until the
     /// end.
     pub(super) fn head(&self, is_http_10: bool, date: &HeaderValue) -> Bytes {
