@@ -4,6 +4,7 @@
 //! stderr says what and what to do, 2 that the command line itself was wrong.
 
 mod check;
+mod demo;
 mod duration;
 mod failure;
 mod listen;
@@ -48,6 +49,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Demo(demo::Args),
     Check(check::Args),
     Publish(publish::Args),
     Listen(listen::Args),
@@ -66,6 +68,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::command(args),
+        Command::Demo(args) => demo::command(args),
         Command::Check(args) => check::command(args),
         Command::Publish(args) => publish::command(args),
         Command::Listen(args) => listen::command(args),
@@ -102,10 +105,7 @@ mod tests {
         let cli = parse("sidestream --upstream http://127.0.0.1:8000 --jwt-secret env:S").unwrap();
         assert!(cli.command.is_none());
         assert!(parse("sidestream").unwrap().command.is_none());
-        assert!(matches!(
-            parse("sidestream run").unwrap().command,
-            Some(Command::Run(_))
-        ));
+        assert!(matches!(parse("sidestream run").unwrap().command, Some(Command::Run(_))));
     }
 
     #[test]

@@ -19,11 +19,7 @@ pub(super) struct Args {
 /// Prints `FILE: ok` and what would be served, or every mistake.
 pub(super) fn command(args: Args) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
-    terminal::line(format_args!(
-        "{}: ok\n{}",
-        args.config.display(),
-        summary(&config)
-    ))
+    terminal::line(format_args!("{}: ok\n{}", args.config.display(), summary(&config)))
 }
 
 /// The listeners and the routing table, aligned.
@@ -37,19 +33,9 @@ fn summary(config: &Config) -> String {
         let _ = write!(text, "\n  publish  {}", socket.display());
     }
     text.push('\n');
-    let width = config
-        .routes
-        .iter()
-        .map(|route| shown_path(route).chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = config.routes.iter().map(|route| shown_path(route).chars().count()).max().unwrap_or(0);
     for route in &config.routes {
-        let _ = write!(
-            text,
-            "\n  {:width$}  {}",
-            shown_path(route),
-            does(config, &route.action)
-        );
+        let _ = write!(text, "\n  {:width$}  {}", shown_path(route), does(config, &route.action));
     }
     text
 }
@@ -67,16 +53,8 @@ fn listening(listen: &Listen) -> String {
 
 /// The path, a prefix marked by what it stands for, after the hosts if it is held to some.
 fn shown_path(route: &Route) -> String {
-    let path = if route.is_prefix() {
-        format!("{}*", route.path)
-    } else {
-        route.path.clone()
-    };
-    if route.hosts.is_empty() {
-        path
-    } else {
-        format!("{} {path}", route.hosts.join(","))
-    }
+    let path = if route.is_prefix() { format!("{}*", route.path) } else { route.path.clone() };
+    if route.hosts.is_empty() { path } else { format!("{} {path}", route.hosts.join(",")) }
 }
 
 fn does(config: &Config, action: &Action) -> String {
@@ -89,11 +67,7 @@ fn does(config: &Config, action: &Action) -> String {
             None => "proxy".to_owned(),
         },
         Action::Stream(stream) => {
-            let who = if stream.auth.is_empty() {
-                "anybody"
-            } else {
-                "with a token"
-            };
+            let who = if stream.auth.is_empty() { "anybody" } else { "with a token" };
             format!("stream   {} ({who})", stream.channels.join(", "))
         }
         Action::Publish(_) => "publish".to_owned(),

@@ -16,10 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         "d" => 24 * 60 * 60,
         _ => return Err(wanted()),
     };
-    number
-        .checked_mul(seconds)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "that is too long".to_owned())
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
 }
 
 #[cfg(test)]
@@ -28,27 +25,12 @@ mod tests {
 
     #[test]
     fn reads_numbers_with_units() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("15m", 900),
-            ("1h", 3600),
-            ("7d", 604_800),
-            ("0s", 0),
-        ] {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800), ("0s", 0)] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
-        for text in [
-            "",
-            "1",
-            "h",
-            "1 h",
-            "-1h",
-            "1.5h",
-            "1w",
-            "999999999999999999999s",
-            "99999999999999999d",
-        ] {
+        for text in ["", "1", "h", "1 h", "-1h", "1.5h", "1w", "999999999999999999999s", "99999999999999999d"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

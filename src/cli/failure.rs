@@ -28,11 +28,7 @@ pub(super) struct Refused {
 impl Failure {
     /// What was wrong, in half a sentence without a full stop.
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self::Refused(Refused {
-            what: what.into(),
-            cause: None,
-            help: None,
-        })
+        Self::Refused(Refused { what: what.into(), cause: None, help: None })
     }
 
     /// Adds the error that it came from; shown with all of its own causes.

@@ -90,11 +90,7 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
 
 async fn listen(args: &Args) -> Result<(), Failure> {
     let connector = client::Connector::new(&args.url, args.insecure)?;
-    let last_id = args
-        .last_event_id
-        .as_ref()
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
+    let last_id = args.last_event_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
     let mut last_id = last_id.to_owned();
     let mut retry = DEFAULT_RETRY;
     let mut been_connected = false;
@@ -152,9 +148,7 @@ fn request(args: &Args, last_id: &str) -> Result<Request<Empty<Bytes>>, Failure>
     if !last_id.is_empty() {
         request = request.header("last-event-id", last_id);
     }
-    request
-        .body(Empty::new())
-        .map_err(|error| Failure::new("the request cannot be made").because(error))
+    request.body(Empty::new()).map_err(|error| Failure::new("the request cannot be made").because(error))
 }
 
 /// The body of an event stream; `None` when the server says that there is nothing to come back for.
@@ -163,22 +157,15 @@ async fn accepted(response: Response<Incoming>) -> Result<Option<Incoming>, List
     if status == StatusCode::NO_CONTENT {
         return Ok(None);
     }
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     if status == StatusCode::OK {
         let content_type = header(CONTENT_TYPE).unwrap_or("nothing");
         if content_type.split(';').next().map(str::trim) == Some("text/event-stream") {
             return Ok(Some(response.into_body()));
         }
         return Err(ListenError::Final(
-            Failure::new(format!(
-                "that is no event stream: the server sends {content_type}"
-            ))
-            .help("is it the path of a stream route?"),
+            Failure::new(format!("that is no event stream: the server sends {content_type}"))
+                .help("is it the path of a stream route?"),
         ));
     }
     if status.is_redirection() {
@@ -206,9 +193,7 @@ async fn refusal(body: Incoming) -> String {
         let body = Limited::new(body, MAX_REFUSAL).collect().await.ok()?.to_bytes();
         let text = String::from_utf8(body.to_vec()).ok()?;
         let json = serde_json::from_str::<serde_json::Value>(&text).ok();
-        let said = json
-            .as_ref()
-            .and_then(|json| json.get("message").or(json.get("error"))?.as_str());
+        let said = json.as_ref().and_then(|json| json.get("message").or(json.get("error"))?.as_str());
         let said = said.unwrap_or(&text).trim();
         let shown = !said.is_empty() && !said.starts_with('<') && !said.contains('\n');
         shown.then(|| said.chars().filter(|c| !c.is_control()).collect::<String>())
@@ -243,20 +228,12 @@ fn as_line(event: &Event) -> Result<String, Failure> {
         Ok(json) => RawValue::from_string(json.get().replace('\n', " ")).map(Data::Json),
         Err(_) => Ok(Data::Text(&event.data)),
     };
-    data.and_then(|data| {
-        serde_json::to_string(&Line {
-            id: &event.id,
-            event: &event.name,
-            data,
-        })
-    })
-    .map_err(|error| Failure::new("the event cannot be printed").because(error))
+    data.and_then(|data| serde_json::to_string(&Line { id: &event.id, event: &event.name, data }))
+        .map_err(|error| Failure::new("the event cannot be printed").because(error))
 }
 
 fn address(text: &str) -> Result<Uri, String> {
-    let url: Uri = text
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    let url: Uri = text.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
     let authority = url.authority().map_or("", |authority| authority.as_str());
     match url.scheme_str() {
         Some("http" | "https") if authority.contains('@') => {
@@ -295,11 +272,7 @@ mod tests {
             ("", "\"\""),
             ("7", "7"),
         ] {
-            let event = Event {
-                id: "e-1".into(),
-                name: "message".into(),
-                data: data.into(),
-            };
+            let event = Event { id: "e-1".into(), name: "message".into(), data: data.into() };
             let expected = format!("{{\"id\":\"e-1\",\"event\":\"message\",\"data\":{shown}}}");
             assert_eq!(as_line(&event).unwrap_or_default(), expected, "{data:?}");
         }

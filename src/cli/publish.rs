@@ -86,11 +86,7 @@ struct Refusal {
 
 /// Publishes and prints the server's reply.
 pub(super) fn command(args: Args) -> Result<(), Failure> {
-    let data = if args.data == "-" {
-        Cow::Owned(read_stdin()?)
-    } else {
-        Cow::Borrowed(args.data.as_str())
-    };
+    let data = if args.data == "-" { Cow::Owned(read_stdin()?) } else { Cow::Borrowed(args.data.as_str()) };
     let data = as_json(&data).map_err(|error| Failure::new("the data cannot be sent").because(error))?;
     let line = Line {
         users: &args.users,
@@ -132,9 +128,7 @@ fn read_stdin() -> Result<String, Failure> {
         return Err(Failure::new("stdin cannot be read as text").because(error));
     }
     if text.len() as u64 > MAX_STDIN {
-        return Err(Failure::new(
-            "stdin holds more than 64 MiB, which no server takes",
-        ));
+        return Err(Failure::new("stdin holds more than 64 MiB, which no server takes"));
     }
     if text.ends_with('\n') {
         text.pop();
@@ -174,10 +168,7 @@ fn no_reply(socket: &Path, error: io::Error) -> Failure {
             "is it a publish socket? The server's log says why it closed",
         ),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => (
-            format!(
-                "no reply from {socket} within {} seconds",
-                REPLY_TIMEOUT.as_secs()
-            ),
+            format!("no reply from {socket} within {} seconds", REPLY_TIMEOUT.as_secs()),
             "the event may or may not have been published; with --key it is safe to try again",
         ),
         _ => (format!("{socket} cannot be used"), "is it a publish socket?"),

@@ -85,12 +85,10 @@ pub(super) fn log_to_stderr(level: LevelFilter) {
 
 fn from_file(path: &Path) -> Result<Config, Failure> {
     if path == Path::new(DEFAULT_CONFIG) && !path.exists() {
-        return Err(
-            Failure::new(format!("there is no {DEFAULT_CONFIG} in this folder")).help(
-                "name the file with --config, give --upstream and --jwt-secret instead of one, \
+        return Err(Failure::new(format!("there is no {DEFAULT_CONFIG} in this folder")).help(
+            "name the file with --config, give --upstream and --jwt-secret instead of one, \
              or see it work with `sidestream demo`",
-            ),
-        );
+        ));
     }
     Ok(Config::load(path)?)
 }
@@ -99,9 +97,7 @@ fn from_file(path: &Path) -> Result<Config, Failure> {
 ///
 /// The handlers are in place when this returns.
 fn watch_signals(trigger: shutdown::Trigger) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut terminate, mut interrupt) = {
         let _entered = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)

@@ -43,11 +43,7 @@ pub(super) struct TooLong;
 impl Parser {
     /// Begins a stream that resumes from `last_id` (empty: from nothing).
     pub(super) fn resuming(last_id: String) -> Self {
-        Self {
-            id: last_id.clone(),
-            last_id,
-            ..Self::default()
-        }
+        Self { id: last_id.clone(), last_id, ..Self::default() }
     }
 
     /// The id of the last block that was complete.
@@ -135,11 +131,7 @@ impl Parser {
         }
         events.push(Event {
             id: self.last_id.clone(),
-            name: if name.is_empty() {
-                "message".to_owned()
-            } else {
-                name
-            },
+            name: if name.is_empty() { "message".to_owned() } else { name },
             data,
         });
     }
@@ -160,11 +152,7 @@ mod tests {
     use super::*;
 
     fn event(id: &str, name: &str, data: &str) -> Event {
-        Event {
-            id: id.into(),
-            name: name.into(),
-            data: data.into(),
-        }
+        Event { id: id.into(), name: name.into(), data: data.into() }
     }
 
     fn read(pieces: &[&[u8]]) -> (Vec<Event>, Parser) {
@@ -183,10 +171,7 @@ mod tests {
             ("data:a\ndata:  b\n\n", vec![event("", "message", "a\n b")]),
             ("event: x\nid: 7\ndata: {}\n\n", vec![event("7", "x", "{}")]),
             ("\u{feff}data: a\n\n", vec![event("", "message", "a")]),
-            (
-                "data\n\ndata\ndata\n\ndata:",
-                vec![event("", "message", ""), event("", "message", "\n")],
-            ),
+            ("data\n\ndata\ndata\n\ndata:", vec![event("", "message", ""), event("", "message", "\n")]),
             (": comment\n\n", vec![]),
             ("event: x\n\ndata: a\n\n", vec![event("", "message", "a")]),
             (
@@ -196,17 +181,10 @@ mod tests {
             ("id: a\0b\ndata: a\n\n", vec![event("", "message", "a")]),
             (
                 "data: a\r\rdata: b\r\n\r\ndata: c\n\r",
-                vec![
-                    event("", "message", "a"),
-                    event("", "message", "b"),
-                    event("", "message", "c"),
-                ],
+                vec![event("", "message", "a"), event("", "message", "b"), event("", "message", "c")],
             ),
             ("data: not ended\n", vec![]),
-            (
-                "unknown: x\nDATA: x\ndata: a\n\n",
-                vec![event("", "message", "a")],
-            ),
+            ("unknown: x\nDATA: x\ndata: a\n\n", vec![event("", "message", "a")]),
         ] {
             assert_eq!(read(&[stream.as_bytes()]).0, expected, "{stream:?}");
         }
@@ -222,12 +200,9 @@ mod tests {
 
     #[test]
     fn retry_is_digits_only() {
-        for (line, retry) in [
-            ("retry: 1500", Some(1500)),
-            ("retry: 1s", None),
-            ("retry:", None),
-            ("retry: -1", None),
-        ] {
+        for (line, retry) in
+            [("retry: 1500", Some(1500)), ("retry: 1s", None), ("retry:", None), ("retry: -1", None)]
+        {
             assert_eq!(read(&[line.as_bytes(), b"\n"]).1.retry(), retry, "{line}");
         }
     }

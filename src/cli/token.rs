@@ -45,13 +45,7 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
         Failure::new(format!("--secret {error}"))
             .help("set JWT_SECRET, or give --secret env:NAME or --secret file:PATH")
     })?;
-    terminal::line(sign(
-        &args.user,
-        args.lifetime,
-        args.claims,
-        &secret,
-        SystemTime::now(),
-    )?)
+    terminal::line(sign(&args.user, args.lifetime, args.claims, &secret, SystemTime::now())?)
 }
 
 /// Signs a token with HS256 that is good from `now` on for `lifetime`.
@@ -76,10 +70,8 @@ pub(super) fn sign(
 
 /// Reads one `--claim`.
 fn claim(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text
-        .split_once('=')
-        .filter(|(name, _)| !name.is_empty())
-        .ok_or("write it as NAME=VALUE")?;
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("write it as NAME=VALUE")?;
     if OWN_CLAIMS.contains(&name) {
         return Err(format!("{name} comes from --user and --for"));
     }
@@ -100,9 +92,8 @@ mod tests {
         let claims = vec![("team".to_owned(), json!("red"))];
         let token = sign("42", Duration::from_secs(60), claims, &secret, SystemTime::now()).unwrap();
         let key = DecodingKey::from_secret(secret.expose().as_bytes());
-        let read = jsonwebtoken::decode::<Value>(&token, &key, &Validation::new(Algorithm::HS256))
-            .unwrap()
-            .claims;
+        let read =
+            jsonwebtoken::decode::<Value>(&token, &key, &Validation::new(Algorithm::HS256)).unwrap().claims;
         assert_eq!((&read["sub"], &read["team"]), (&json!("42"), &json!("red")));
         assert_eq!(read["exp"].as_u64().unwrap() - read["iat"].as_u64().unwrap(), 60);
     }

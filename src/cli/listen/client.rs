@@ -48,11 +48,7 @@ impl Connector {
         // Brackets of an IPv6 address belong to the URL, not to the address.
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let tls = if tls {
-            Some(tls_for(&host, insecure)?)
-        } else {
-            None
-        };
+        let tls = if tls { Some(tls_for(&host, insecure)?) } else { None };
         Ok(Self { host, port, tls })
     }
 
@@ -76,9 +72,7 @@ impl Connector {
 
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE);
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(match &self.tls {
             Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
@@ -93,15 +87,11 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn exchange(stream: Box<dyn Stream>, request: Request<Empty<Bytes>>) -> io::Result<Response<Incoming>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // It ends with the response's body, and what broke it is seen there.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(io::Error::other)
@@ -118,9 +108,7 @@ fn no_connection(place: &str, error: io::Error) -> Failure {
         io::ErrorKind::InvalidData => "does that port speak TLS? If not, write http://",
         _ => "check the host and port of the URL",
     };
-    Failure::new(format!("cannot connect to {place}"))
-        .because(error)
-        .help(help)
+    Failure::new(format!("cannot connect to {place}")).because(error).help(help)
 }
 
 fn tls_for(host: &str, insecure: bool) -> Result<(TlsConnector, ServerName<'static>), Failure> {
