@@ -84,7 +84,7 @@ async fn accept(listener: UnixListener, app: App) {
         let (app, streams_held) = (Rc::clone(&app), Rc::clone(&streams_held));
         let service = service_fn(move |request| {
             let (app, streams_held) = (Rc::clone(&app), Rc::clone(&streams_held));
-            async move { Ok::<_, http::Error>(answer(&app, &streams_held, request).await?) }
+            async move { answer(&app, &streams_held, request).await }
         });
         spawn_local(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
