@@ -30,7 +30,10 @@ fn summary(config: &Config) -> String {
         let _ = write!(text, "\n  listen   {}{}", listen.endpoint, listening(listen));
     }
     if let Some(socket) = &config.publish.socket {
-        let _ = write!(text, "\n  publish  {}", socket.display());
+        let _ = write!(text, "\n  publish  unix:{}", socket.display());
+    }
+    if let Some((address, _)) = &config.publish.http {
+        let _ = write!(text, "\n  publish  http://{address}");
     }
     text.push('\n');
     let width = config.routes.iter().map(|route| shown_path(route).chars().count()).max().unwrap_or(0);

@@ -19,7 +19,7 @@ const TITLES = [
   "Three new sign-ups today",
 ];
 // What a proxy tells the app about the client.
-const FORWARDED = /^(x-forwarded-|forwarded$|x-real-ip$|x-request-id$|host$|via$)/;
+const FORWARDED = /^(x-forwarded-|forwarded$|x-real-ip$|x-request-id$|via$)/;
 
 const $ = (id) => document.getElementById(id);
 const now = () => performance.timeOrigin + performance.now();
@@ -78,7 +78,7 @@ class Stream {
       // An event named `error` has data; a lost connection has none.
       if (event.data) return this.renew(parsed(event.data));
       this.ended = true;
-      if (this.source.readyState === EventSource.CLOSED) this.cut("refused");
+      if (this.source.readyState === EventSource.CLOSED) this.renew({ error: "refused", code: 401 });
       else this.show("wait", "coming back");
     });
   }
@@ -90,14 +90,20 @@ class Stream {
     this.show("off", why);
   }
 
-  // The token has run out, or Sidestream was started anew with another secret.
+  // The token has run out, or Sidestream was started anew with another secret and other sockets.
   async renew(error) {
     this.cut(error.error ?? "ended");
     if (error.code !== 401) return;
     await new Promise((resolve) => setTimeout(resolve, RENEW_AFTER_MS));
-    const facts = await getFacts();
-    this.user.token = facts.users.find((user) => user.id === this.user.id).token;
-    this.open();
+    try {
+      const facts = await getFacts();
+      this.user.token = facts.users.find((user) => user.id === this.user.id).token;
+      showCommands(facts);
+    } catch {
+      return;
+    }
+    // Unless someone was faster with the button.
+    if (!this.source) this.open();
   }
 
   arrived(event) {
@@ -222,6 +228,7 @@ function showCommands(facts) {
       `curl --unix-socket ${facts.socket} -H 'content-type: application/json' -d '${publication}' http://localhost/publish`,
     ],
   ];
+  $("commands").replaceChildren();
   for (const [caption, line] of lines) {
     const figure = $("command").content.cloneNode(true).firstElementChild;
     figure.querySelector("figcaption").textContent = caption;
