@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod event;
