@@ -6,18 +6,24 @@
 
 mod auth;
 mod certificate;
+mod host;
 mod listen;
 mod log;
 mod problem;
 mod publish;
+mod reader;
 mod route;
+mod schema;
 mod secret;
 mod server;
 mod store;
+mod suggest;
 mod units;
 mod upstream;
 
 use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
 
 pub use auth::{Auth, JwtKey, JwtKeyKind, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
@@ -35,6 +41,8 @@ pub use store::Store;
 pub use upstream::{Origin, Upstream, UpstreamKind};
 
 use problem::Fault;
+use reader::{Report, Section};
+use route::Names;
 
 /// What a Unix socket's address holds, less the NUL at its end (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -65,11 +73,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems::new(
-                &file,
-                "",
-                vec![Problem::new(format!("cannot read the file: {error}"))],
-            )
+            Problems::new(&file, "", vec![Problem::new(format!("cannot read the file: {error}"))])
         })?;
         Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
     }
@@ -77,8 +81,54 @@ impl Config {
     /// Reads a configuration from its text. `file` is how the file is called in problems; relative paths are taken
     /// from `base`.
     pub fn parse(text: &str, file: &str, base: &Path) -> Result<Self, Problems> {
-        let _ = base;
-        Err(Problems::new(file, text, vec![Problem::new("not written yet")]))
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if let Some(first) = errors.first() {
+            let problem = Problem::new(format!("this is not TOML: {}", first.message()));
+            let problem = first.span().into_iter().fold(problem, Problem::at);
+            return Err(Problems::new(file, text, vec![problem]));
+        }
+        let report = Report::new(base);
+        let config = Self::read(&Section::new(&report, &schema::ROOT, table.get_ref(), 0..0));
+        match report.into_problems() {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(Problems::new(file, text, problems)),
+        }
+    }
+
+    /// Reads the sections. What comes back is worth something only if nothing was reported.
+    fn read(file: &Section<'_>) -> Self {
+        let report = file.report;
+        let server = Server::read(file.section("server", &schema::SERVER));
+        let mut taken = Vec::new();
+        let listen = file.sections("listen", &schema::LISTEN);
+        let upstreams = file.named("upstreams", &schema::UPSTREAM);
+        let auth = file.named("auth", &schema::AUTH);
+        let routes = file.sections("route", &schema::ROUTE);
+        for (key, help) in [
+            ("listen", "add [[listen]] with an address"),
+            ("route", "add [[route]] with a path and an action"),
+        ] {
+            if !file.has(key) && !file.misspells(&[key]) {
+                report.add(Problem::new(format!("there is no [[{key}]]")).hint(help));
+            }
+        }
+        let names = Names {
+            upstreams: upstreams.iter().map(|(name, _)| *name).collect(),
+            auth: auth.iter().map(|(name, _)| *name).collect(),
+        };
+        let listen: Vec<_> = listen.iter().filter_map(|section| Listen::read(section, &mut taken)).collect();
+        let upstreams: Vec<_> =
+            upstreams.iter().filter_map(|(name, section)| Upstream::read(name, section)).collect();
+        Self {
+            server,
+            publish: Publish::read(file.section("publish", &schema::PUBLISH), report.base, &taken),
+            listen,
+            auth: auth.iter().filter_map(|(name, section)| Auth::read(name, section)).collect(),
+            store: Store::read(file.section("store", &schema::STORE)),
+            log: Log::read(file.section("log", &schema::LOG), report.base),
+            routes: Route::read_all(&routes, &names, &upstreams),
+            upstreams,
+        }
     }
 
     /// The configuration of a `run` without a file: everything goes to the upstream, except a stream at `/events`
@@ -101,10 +151,7 @@ impl Config {
             Route {
                 path: "/".to_owned(),
                 hosts: Vec::new(),
-                action: Action::Proxy(ProxyRoute {
-                    upstream: 0,
-                    max_body: upstream.max_body,
-                }),
+                action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
             },
             Route {
                 path: "/events".to_owned(),

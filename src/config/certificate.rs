@@ -49,11 +49,7 @@ impl Certificate {
             Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::Mismatch),
             Err(error) => return Err(CertificateError::InvalidCert(error)),
         }
-        Ok(Self {
-            key: Arc::new(certified),
-            cert_path: cert.to_owned(),
-            key_path: key.to_owned(),
-        })
+        Ok(Self { key: Arc::new(certified), cert_path: cert.to_owned(), key_path: key.to_owned() })
     }
 }
 

@@ -1,15 +1,21 @@
 //! Mistakes in what the operator wrote, and how they are shown.
 //!
 //! Invariant: a problem is text for a person. It says what was wrong, where, and what to do, and it never quotes a
-//! secret: messages are written without values of secret keys, and [`snippet`] masks them on the source line.
+//! secret: messages are written without values of secret keys, and the source line is shown with them masked.
 
 use std::fmt;
 use std::ops::Range;
 
+mod mask;
 mod snippet;
+
+use snippet::Snippet;
 
 /// The most problems that are printed; more of them would push the first ones off the screen.
 const SHOWN: usize = 40;
+
+/// The most characters of a word of the file that a message repeats.
+const QUOTED: usize = 60;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +29,7 @@ pub struct Problem {
 impl Problem {
     /// A mistake that has no place in the file.
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            span: None,
-            hint: None,
-            help: None,
-        }
+        Self { message: message.into(), span: None, hint: None, help: None }
     }
 
     /// Gives the bytes of the file that are wrong.
@@ -60,6 +61,15 @@ impl Problem {
     }
 }
 
+/// A word of the file as a message repeats it: cut when it is long, without what could move the cursor.
+pub(super) fn quote(word: &str) -> String {
+    let mut quoted: String = word.chars().take(QUOTED).flat_map(char::escape_debug).collect();
+    if word.chars().nth(QUOTED).is_some() {
+        quoted.push('…');
+    }
+    format!("`{quoted}`")
+}
+
 /// A value that cannot be used, said by code that does not know where the value stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -71,10 +81,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-        }
+        Self { message: message.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -107,11 +114,7 @@ impl Problems {
     pub(super) fn new(origin: impl Into<String>, text: impl Into<String>, mut list: Vec<Problem>) -> Self {
         // In the order of the file; what has no place in it comes last.
         list.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
-        Self {
-            origin: origin.into(),
-            text: text.into(),
-            list,
-        }
+        Self { origin: origin.into(), text: text.into(), list }
     }
 
     /// The problems in the order of the file.
@@ -127,22 +130,21 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secrets = mask::secrets(&self.text);
         for problem in self.list.iter().take(SHOWN) {
             writeln!(f, "error: {}", problem.message)?;
-            match &problem.span {
-                Some(span) => snippet::write(
-                    f,
-                    &self.origin,
-                    &self.text,
-                    span.clone(),
-                    problem.hint.as_deref(),
-                    problem.help.as_deref(),
-                )?,
-                None => {
-                    for line in [&problem.hint, &problem.help].into_iter().flatten() {
-                        writeln!(f, "  = {line}")?;
-                    }
+            let mut margin = 0;
+            let mut rest = [problem.hint.as_deref(), problem.help.as_deref()];
+            if let Some(span) = &problem.span {
+                let snippet = Snippet::new(&self.text, span.clone(), &secrets);
+                margin = snippet.margin();
+                snippet.write(f, &self.origin, rest[0].take())?;
+                if rest[1].is_some() {
+                    writeln!(f, " {:margin$} |", "")?;
                 }
+            }
+            for line in rest.into_iter().flatten() {
+                writeln!(f, " {:margin$} = {line}", "")?;
             }
             writeln!(f)?;
         }
