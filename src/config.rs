@@ -22,6 +22,7 @@ mod units;
 mod upstream;
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use toml::de::DeTable;
 
@@ -44,6 +45,8 @@ use problem::Fault;
 use reader::{Report, Section};
 use route::Names;
 
+/// The largest file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 /// What a Unix socket's address holds, less the NUL at its end (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -72,9 +75,7 @@ impl Config {
     /// Reads the file at `path`. Relative paths in it are taken from the folder it stands in.
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems::new(&file, "", vec![Problem::new(format!("cannot read the file: {error}"))])
-        })?;
+        let text = read_text(path).map_err(|problem| Problems::new(&file, "", vec![problem]))?;
         Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
     }
 
@@ -108,13 +109,14 @@ impl Config {
             ("listen", "add [[listen]] with an address"),
             ("route", "add [[route]] with a path and an action"),
         ] {
-            if !file.has(key) && !file.misspells(&[key]) {
+            if (!file.has(key) || file.is_empty_list(key)) && !file.misspells(&[key]) {
                 report.add(Problem::new(format!("there is no [[{key}]]")).hint(help));
             }
         }
+        let misspelt = |key| file.misspells(&[key]);
         let names = Names {
-            upstreams: upstreams.iter().map(|(name, _)| *name).collect(),
-            auth: auth.iter().map(|(name, _)| *name).collect(),
+            upstreams: (!misspelt("upstreams")).then(|| upstreams.iter().map(|(name, _)| *name).collect()),
+            auth: (!misspelt("auth")).then(|| auth.iter().map(|(name, _)| *name).collect()),
         };
         let listen: Vec<_> = listen.iter().filter_map(|section| Listen::read(section, &mut taken)).collect();
         let upstreams: Vec<_> =
@@ -172,6 +174,19 @@ impl Config {
     }
 }
 
+/// Reads the text of the file.
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let unreadable = |error: io::Error| Problem::new(format!("the file cannot be read: {error}"));
+    if fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
+        return Err(Problem::new("the file is larger than 1MiB, which no configuration is"));
+    }
+    String::from_utf8(fs::read(path).map_err(unreadable)?).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = memchr::memchr_iter(b'\n', good).count() + 1;
+        Problem::new(format!("line {line} of the file is not UTF-8"))
+    })
+}
+
 /// Reads the path of a Unix socket.
 fn unix_path(path: &str, base: &Path) -> Result<PathBuf, Fault> {
     if path.is_empty() {
@@ -180,7 +195,8 @@ fn unix_path(path: &str, base: &Path) -> Result<PathBuf, Fault> {
     if path.contains('\0') {
         return Err(Fault::new("holds NUL"));
     }
-    let path = base.join(path);
+    // Without the dots that joining leaves in the middle.
+    let path: PathBuf = base.join(path).components().collect();
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(Fault::new(format!(
             "is longer than the {MAX_SOCKET_PATH} bytes that a socket's path can have"

@@ -81,10 +81,12 @@ impl JwtProvider {
         let leeway = section.duration("leeway", LEEWAY, Duration::ZERO..=MAX_LEEWAY);
         let require = section.value("require").map(|value| require(&value));
 
+        // A secret that cannot be used is of the kind of secrets still.
+        let kind = key.as_ref().map(|key| key.kind);
+        let kind = kind.or(section.has("secret").then_some(JwtKeyKind::Secret));
+        let algorithms = algorithms.zip(kind).map(|(value, kind)| fitting(&value, kind));
         let mut provider = Self::new(name, key?);
-        if let Some(value) = algorithms {
-            provider.algorithms = fitting(&value, provider.key.kind);
-        }
+        provider.algorithms = algorithms.unwrap_or(provider.algorithms);
         provider.user_claim = claim.map_or(provider.user_claim, str::to_owned);
         provider.query = query.unwrap_or(provider.query);
         provider.header = header.unwrap_or(provider.header);
@@ -127,15 +129,19 @@ impl JwtProvider {
 /// Reads the one key that a provider has.
 fn key(section: &Section<'_>) -> Option<JwtKey> {
     let (secret, public) = (section.value("secret"), section.value("public_key"));
-    let (value, make): (_, fn(&Secret) -> Result<JwtKey, Fault>) = match (secret, public) {
+    let make = if secret.is_some() { JwtKey::from_secret } else { JwtKey::from_pem };
+    let value = match (secret, public) {
         (Some(_), Some(public)) => {
             public.fault(Fault::new("cannot be there beside `secret`").hint("a provider has one key"));
             return None;
         }
-        (Some(secret), None) => (secret, JwtKey::from_secret),
-        (None, Some(public)) => (public, JwtKey::from_pem),
+        (Some(value), None) | (None, Some(value)) => value,
         (None, None) => {
-            if !section.has_later("jwks") {
+            // A provider of another kind, or one whose key is misspelt, has been told what is wrong.
+            if section.is_text("kind", "jwt")
+                && !section.has_later("jwks")
+                && !section.misspells(&["secret", "public_key"])
+            {
                 let problem = section.problem("this provider has no key to check tokens with");
                 section.report.add(problem.help("add secret = \"env:NAME\" or public_key = \"file:PATH\""));
             }

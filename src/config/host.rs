@@ -30,7 +30,7 @@ fn host(text: &str) -> Result<String, Fault> {
     let lower = text.to_ascii_lowercase();
     if let Some((_, rest)) = lower.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
-        return Err(Fault::new("is an URL, not a host").hint(format!("write \"{host}\"")));
+        return Err(Fault::new("is a URL, not a host").hint(format!("write \"{host}\"")));
     }
     let bare = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&lower);
     if let Ok(ip) = bare.parse::<IpAddr>() {

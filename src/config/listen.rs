@@ -47,29 +47,10 @@ impl Listen {
         let deadlines = Deadlines::read(section);
         let max_headers = section.room("max_headers", MAX_HEADERS, HEADERS_BOUNDS);
 
-        let address = address?;
-        let endpoint = address.parse(|text| Endpoint::parse(text, section.report.base));
-        if let Some(endpoint) = &endpoint {
-            if taken.contains(endpoint) {
-                address.fault(Fault::new("is taken by another section of this file"));
-            }
-            // With port 0 the system gives each of them a port of its own.
-            if !matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0) {
-                taken.push(endpoint.clone());
-            }
-        }
-        if let (Some(Endpoint::Unix(_)), Some(tls)) = (&endpoint, &tls) {
-            tls.fault(Fault::new("is not for a Unix socket").hint("end TLS on a TCP address"));
-        }
-        let listen = Self {
-            server_names,
-            tls: tls.map_or_else(Vec::new, |tls| certificates(&tls)),
-            http2,
-            deadlines,
-            max_headers,
-            ..Self::new(endpoint?)
-        };
-        Some(listen)
+        let endpoint = address.and_then(|value| endpoint(&value, section.report.base, taken));
+        let on_unix = matches!(endpoint, Some(Endpoint::Unix(_)));
+        let tls = tls.map_or_else(Vec::new, |value| certificates(&value, on_unix));
+        Some(Self { server_names, tls, http2, deadlines, max_headers, ..Self::new(endpoint?) })
     }
 
     /// A cleartext listener with the defaults of the file.
@@ -146,7 +127,7 @@ impl Endpoint {
             return Err(Fault::new("names an inherited socket, which is not in this version"));
         }
         if let Some((_, rest)) = text.split_once("://") {
-            return Err(Fault::new("is an URL, not an address")
+            return Err(Fault::new("is a URL, not an address")
                 .hint(format!("write \"{}\"", rest.trim_end_matches('/'))));
         }
         tcp(text).map(Self::Tcp)
@@ -162,10 +143,28 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Reads the address of a listener, which no other one has.
+fn endpoint(value: &Value<'_>, base: &Path, taken: &mut Vec<Endpoint>) -> Option<Endpoint> {
+    let endpoint = value.parse(|text| Endpoint::parse(text, base))?;
+    if taken.contains(&endpoint) {
+        value.fault(Fault::new("is taken by another section of this file"));
+    }
+    // With port 0 the system gives each of them a port of its own.
+    if !matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0) {
+        taken.push(endpoint.clone());
+    }
+    Some(endpoint)
+}
+
 /// Loads the certificates of a listener.
-fn certificates(tls: &Value<'_>) -> Vec<Certificate> {
+fn certificates(tls: &Value<'_>, on_unix: bool) -> Vec<Certificate> {
     let mut loaded = Vec::new();
-    for section in tls.list().iter().filter_map(|entry| entry.section(&schema::TLS)) {
+    let entries = tls.list();
+    if on_unix && !entries.is_empty() {
+        tls.fault(Fault::new("is not for a Unix socket").hint("end TLS on a TCP address"));
+        return loaded;
+    }
+    for section in entries.iter().filter_map(|entry| entry.section(&schema::TLS)) {
         let help = "write tls = [{ cert = \"cert.pem\", key = \"key.pem\" }]";
         let (cert, key) = (section.required("cert", help), section.required("key", help));
         let (Some(cert), Some(key)) = (cert, key) else {
@@ -209,7 +208,9 @@ pub(super) fn tcp(text: &str) -> Result<SocketAddr, Fault> {
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(match text.parse::<IpAddr>() {
-            Ok(_) => Fault::new("has no port").hint(format!("write \"{text}:8080\"")),
+            Ok(ip) if ip.is_ipv6() => Fault::new("has no port").hint(format!("write \"[{ip}]:8080\"")),
+            Ok(ip) => Fault::new("has no port").hint(format!("write \"{ip}:8080\"")),
+            Err(_) if text == "localhost" => Fault::new("has no port").hint("write \"localhost:8080\""),
             Err(_) => Fault::new("is not an address").hint("write \"0.0.0.0:8080\" or \"unix:PATH\""),
         });
     };

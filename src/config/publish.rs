@@ -87,7 +87,7 @@ fn mode(value: &Value<'_>) -> Option<u32> {
     }
     value.parse(|text| match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 && text.len() >= 3 && !text.starts_with('+') => Ok(mode),
-        _ => Err(Fault::new("is not a mode").hint("write three octal digits, like \"0660\"")),
+        _ => Err(Fault::new("is not a mode").hint("write octal digits, like \"0660\"")),
     })
 }
 

@@ -150,6 +150,11 @@ impl<'a> Section<'a> {
         self.entry(key).is_some()
     }
 
+    /// Whether the value of a key is this string.
+    pub(super) fn is_text(&self, key: &str, text: &str) -> bool {
+        self.entry(key).and_then(|(_, value)| value.get_ref().as_str()) == Some(text)
+    }
+
     /// Whether the value of a key is `[]`.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
         let value = self.entry(key).and_then(|(_, value)| value.get_ref().as_array());
@@ -197,6 +202,8 @@ impl<'a> Section<'a> {
             problem = problem.hint(format!("did you mean `{meant}`?"));
         } else if let Some(owners) = self.owners(text) {
             problem = problem.hint(format!("`{text}` belongs in {owners}"));
+        } else if let Some(shape) = schema::ALL.iter().find(|shape| shape.later.contains(&text)) {
+            problem = problem.hint(format!("a later version has `{text}` in {}", shape.title));
         } else if let Some((meant, shape)) = nearest_elsewhere(text) {
             problem = problem.hint(format!("did you mean `{meant}` in {}?", shape.title));
         }

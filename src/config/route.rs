@@ -16,13 +16,13 @@ pub use publish::{PublishCheck, PublishRoute};
 pub use said::{Heartbeat, HeartbeatForm, OnGap, Said};
 pub use stream::{StreamRoute, Unauthorized};
 
-/// What routes may name. Names stand in the order of the indexes; they are also those of sections with mistakes, so
-/// that one mistake does not bring another one.
+/// What routes may name, in the order of the indexes. Sections with mistakes are among them, so that one mistake
+/// does not bring another one; for the same reason there are none if the whole list is misspelt.
 pub(super) struct Names<'a> {
     /// Names of upstreams.
-    pub(super) upstreams: Vec<&'a str>,
+    pub(super) upstreams: Option<Vec<&'a str>>,
     /// Names of providers.
-    pub(super) auth: Vec<&'a str>,
+    pub(super) auth: Option<Vec<&'a str>>,
 }
 
 /// One row of the routing table.
@@ -121,7 +121,7 @@ impl ProxyRoute {
     fn read(section: &Section<'_>, names: &Names<'_>, upstreams: &[Upstream]) -> Option<Self> {
         let upstream = section.required("upstream", "write the NAME of an [upstreams.NAME]");
         let max_body = section.value("max_body").and_then(|value| value.size(BODY_BOUNDS));
-        let upstream = named(&upstream?, "upstreams", &names.upstreams)?;
+        let upstream = named(&upstream?, "upstreams", names.upstreams.as_ref())?;
         // A missing one has a mistake of its own, and the result is void.
         let default = upstreams.get(upstream).map_or(0, |upstream| upstream.max_body);
         Some(Self { upstream, max_body: max_body.unwrap_or(default) })
@@ -129,11 +129,13 @@ impl ProxyRoute {
 }
 
 /// The index of what a value names.
-fn named(value: &Value<'_>, section: &str, names: &[&str]) -> Option<usize> {
+fn named(value: &Value<'_>, section: &str, names: Option<&Vec<&str>>) -> Option<usize> {
     value.parse(|text| {
+        let Some(names) = names else {
+            return Ok(0);
+        };
         names.iter().position(|name| *name == text).ok_or_else(|| {
-            let fault =
-                Fault::new(format!("names {}, but there is no [{section}.…] of that name", quote(text)));
+            let fault = Fault::new(format!("names {}, but no [{section}.NAME] is called that", quote(text)));
             match suggest::closest(text, names.iter().copied()) {
                 Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
                 None if names.is_empty() => fault.hint(format!("there is no [{section}.NAME] at all")),

@@ -20,7 +20,7 @@ const fn shape(title: &'static str, keys: &'static [&'static str], later: &'stat
 
 /// The file itself.
 pub(super) static ROOT: Shape = shape(
-    "the file",
+    "the top level of the file",
     &["server", "listen", "upstreams", "auth", "publish", "store", "log", "route"],
     &["admin", "source", "limits"],
 );
@@ -163,6 +163,8 @@ pub(super) fn is_secret(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
@@ -180,6 +182,33 @@ mod tests {
         for shape in ALL {
             for key in shape.keys {
                 assert!(!shape.later.contains(key), "{} {key}", shape.title);
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_shows_every_key_and_no_other() {
+        let mut shown: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        let mut section = String::new();
+        let mut inline = String::new();
+        for line in include_str!("../../config.example.toml").lines().filter(|line| !line.starts_with("# ")) {
+            if line.starts_with('[') {
+                section = line.replace("upstreams.app", "upstreams.NAME").replace("auth.jwt", "auth.NAME");
+            } else if let Some((key, value)) = line.trim_start_matches('#').split_once(" = ") {
+                shown.entry(section.clone()).or_default().insert(key);
+                inline += value;
+            }
+        }
+        let headers: BTreeSet<_> = shown.keys().cloned().collect();
+        for shape in ALL.iter().filter(|shape| shape.title.starts_with('[')) {
+            let inner = |key: &&str| headers.contains(&format!("[route.{key}]"));
+            let keys = shape.keys.iter().copied().filter(|key| shape.title != "[[route]]" || !inner(key));
+            assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
+        }
+        assert!(shown.is_empty(), "{shown:?}");
+        for shape in [&TLS, &HELLO, &HEARTBEAT, &ON_GAP] {
+            for key in shape.keys {
+                assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
             }
         }
     }

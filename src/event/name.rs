@@ -28,7 +28,10 @@ impl ChannelName {
         if name.len() > Self::MAX {
             return Err(InvalidName::TooLong { max: Self::MAX });
         }
-        match name.chars().find(|c| !c.is_ascii_graphic() || matches!(c, ',' | '*' | '{' | '}')) {
+        match name
+            .chars()
+            .find(|c| !c.is_ascii_graphic() || matches!(c, ',' | '*' | '{' | '}'))
+        {
             Some(found) => Err(InvalidName::Character { found }),
             None => Ok(Self(name.into())),
         }
@@ -43,7 +46,9 @@ impl ChannelName {
             return Err(InvalidName::Character { found });
         }
         if user.len() > Self::MAX - USER_PREFIX.len() {
-            return Err(InvalidName::TooLong { max: Self::MAX - USER_PREFIX.len() });
+            return Err(InvalidName::TooLong {
+                max: Self::MAX - USER_PREFIX.len(),
+            });
         }
         Ok(Self(format!("{USER_PREFIX}{user}").into()))
     }
@@ -156,7 +161,13 @@ mod tests {
 
     #[test]
     fn channel_names_hold_visible_ascii_only() {
-        for good in ["a", "user:42", "orders.eu/1", "A@b-c_d", &"x".repeat(ChannelName::MAX)] {
+        for good in [
+            "a",
+            "user:42",
+            "orders.eu/1",
+            "A@b-c_d",
+            &"x".repeat(ChannelName::MAX),
+        ] {
             assert_eq!(ChannelName::new(good).unwrap().as_str(), good);
         }
         for (bad, why) in [
@@ -166,7 +177,12 @@ mod tests {
             ("a*", InvalidName::Character { found: '*' }),
             ("a\nb", InvalidName::Character { found: '\n' }),
             ("ü", InvalidName::Character { found: 'ü' }),
-            (&"x".repeat(ChannelName::MAX + 1), InvalidName::TooLong { max: ChannelName::MAX }),
+            (
+                &"x".repeat(ChannelName::MAX + 1),
+                InvalidName::TooLong {
+                    max: ChannelName::MAX,
+                },
+            ),
         ] {
             assert_eq!(ChannelName::new(bad).unwrap_err(), why, "{bad:?}");
         }

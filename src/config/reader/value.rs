@@ -31,6 +31,11 @@ impl<'a> Value<'a> {
         Problem::new(format!("{} {}", self.name, message.as_ref())).at(self.node.span())
     }
 
+    /// Reports a mistake that has to do with the value.
+    pub(in crate::config) fn report(&self, problem: Problem) {
+        self.report.add(problem);
+    }
+
     /// Reports what is wrong with the value.
     pub(in crate::config) fn fault(&self, fault: Fault) {
         let mut problem = self.problem(&fault.message);
@@ -157,10 +162,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn list(&self) -> Vec<Value<'a>> {
         let Some(array) = self.node.get_ref().as_array() else {
             let problem = self.type_problem("a list");
-            self.report.add(match self.node.get_ref() {
-                DeValue::Table(_) => problem,
-                _ => problem.hint("put it in brackets: [ … ]"),
-            });
+            self.report.add(problem.hint("put it in brackets: [ … ]"));
             return Vec::new();
         };
         let name = format!("an entry of {}", self.name);

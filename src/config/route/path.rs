@@ -10,13 +10,6 @@ const MAX_PATH: usize = 2048;
 
 /// Checks the path of a route.
 pub(super) fn check(path: &str) -> Result<&str, Fault> {
-    let Some(rest) = path.strip_prefix('/') else {
-        let fault = Fault::new("does not begin with `/`");
-        return Err(match path.split_once("://").map(|(_, rest)| rest.find('/').map(|at| &rest[at..])) {
-            Some(_) => fault.hint("the host goes under `hosts`"),
-            None => fault.hint(format!("write \"/{}\"", path.escape_debug())),
-        });
-    };
     if path.len() > MAX_PATH {
         return Err(Fault::new(format!("is longer than {MAX_PATH} bytes")));
     }
@@ -28,6 +21,13 @@ pub(super) fn check(path: &str) -> Result<&str, Fault> {
             _ => fault,
         });
     }
+    let Some(rest) = path.strip_prefix('/') else {
+        let fault = Fault::new("does not begin with `/`");
+        return Err(match path.split_once("://").map(|(_, rest)| rest.find('/').map(|at| &rest[at..])) {
+            Some(_) => fault.hint("the host goes under `hosts`"),
+            None => fault.hint(format!("write \"/{}\"", path)),
+        });
+    };
     if path.ends_with('*') {
         return Err(Fault::new("must not end in `*`").hint("a proxy path that ends in `/` is a prefix"));
     }

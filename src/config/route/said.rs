@@ -57,6 +57,10 @@ impl Heartbeat {
                 value.fault(Fault::new("is true anyway").hint("write false or { every = \"30s\" }"));
                 return None;
             }
+            None if value.is_text() => {
+                value.fault(Fault::new("must be a table, not a string").hint("write { every = \"30s\" }"));
+                return None;
+            }
             None => {}
         }
         let section = value.section(&schema::HEARTBEAT)?;

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::pattern::patterns;
 use super::{Heartbeat, Names, OnGap, Said, named};
-use crate::config::problem::{Fault, Problem};
+use crate::config::problem::{Fault, Problem, quote};
 use crate::config::reader::{Section, Value};
 
 const RETRY: Duration = Duration::from_secs(5);
@@ -136,7 +136,7 @@ pub enum Unauthorized {
 fn providers(value: &Value<'_>, names: &Names<'_>) -> Vec<usize> {
     let mut providers = Vec::new();
     for entry in value.list() {
-        match named(&entry, "auth", &names.auth) {
+        match named(&entry, "auth", names.auth.as_ref()) {
             Some(index) if providers.contains(&index) => entry.fault(Fault::new("is there twice")),
             Some(index) => providers.push(index),
             None => {}
@@ -150,11 +150,13 @@ fn headers(value: &Value<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
     for (name, value) in value.entries() {
         let Ok(header) = HeaderName::from_bytes(name.get_ref().as_bytes()) else {
-            value.fault(Fault::new("is not the name of a header"));
+            let problem = Problem::new(format!("{} is not the name of a header", quote(name.get_ref())));
+            value.report(problem.at(name.span()));
             continue;
         };
         if OWN_HEADERS.contains(&header) {
-            value.fault(Fault::new("is a header that Sidestream sets itself"));
+            let problem = Problem::new(format!("`{header}` is a header that Sidestream sets itself"));
+            value.report(problem.at(name.span()));
             continue;
         }
         let content = value.parse(|text| {

@@ -1,0 +1,3 @@
+//! The integration tests: one crate, a file a behaviour.
+
+mod config;
