@@ -101,7 +101,7 @@ impl Fault {
 
 /// Everything that is wrong with one configuration; at least one problem. Printed, it is what `sidestream check`
 /// shows.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Problems {
     /// What the problems are in: the file as it was named, or the command line.
     origin: String,
@@ -153,6 +153,13 @@ impl fmt::Display for Problems {
         }
         let plural = if self.list.len() == 1 { "" } else { "s" };
         write!(f, "{} error{plural} in {}", self.list.len(), self.origin)
+    }
+}
+
+/// The same as what is printed: the text of the file has secrets in it.
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

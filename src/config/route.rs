@@ -84,9 +84,11 @@ impl Route {
         Some(Self { path: path.to_owned(), hosts, action: proxy.or(stream).or(publish)?? })
     }
 
-    /// Whether no request could tell the two apart. A route for some hosts and one for any are told apart.
+    /// Whether no request could tell the two apart. A prefix and an exact path are told apart, and a route for some
+    /// hosts and one for any.
     fn is_shadowed_by(&self, other: &Self) -> bool {
         self.path == other.path
+            && self.is_prefix() == other.is_prefix()
             && (self.hosts.is_empty() && other.hosts.is_empty()
                 || self.hosts.iter().any(|host| other.hosts.contains(host)))
     }

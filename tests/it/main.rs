@@ -1,3 +1,4 @@
 //! The integration tests: one crate, a file a behaviour.
 
+#[cfg(test)]
 mod config;

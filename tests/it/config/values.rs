@@ -169,7 +169,8 @@ fn values_other_than_the_defaults_arrive() {
 }
 
 #[test]
-fn routes_for_other_hosts_may_share_a_path() {
+fn routes_that_a_request_tells_apart_may_share_a_path() {
+    assert!(parse(&GOOD.replace("/events", "/")).is_ok(), "a prefix and an exact path");
     let route = |hosts: &str| {
         format!("[[route]]\npath = \"/x\"\nhosts = {hosts}\n[route.proxy]\nupstream = \"app\"\n")
     };
@@ -206,5 +207,7 @@ fn secrets_are_not_printed() {
         Config::from_flags("http://127.0.0.1:8000", "correct-horse-battery-staple", ":8080").unwrap();
     assert!(!format!("{config:?}").contains("horse"));
     let hook = "[[route]]\npath = \"/hook\"\n[route.publish]\ntoken = \"hunter2\"\n";
+    let broken = format!("{:?}", parse(&GOOD.replace("address", "adress")).unwrap_err());
+    assert!(broken.contains("adress") && !broken.contains("horse"), "{broken}");
     assert!(!format!("{:?}", parse(&format!("{GOOD}{hook}")).unwrap()).contains("hunter2"));
 }
