@@ -1,0 +1,4 @@
+//! The integration tests: one crate, a file a behaviour.
+
+mod cli;
+mod config;
