@@ -2,3 +2,6 @@
 
 mod cli;
 mod config;
+mod proxy;
+mod stream;
+mod support;
