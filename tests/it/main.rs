@@ -1,5 +1,6 @@
 //! The integration tests: one crate, a file a behaviour.
 
+#[cfg(test)]
 mod cli;
 mod config;
 mod proxy;
