@@ -109,9 +109,12 @@ fn watch_signals(trigger: shutdown::Trigger) -> std::io::Result<()> {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
-            info!(signal = next().await, "stopping; a second signal ends it at once");
+            // Waited for outside the log's macro, which leaves out what its level does not show.
+            let signal = next().await;
+            info!(signal, "stopping; a second signal ends it at once");
             trigger.drain();
-            info!(signal = next().await, "ending at once");
+            let signal = next().await;
+            info!(signal, "ending at once");
             trigger.stop();
         });
     })?;
