@@ -1,7 +1,7 @@
 //! Publishing: what a publisher may hand in, by which proof, and what it is told.
 //!
 //! Invariant: nothing gets past this module that a subscriber's stream, a channel or a log could not hold. Reading and
-//! checking do no I/O; the doors ([`serve`] for the app, [`receive`] for a public route) are built on top of them and
+//! checking do no I/O; the doors ([`serve`] for the app, [`route::receive`] for a public route) are built on top of them and
 //! all end in one [`Publisher`].
 
 mod bearer;
@@ -14,7 +14,7 @@ pub mod publication;
 mod publisher;
 pub mod refusal;
 mod reply;
-mod route;
+pub mod route;
 mod socket;
 pub mod webhook;
 
@@ -24,5 +24,4 @@ pub use gate::serve;
 pub use publication::Limits;
 pub use publisher::Publisher;
 pub use refusal::{Refusal, RefusalKind};
-pub use route::receive;
 pub use socket::{PublishSocket, SocketError};

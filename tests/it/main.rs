@@ -1,0 +1,4 @@
+//! The integration tests: one crate, a file a behaviour.
+
+mod publish_route;
+mod publish_socket;
