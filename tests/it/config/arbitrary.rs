@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::parse;
+use super::{GOOD, parse};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -32,6 +32,18 @@ proptest! {
             part.replace_range(at..end, &new);
         }
         let text = format!("{}\n{secret_line}{after}", before.trim_end_matches('\n'));
+        if let Err(problems) = parse(&text) {
+            prop_assert!(!problems.to_string().contains("horse"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn nothing_around_a_secret_makes_it_be_shown(
+        before in "(\\PC|[\\[\\]{}=\"'#., \t]){0,6}",
+        after in "(\\PC|[\\[\\]{}=\"'#., \t\n]){0,6}",
+    ) {
+        let line = format!("{before}secret = \"correct-horse-battery-staple\"{after}\n");
+        let text = GOOD.replacen("secret = \"correct-horse-battery-staple\"\n", &line, 1);
         if let Err(problems) = parse(&text) {
             prop_assert!(!problems.to_string().contains("horse"), "{problems}");
         }
