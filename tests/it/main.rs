@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod cli;
 mod config;
+mod layers;
 mod proxy;
 mod stream;
 mod support;
