@@ -6,4 +6,5 @@ mod config;
 mod layers;
 mod proxy;
 mod stream;
+mod stream_auth;
 mod support;
