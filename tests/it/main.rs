@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod publish_route;
@@ -14,5 +16,7 @@ mod publish_route;
 mod publish_socket;
 #[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod stream_auth;
 #[cfg(test)]
 mod support;
