@@ -41,6 +41,13 @@ where
         let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else {
             continue;
         };
+        // Only what is new is looked at: a body may come byte by byte.
+        if !begun && !data.trim_ascii_start().is_empty() {
+            begun = true;
+            if is_array(&data) {
+                most = bounds.max_array().min(max);
+            }
+        }
         if first.is_empty() {
             first = data;
         } else {
@@ -49,12 +56,7 @@ where
             }
             rest.extend_from_slice(&data);
         }
-        let so_far: &[u8] = if rest.is_empty() { &first } else { &rest };
-        if !begun && is_array(so_far) {
-            most = bounds.max_array().min(max);
-        }
-        begun = begun || !so_far.trim_ascii_start().is_empty();
-        if so_far.len() > most {
+        if first.len().max(rest.len()) > most {
             return Err(too_large(most));
         }
     }

@@ -95,6 +95,8 @@ async fn more(stream: &UnixStream, buffer: &mut BytesMut, until: Option<Instant>
     loop {
         match until {
             None => stream.readable().await?,
+            // Asked first, since a peer that always has another byte would never let a timer be looked at.
+            Some(until) if until <= Instant::now() => return Ok(Read::TooSlow),
             Some(until) => match timeout_at(until, stream.readable()).await {
                 Ok(readable) => readable?,
                 Err(_) => return Ok(Read::TooSlow),
@@ -206,20 +208,20 @@ impl Lines {
         let left = loop {
             let end = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|at| self.scanned + at);
             let line = &self.buffer[start..end.unwrap_or(self.buffer.len())];
-            let blank = line.trim_ascii().is_empty();
-            if !blank && self.answers.len() == quota {
-                break Left::Lines;
-            }
             if line.len() > max {
                 let message = format!("the line is longer than {max} bytes; nothing after it was read");
                 self.answers.push(Err(Refusal::new(RefusalKind::TooLarge, message)));
                 break Left::TooLong;
             }
+            // What has no end yet is not looked at again and again: it may come byte by byte.
             let Some(end) = end else {
                 self.scanned = self.buffer.len();
                 break if line.is_empty() { Left::Nothing } else { Left::Part { new: start > 0 } };
             };
-            if !blank {
+            if !line.trim_ascii().is_empty() {
+                if self.answers.len() == quota {
+                    break Left::Lines;
+                }
                 self.answers.push(publisher.publish_one(line, now));
             }
             start = end + 1;
