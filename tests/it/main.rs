@@ -1,8 +1,14 @@
 //! The integration tests: one crate, a file a behaviour.
+//!
+//! Each module says that it is test code, so that it may stop at the first surprise.
 
 #[cfg(test)]
-mod cli;
-mod config;
-mod proxy;
+mod publish_route;
+#[cfg(test)]
+mod publish_socket;
+#[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod stream_auth;
+#[cfg(test)]
 mod support;
