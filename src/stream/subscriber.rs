@@ -183,6 +183,7 @@ impl Subscriber {
         if state.ended.is_some() {
             return Handed::NotTaken;
         }
+        let was_behind = state.held() > 0;
         match &mut state.form {
             Form::Parked { transport, chunked } if state.backlog.is_none() => {
                 let text;
@@ -201,7 +202,8 @@ impl Subscriber {
             Form::Parked { chunked: true, .. } => state.wait(frame.chunk().clone()),
             Form::Parked { chunked: false, .. } | Form::Body => state.wait(frame.text()),
         }
-        if state.backlog.as_ref().is_some_and(|backlog| backlog.held() > self.settings.route.backlog) {
+        // A reader who had nothing waiting is not slow, however large the one event is that its socket cannot take.
+        if was_behind && state.held() > self.settings.route.backlog {
             return Handed::Ends(End::Evicted);
         }
         state.wake();
@@ -270,6 +272,11 @@ impl Subscriber {
 impl State {
     fn wait(&mut self, bytes: Bytes) {
         self.backlog.get_or_insert_default().push(bytes);
+    }
+
+    /// How many bytes wait that count against the reader.
+    fn held(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.held())
     }
 
     fn wake(&self) {

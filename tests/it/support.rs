@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod client;
+mod counters;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
