@@ -5,6 +5,12 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod publish_route;
 #[cfg(test)]
 mod publish_socket;
