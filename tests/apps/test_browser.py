@@ -44,6 +44,11 @@ def test_notifications_appear_and_survive_a_cut(
         with capsys.disabled():
             print(f"\nscreenshot: {picture}")
 
+    assert shop.sidestream is not None
+    log = shop.sidestream.log
+    wait_for(lambda: "/events" in log.read_text(), 5, "the stream in the access log")
+    assert "eyJ" not in log.read_text(), "a token in the log"
+
 
 def sign_in(browser: Chrome, port: int) -> None:
     """Signs alice in by hand and waits for the page's stream."""
