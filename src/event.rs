@@ -7,7 +7,9 @@
 mod frame;
 mod id;
 mod name;
+mod timestamp;
 
 pub use frame::{Event, Frame, comment, opening};
 pub use id::{Epoch, EventId, InvalidEventId};
 pub use name::{ChannelName, EventName, InvalidName, is_user_id};
+pub use timestamp::Timestamp;

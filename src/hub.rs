@@ -1,22 +1,250 @@
-//! The hub: where publications become events and find their subscribers.
+//! The hub: where publications become events and find their subscribers. The one thing that all threads share.
+//!
+//! A cheap handle over one `std::sync::Mutex`, never held over an await or a system call. Under it a publication gets
+//! its id, is kept, and is put into the inbox of every worker that has subscribers for it; so all workers see one
+//! order. Invariants: a subscriber registers and reads history in one critical section, so an event is either in its
+//! replay or in its worker's inbox, never in neither; workers are woken only after the lock is released.
+//!
+//! The hub knows no HTTP and no sockets.
 
-use std::time::Duration;
+mod inbox;
+mod interest;
+mod keys;
+mod publication;
+mod subscription;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use crate::event::{ChannelName, Event};
+use crate::event::{ChannelName, Epoch, EventId, Timestamp};
+use crate::store::{Memory, Record};
 
-/// What a publisher hands in, checked: ready to get its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publication {
-    /// The channels it goes to; at least one, none twice.
-    pub channels: SmallVec<[ChannelName; 1]>,
-    /// What the subscribers get.
-    pub event: Event,
-    /// How long it stays in history; without it, as long as the channel's other events.
-    pub ttl: Option<Duration>,
-    /// The publisher's idempotency key.
-    pub key: Option<Box<str>>,
-    /// An older event of the same channel and collapse key is taken out of history.
-    pub collapse: Option<Box<str>>,
+pub use inbox::{Delivery, Inbox};
+pub use interest::ChannelId;
+pub use publication::{Delivered, Publication, PublishError, Receipt};
+pub use subscription::{Gap, Position, Subscription};
+
+use inbox::Tally;
+use interest::Interest;
+use keys::{Keys, Seen};
+
+/// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
+/// or hopelessly behind, and what is not taken in cannot be lost.
+pub const INBOX_LIMIT: usize = 65_536;
+
+/// The handle. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Hub(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    epoch: Epoch,
+    inboxes: Box<[Arc<Inbox>]>,
+    hasher: RandomState,
+    state: Mutex<State>,
 }
+
+#[derive(Debug)]
+struct State {
+    /// The newest id given.
+    head: u64,
+    store: Memory,
+    interest: Interest,
+    keys: Keys,
+}
+
+/// What is known of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// Streams subscribed to it now, on all workers.
+    pub streams: usize,
+    /// Events kept.
+    pub events: usize,
+    /// The newest event it ever had in this epoch.
+    pub last_id: Option<EventId>,
+}
+
+impl Hub {
+    /// A hub for a number of workers, over a store, in an epoch of its own.
+    pub fn new(workers: usize, store: Memory, epoch: Epoch) -> Self {
+        Self(Arc::new(Shared {
+            epoch,
+            inboxes: (0..workers).map(|_| Arc::default()).collect(),
+            hasher: RandomState::new(),
+            state: Mutex::new(State { head: 0, store, interest: Interest::default(), keys: Keys::default() }),
+        }))
+    }
+
+    /// The inbox of a worker. Workers are numbered from 0.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn inbox(&self, worker: usize) -> &Arc<Inbox> {
+        &self.0.inboxes[worker]
+    }
+
+    /// The epoch of every id this hub gives.
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// Gives a publication its id, keeps it and hands it to the workers.
+    pub fn publish(&self, publication: Publication, now: Timestamp) -> Result<Receipt, PublishError> {
+        let mut receipts = self.publish_all(vec![publication], now)?;
+        // One publication in, one receipt out.
+        receipts.pop().ok_or(PublishError::Overloaded)
+    }
+
+    /// Publishes all of a batch, with nothing of others in between, or nothing of it.
+    pub fn publish_all(&self, batch: Vec<Publication>, now: Timestamp) -> Result<Vec<Receipt>, PublishError> {
+        let mut wake: SmallVec<[usize; 8]> = SmallVec::new();
+        let mut receipts = Vec::with_capacity(batch.len());
+        {
+            let mut state = self.lock();
+            let seen = self.admit(&mut state, &batch, now)?;
+            for (publication, seen) in batch.into_iter().zip(seen) {
+                receipts.push(match seen {
+                    Admitted::Before(receipt) => receipt,
+                    Admitted::New { digest } => self.accept(&mut state, publication, digest, now, &mut wake),
+                });
+            }
+        }
+        for worker in wake {
+            self.0.inboxes[worker].wake();
+        }
+        Ok(receipts)
+    }
+
+    /// Checks everything that can refuse a batch, before anything of it is published.
+    fn admit(
+        &self,
+        state: &mut State,
+        batch: &[Publication],
+        now: Timestamp,
+    ) -> Result<Vec<Admitted>, PublishError> {
+        if self.0.inboxes.iter().any(|inbox| inbox.len() + batch.len() > INBOX_LIMIT) {
+            return Err(PublishError::Overloaded);
+        }
+        let mut admitted = Vec::with_capacity(batch.len());
+        for (index, publication) in batch.iter().enumerate() {
+            let Some(key) = &publication.key else {
+                admitted.push(Admitted::New { digest: 0 });
+                continue;
+            };
+            if batch[..index].iter().any(|earlier| earlier.key.as_ref() == Some(key)) {
+                return Err(PublishError::KeyTwiceInBatch { index });
+            }
+            let digest = self.0.hasher.hash_one(publication);
+            admitted.push(match state.keys.get(key, digest, now) {
+                Seen::Never => Admitted::New { digest },
+                Seen::Same(receipt) => Admitted::Before(receipt),
+                Seen::Other => return Err(PublishError::KeyReused { index }),
+            });
+        }
+        Ok(admitted)
+    }
+
+    fn accept(
+        &self,
+        state: &mut State,
+        publication: Publication,
+        digest: u64,
+        now: Timestamp,
+        wake: &mut SmallVec<[usize; 8]>,
+    ) -> Receipt {
+        state.head += 1;
+        let id = EventId { epoch: self.0.epoch, seq: state.head };
+        let Publication { channels, event, ttl, key, collapse } = publication;
+        let frame = event.frame(id);
+        state.store.append(
+            &channels,
+            Record {
+                seq: id.seq,
+                frame: frame.clone(),
+                at: now,
+                expires: ttl.map(|ttl| now.after(ttl)),
+                collapse,
+            },
+        );
+        let targets = state.interest.targets(&channels);
+        // A stream may be subscribed to several of the channels; then only its worker can count it once.
+        let tally = targets.overlap.then(|| Tally::new(targets.workers.len()));
+        for (worker, channels) in targets.workers {
+            let tally = tally.as_ref().map(Tally::share);
+            self.0.inboxes[worker].push(Delivery::new(id.seq, frame.clone(), channels, tally));
+            if !wake.contains(&worker) {
+                wake.push(worker);
+            }
+        }
+        let delivered = match tally {
+            None => Delivered::now(targets.streams),
+            Some(tally) => Delivered::later(tally),
+        };
+        let receipt = Receipt { id, delivered };
+        if let Some(key) = key {
+            state.keys.insert(key, digest, receipt.clone(), now);
+        }
+        receipt
+    }
+
+    /// Registers a stream of a worker and reads what it missed, in one step. Drop the subscription to leave.
+    ///
+    /// The caller must be that worker, and must be ready to take deliveries for the subscription before it next
+    /// takes any from its inbox.
+    pub fn subscribe(
+        &self,
+        worker: usize,
+        channels: &[ChannelName],
+        from: Position<'_>,
+        now: Timestamp,
+    ) -> Subscription {
+        let mut state = self.lock();
+        let interests =
+            channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
+        let start = subscription::start(&state.store, self.0.epoch, state.head, channels, from, now);
+        drop(state);
+        Subscription::new(self.clone(), worker, interests, start)
+    }
+
+    fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName>) {
+        let mut state = self.lock();
+        for channel in channels {
+            state.interest.leave(channel, worker);
+        }
+    }
+
+    /// What is known of a channel; `None` if nobody is subscribed and nothing is kept.
+    pub fn channel(&self, channel: &ChannelName) -> Option<ChannelInfo> {
+        let state = self.lock();
+        let streams = state.interest.streams(channel);
+        let kept = state.store.channel(channel);
+        if streams == 0 && kept.is_none() {
+            return None;
+        }
+        let (events, last) = kept.unwrap_or_default();
+        let last_id = (last > 0).then_some(EventId { epoch: self.0.epoch, seq: last });
+        Some(ChannelInfo { streams, events, last_id })
+    }
+
+    /// Drops history and keys that are too old. To be called every few seconds.
+    pub fn sweep(&self, now: Timestamp) {
+        let mut state = self.lock();
+        state.store.sweep(now);
+        state.keys.sweep(now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics by design; if it ever does, one broken publication must not end them all.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Admitted {
+    New { digest: u64 },
+    Before(Receipt),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,7 @@
-//! The `sidestream` command.
+//! The `sidestream` command: everything is in the library, this only hands it the process.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidestream::cli::main(std::env::args_os())
+}

@@ -10,7 +10,7 @@ use super::{EventId, EventName};
 const CHUNK_OVERHEAD: usize = 12;
 
 /// What one publication says, before it has an id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event {
     /// The `event:` field; none is the client's default, `message`.
     pub name: Option<EventName>,
@@ -72,10 +72,7 @@ impl Frame {
         let start = u8::try_from(chunk.len()).unwrap_or(u8::MAX);
         chunk.extend_from_slice(text);
         chunk.extend_from_slice(b"\r\n");
-        Self {
-            chunk: chunk.into(),
-            start,
-        }
+        Self { chunk: chunk.into(), start }
     }
 
     /// The frame as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1).
@@ -153,10 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn id(seq: u64) -> EventId {
-        EventId {
-            epoch: Epoch::from_bits(0),
-            seq,
-        }
+        EventId { epoch: Epoch::from_bits(0), seq }
     }
 
     fn text(event: &Event) -> String {
@@ -175,22 +169,10 @@ mod tests {
     fn encodes_fields_in_order() {
         for (made, expected) in [
             (event(None, "hi"), "id: 000000-7\ndata: hi\n\n"),
-            (
-                event(Some("note"), "{}"),
-                "id: 000000-7\nevent: note\ndata: {}\n\n",
-            ),
+            (event(Some("note"), "{}"), "id: 000000-7\nevent: note\ndata: {}\n\n"),
             (event(None, ""), "id: 000000-7\ndata: \n\n"),
-            (
-                event(None, "a\nb\rc\r\nd\n"),
-                "id: 000000-7\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \n\n",
-            ),
-            (
-                Event {
-                    retry: Some(250),
-                    ..event(None, "x")
-                },
-                "id: 000000-7\nretry: 250\ndata: x\n\n",
-            ),
+            (event(None, "a\nb\rc\r\nd\n"), "id: 000000-7\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"),
+            (Event { retry: Some(250), ..event(None, "x") }, "id: 000000-7\nretry: 250\ndata: x\n\n"),
         ] {
             assert_eq!(text(&made), expected);
         }
@@ -206,10 +188,7 @@ mod tests {
 
     #[test]
     fn a_stream_opens_with_an_id_that_fires_nothing() {
-        assert_eq!(
-            &opening(5000, id(3), None).text()[..],
-            b"retry: 5000\nid: 000000-3\n\n"
-        );
+        assert_eq!(&opening(5000, id(3), None).text()[..], b"retry: 5000\nid: 000000-3\n\n");
         let hello = event(Some("connected"), "{}");
         let expected = b"retry: 5000\nid: 000000-3\nevent: connected\ndata: {}\n\n";
         assert_eq!(&opening(5000, id(3), Some(&hello)).text()[..], expected);

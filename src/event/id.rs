@@ -68,10 +68,7 @@ impl FromStr for EventId {
         if !digits || (seq.len() > 1 && seq.starts_with('0')) || !epoch.iter().all(|b| ALPHABET.contains(b)) {
             return Err(InvalidEventId);
         }
-        Ok(Self {
-            epoch: Epoch(epoch),
-            seq: seq.parse().map_err(|_| InvalidEventId)?,
-        })
+        Ok(Self { epoch: Epoch(epoch), seq: seq.parse().map_err(|_| InvalidEventId)? })
     }
 }
 

@@ -28,10 +28,7 @@ impl ChannelName {
         if name.len() > Self::MAX {
             return Err(InvalidName::TooLong { max: Self::MAX });
         }
-        match name
-            .chars()
-            .find(|c| !c.is_ascii_graphic() || matches!(c, ',' | '*' | '{' | '}'))
-        {
+        match name.chars().find(|c| !c.is_ascii_graphic() || matches!(c, ',' | '*' | '{' | '}')) {
             Some(found) => Err(InvalidName::Character { found }),
             None => Ok(Self(name.into())),
         }
@@ -46,9 +43,7 @@ impl ChannelName {
             return Err(InvalidName::Character { found });
         }
         if user.len() > Self::MAX - USER_PREFIX.len() {
-            return Err(InvalidName::TooLong {
-                max: Self::MAX - USER_PREFIX.len(),
-            });
+            return Err(InvalidName::TooLong { max: Self::MAX - USER_PREFIX.len() });
         }
         Ok(Self(format!("{USER_PREFIX}{user}").into()))
     }
@@ -88,7 +83,7 @@ fn is_user_char(c: char) -> bool {
 }
 
 /// The `event:` field of an event: 1 to [`EventName::MAX`] bytes without control characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(Box<str>);
 
 impl EventName {
@@ -161,13 +156,7 @@ mod tests {
 
     #[test]
     fn channel_names_hold_visible_ascii_only() {
-        for good in [
-            "a",
-            "user:42",
-            "orders.eu/1",
-            "A@b-c_d",
-            &"x".repeat(ChannelName::MAX),
-        ] {
+        for good in ["a", "user:42", "orders.eu/1", "A@b-c_d", &"x".repeat(ChannelName::MAX)] {
             assert_eq!(ChannelName::new(good).unwrap().as_str(), good);
         }
         for (bad, why) in [
@@ -177,12 +166,7 @@ mod tests {
             ("a*", InvalidName::Character { found: '*' }),
             ("a\nb", InvalidName::Character { found: '\n' }),
             ("ü", InvalidName::Character { found: 'ü' }),
-            (
-                &"x".repeat(ChannelName::MAX + 1),
-                InvalidName::TooLong {
-                    max: ChannelName::MAX,
-                },
-            ),
+            (&"x".repeat(ChannelName::MAX + 1), InvalidName::TooLong { max: ChannelName::MAX }),
         ] {
             assert_eq!(ChannelName::new(bad).unwrap_err(), why, "{bad:?}");
         }

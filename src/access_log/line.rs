@@ -1,0 +1,154 @@
+//! One line of the access log.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Query parameters whose values never reach a log, besides those that the configuration names.
+const SECRET_PARAMETERS: [&str; 8] =
+    ["token", "access_token", "id_token", "jwt", "ticket", "authorization", "api_key", "signature"];
+
+/// What stands for a secret value.
+const REDACTED: &str = "-";
+
+/// The longest target that is written; the rest is cut. Bounds a line whatever the client sends.
+const MAX_TARGET: usize = 2048;
+
+/// A line under construction: the fields that every line has come first, then those that the caller adds.
+#[derive(Debug)]
+pub struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    secret_parameters: &'a [String],
+}
+
+impl<'a> Line<'a> {
+    /// Begins a line.
+    pub(super) fn begin(
+        out: &'a mut Vec<u8>,
+        kind: &str,
+        now: SystemTime,
+        secret_parameters: &'a [String],
+    ) -> Self {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Writing to a Vec cannot fail, here and below.
+        let _ =
+            write!(out, "{{\"time\":{}.{:03},\"kind\":\"{kind}\"", since.as_secs(), since.subsec_millis());
+        Self { out, secret_parameters }
+    }
+
+    /// Adds a text, escaped.
+    pub fn text(self, name: &str, value: &str) -> Self {
+        let _ = write!(self.out, ",\"{name}\":");
+        escape(self.out, value);
+        self
+    }
+
+    /// Adds a target with the secrets of its query taken out.
+    pub fn target(self, value: &str) -> Self {
+        let _ = write!(self.out, ",\"target\":");
+        let end = value.len().min(MAX_TARGET);
+        // A target is ASCII (others are refused); cut elsewhere only if that ever changes.
+        escape(self.out, &redacted(value.get(..end).unwrap_or_default(), self.secret_parameters));
+        self
+    }
+
+    /// Adds a whole number.
+    pub fn number(self, name: &str, value: u64) -> Self {
+        let _ = write!(self.out, ",\"{name}\":");
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self
+    }
+
+    /// Adds a duration, in seconds with microseconds.
+    pub fn duration(self, name: &str, value: Duration) -> Self {
+        let _ = write!(self.out, ",\"{name}\":{}.{:06}", value.as_secs(), value.subsec_micros());
+        self
+    }
+
+    /// Ends the line.
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(b"}\n");
+    }
+}
+
+/// A target whose secret parameters have lost their values. Borrowed if it had none.
+pub fn redacted<'t>(target: &'t str, secret_parameters: &[String]) -> std::borrow::Cow<'t, str> {
+    let Some((path, query)) = target.split_once('?') else {
+        return target.into();
+    };
+    let is_secret = |name: &str| {
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        SECRET_PARAMETERS.iter().any(|s| s.eq_ignore_ascii_case(&name))
+            || secret_parameters.iter().any(|s| s.eq_ignore_ascii_case(&name))
+    };
+    if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| is_secret(name))) {
+        return target.into();
+    }
+    let mut out = String::with_capacity(target.len());
+    out.push_str(path);
+    for (index, pair) in query.split('&').enumerate() {
+        out.push(if index == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) if is_secret(name) => {
+                out.push_str(name);
+                out.push('=');
+                out.push_str(REDACTED);
+            }
+            _ => out.push_str(pair),
+        }
+    }
+    out.into()
+}
+
+/// Writes a JSON string. Control characters and DEL are escaped, so a line is always one line.
+fn escape(out: &mut Vec<u8>, value: &str) {
+    out.push(b'"');
+    for byte in value.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..=0x1f | 0x7f => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn secrets_leave_the_query() {
+        let own = ["sesame".to_owned()];
+        for (target, expected) in [
+            ("/events", "/events"),
+            ("/events?channels=a", "/events?channels=a"),
+            ("/events?token=abc.def", "/events?token=-"),
+            ("/events?a=1&TOKEN=abc&b=2", "/events?a=1&TOKEN=-&b=2"),
+            ("/events?t%6fken=abc", "/events?t%6fken=-"),
+            ("/events?sesame=abc&token", "/events?sesame=-&token"),
+            ("/events?token=a&token=b=c", "/events?token=-&token=-"),
+        ] {
+            assert_eq!(redacted(target, &own), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_one_json_object(user in ".*", status: u16) {
+            let mut buffer = Vec::new();
+            Line::begin(&mut buffer, "request", UNIX_EPOCH + Duration::from_millis(1500), &[])
+                .text("user", &user)
+                .number("status", status.into())
+                .duration("duration", Duration::from_micros(12))
+                .end();
+            prop_assert_eq!(buffer.iter().filter(|b| **b == b'\n').count(), 1);
+            let read: serde_json::Value = serde_json::from_slice(&buffer).unwrap();
+            prop_assert_eq!(&read["user"], &user);
+            prop_assert_eq!(&read["time"], 1.5);
+            prop_assert_eq!(&read["duration"], 0.000_012);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Who a subscriber is, and which channels that person gets.
+//!
+//! Invariant: an [`Identity`] exists only behind a credential that was verified, by the first provider that found one
+//! at all; a bad credential never falls back to another place or provider. Nothing here prints a credential.
+
+mod credential;
+mod grant;
+mod identity;
+mod jwt;
+
+use std::fmt;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+use crate::config;
+
+use credential::Places;
+use jwt::Jwt;
+
+pub use credential::{CredentialSource, MAX_TOKEN};
+pub use grant::{GrantError, MAX_CHANNELS, grant};
+pub use identity::Identity;
+
+/// The providers of the configuration, ready to verify.
+#[derive(Debug)]
+pub struct Authenticator {
+    providers: Vec<Provider>,
+}
+
+#[derive(Debug)]
+struct Provider {
+    places: Places,
+    jwt: Jwt,
+}
+
+/// A caller that is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admission {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where the credential stood. Browsers send cookies unasked, so that those need a check of the `Origin`.
+    pub source: CredentialSource,
+}
+
+impl Authenticator {
+    /// Takes the providers in the order of the configuration.
+    pub fn new(providers: &[config::Auth]) -> Self {
+        let providers = providers
+            .iter()
+            .map(|config::Auth::Jwt(provider)| Provider {
+                places: Places::new(provider),
+                jwt: Jwt::new(provider),
+            })
+            .collect();
+        Self { providers }
+    }
+
+    /// Finds out who a request comes from. `providers` are places in the configuration's list, in the order they are
+    /// tried; the first that finds a credential decides. `query` is the target's, without the `?`.
+    ///
+    /// # Errors
+    /// [`AuthError::Missing`] only when no provider found a credential, so with no providers always.
+    pub fn authenticate(
+        &self,
+        providers: &[usize],
+        headers: &HeaderMap,
+        query: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Admission, AuthError> {
+        for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
+            if let Some((token, source)) = provider.places.find(headers, query)? {
+                let identity = provider.jwt.verify(&token, now)?;
+                return Ok(Admission { identity, source });
+            }
+        }
+        Err(AuthError::Missing)
+    }
+}
+
+/// Why nobody was recognised. The text says nothing of the credential itself and may be logged; for that reason no
+/// cause is kept, whose text could.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthError {
+    /// There is no credential in any of the places.
+    Missing,
+    /// The token was good once.
+    Expired,
+    /// There is a credential and it is not good.
+    Invalid(Reason),
+}
+
+/// What is wrong with a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It is given twice in one place.
+    Repeated,
+    /// The place is there and empty.
+    Empty,
+    /// It holds bytes that are not text.
+    NotText,
+    /// It is longer than [`MAX_TOKEN`].
+    TooLong,
+    /// It is not a signed token of three parts.
+    Malformed,
+    /// It is signed by an algorithm that the provider does not take, or not signed.
+    Algorithm,
+    /// The signature is not by the provider's key, or the token was changed.
+    Signature,
+    /// Its header demands an extension, and none is known here.
+    Critical,
+    /// It is not valid yet.
+    NotYet,
+    /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
+    Claim(String),
+}
+
+impl From<Reason> for AuthError {
+    fn from(reason: Reason) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no credential"),
+            Self::Expired => f.write_str("the token has expired"),
+            Self::Invalid(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repeated => f.write_str("the credential is given twice"),
+            Self::Empty => f.write_str("the credential is empty"),
+            Self::NotText => f.write_str("the credential is not text"),
+            Self::TooLong => write!(f, "the token is longer than {MAX_TOKEN} bytes"),
+            Self::Malformed => f.write_str("the token is not a JWT"),
+            Self::Algorithm => f.write_str("the token's algorithm is not one that is accepted"),
+            Self::Signature => f.write_str("the token's signature does not match"),
+            Self::Critical => f.write_str("the token's header demands an unknown extension (crit)"),
+            Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
+            Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
+        }
+    }
+}
+
+impl std::error::Error for AuthError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! The command line: arguments in, one command run, an exit code out.
+//!
+//! Invariant: exit code 0 means that the command did what was asked, 1 that something the user gave did not work and
+//! stderr says what and what to do, 2 that the command line itself was wrong.
+
+mod check;
+mod demo;
+mod duration;
+mod failure;
+mod listen;
+mod publish;
+mod run;
+mod sse;
+mod terminal;
+mod token;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What `--help` shows below the list of commands.
+const EXAMPLES: &str = "\
+Examples:
+  sidestream demo
+      See it work: a page, its streams and a publisher, with nothing else installed.
+  sidestream --upstream http://127.0.0.1:8000 --jwt-secret env:JWT_SECRET
+      Stand in front of an app: everything is proxied, streams are at /events.
+  sidestream check && sidestream run
+      The same from sidestream.toml.
+  sidestream publish --user 42 --event notification --data '{\"title\":\"hi\"}'
+      Push to every tab of user 42.
+  sidestream listen \"http://127.0.0.1:8080/events?token=$(sidestream token --user 42)\"
+      Watch a user's stream.
+
+Exit codes: 0; 1 for an error in what was given; 2 for usage.";
+
+/// A reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
+#[derive(Debug, Parser)]
+#[command(name = "sidestream", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// `run` is the default command, so that its options may stand alone.
+    #[command(flatten)]
+    run: run::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Demo(demo::Args),
+    Check(check::Args),
+    Publish(publish::Args),
+    Listen(listen::Args),
+    Token(token::Args),
+}
+
+/// Runs the command that `args` (the program's name first) ask for.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help goes to stdout, mistakes to stderr. Neither has anywhere else to go when the pipe is closed.
+            let _ = usage.print();
+            return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => run::command(args),
+        Command::Demo(args) => demo::command(args),
+        Command::Check(args) => check::command(args),
+        Command::Publish(args) => publish::command(args),
+        Command::Listen(args) => listen::command(args),
+        Command::Token(args) => token::command(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads us has read enough, as with `| head`.
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal::note(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_command() {
+        let cli = parse("sidestream --upstream http://127.0.0.1:8000 --jwt-secret env:S").unwrap();
+        assert!(cli.command.is_none());
+        assert!(parse("sidestream").unwrap().command.is_none());
+        assert!(matches!(parse("sidestream run").unwrap().command, Some(Command::Run(_))));
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_usage_errors() {
+        for line in [
+            "sidestream --config a.toml --upstream http://a",
+            "sidestream --upstream http://a",
+            "sidestream --listen :80",
+            "sidestream --jwt-secret x",
+            "sidestream --upstream http://a --jwt-secret s run",
+            "sidestream publish --data x",
+            "sidestream publish --user 1",
+            "sidestream publish --user 1 --channel a --data x",
+            "sidestream token",
+            "sidestream token --user 1 --claim novalue",
+            "sidestream listen",
+            "sidestream explode",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `sidestream check`: reads the configuration as `run` would, and says what it found.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use crate::config::{Action, Config, Listen, Route};
+
+use super::failure::Failure;
+use super::terminal;
+
+/// Check a configuration file without running it, like nginx -t.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = super::run::DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+/// Prints `FILE: ok` and what would be served, or every mistake.
+pub(super) fn command(args: Args) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    terminal::line(format_args!("{}: ok\n{}", args.config.display(), summary(&config)))
+}
+
+/// The listeners and the routing table, aligned.
+fn summary(config: &Config) -> String {
+    let mut text = String::new();
+    for listen in &config.listen {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n  listen   {}{}", listen.endpoint, listening(listen));
+    }
+    if let Some(socket) = &config.publish.socket {
+        let _ = write!(text, "\n  publish  unix:{}", socket.display());
+    }
+    if let Some((address, _)) = &config.publish.http {
+        let _ = write!(text, "\n  publish  http://{address}");
+    }
+    text.push('\n');
+    let width = config.routes.iter().map(|route| shown_path(route).chars().count()).max().unwrap_or(0);
+    for route in &config.routes {
+        let _ = write!(text, "\n  {:width$}  {}", shown_path(route), does(config, &route.action));
+    }
+    text
+}
+
+fn listening(listen: &Listen) -> String {
+    let mut said = String::new();
+    if !listen.tls.is_empty() {
+        said.push_str(if listen.http2 { " (TLS, HTTP/2)" } else { " (TLS)" });
+    }
+    if !listen.server_names.is_empty() {
+        let _ = write!(said, " for {}", listen.server_names.join(", "));
+    }
+    said
+}
+
+/// The path, a prefix marked by what it stands for, after the hosts if it is held to some.
+fn shown_path(route: &Route) -> String {
+    let path = if route.is_prefix() { format!("{}*", route.path) } else { route.path.clone() };
+    if route.hosts.is_empty() { path } else { format!("{} {path}", route.hosts.join(",")) }
+}
+
+fn does(config: &Config, action: &Action) -> String {
+    match action {
+        Action::Proxy(proxy) => match config.upstreams.get(proxy.upstream) {
+            Some(upstream) => {
+                let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
+                format!("proxy    {} ({})", upstream.name, servers.join(", "))
+            }
+            None => "proxy".to_owned(),
+        },
+        Action::Stream(stream) => {
+            let who = if stream.auth.is_empty() { "anybody" } else { "with a token" };
+            format!("stream   {} ({who})", stream.channels.join(", "))
+        }
+        Action::Publish(_) => "publish".to_owned(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The configuration, typed: what a `sidestream.toml` means once every value in it is known to be good.
+//!
+//! Invariant: a [`Config`] that exists can be run. Names have been resolved to indexes, secrets read, certificates
+//! matched with their keys, paths and patterns checked; nothing behind this module validates again. The way from
+//! bytes to here is [`Config::load`]; its mistakes are [`Problems`] that point into the file.
+
+mod auth;
+mod certificate;
+mod listen;
+mod log;
+mod problem;
+mod publish;
+mod route;
+mod secret;
+mod server;
+mod store;
+mod units;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+
+pub use auth::{Auth, JwtKey, JwtKeyKind, JwtProvider};
+pub use certificate::{Certificate, CertificateError};
+pub use listen::{Deadlines, Endpoint, Listen};
+pub use log::{AccessLog, Log};
+pub use problem::{Problem, Problems};
+pub use publish::Publish;
+pub use route::{
+    Action, Heartbeat, HeartbeatForm, OnGap, ProxyRoute, PublishCheck, PublishRoute, Route, Said,
+    StreamRoute, Unauthorized,
+};
+pub use secret::{Secret, SecretError};
+pub use server::{Server, TrustedProxies};
+pub use store::Store;
+pub use upstream::{Origin, Upstream, UpstreamKind};
+
+use problem::Fault;
+
+/// What a Unix socket's address holds, less the NUL at its end (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Everything one Sidestream process is told, in the order of the file's sections.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What holds for the whole process.
+    pub server: Server,
+    /// Where clients come in; at least one.
+    pub listen: Vec<Listen>,
+    /// The apps behind.
+    pub upstreams: Vec<Upstream>,
+    /// Who a subscriber is.
+    pub auth: Vec<Auth>,
+    /// Where the app publishes.
+    pub publish: Publish,
+    /// How much history is kept.
+    pub store: Store,
+    /// What is written down.
+    pub log: Log,
+    /// The routing table; at least one row.
+    pub routes: Vec<Route>,
+}
+
+impl Config {
+    /// Reads the file at `path`. Relative paths in it are taken from the folder it stands in.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problems::new(&file, "", vec![Problem::new(format!("cannot read the file: {error}"))])
+        })?;
+        Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads a configuration from its text. `file` is how the file is called in problems; relative paths are taken
+    /// from `base`.
+    pub fn parse(text: &str, file: &str, base: &Path) -> Result<Self, Problems> {
+        let _ = base;
+        Err(Problems::new(file, text, vec![Problem::new("not written yet")]))
+    }
+
+    /// The configuration of a `run` without a file: everything goes to the upstream, except a stream at `/events`
+    /// whose tokens are signed with the secret. Problems name the flag.
+    pub fn from_flags(upstream: &str, jwt_secret: &str, listen: &str) -> Result<Self, Problems> {
+        let base = Path::new("");
+        let mut problems = Vec::new();
+        let mut keep = |flag: &str, fault: Fault| problems.push(fault.of_flag(flag));
+        let origin = Origin::parse(upstream, base).map_err(|fault| keep("--upstream", fault));
+        let provider = Secret::resolve(jwt_secret)
+            .map_err(|error| Fault::new(error.to_string()))
+            .and_then(|secret| JwtProvider::from_secret("jwt", &secret))
+            .map_err(|fault| keep("--jwt-secret", fault));
+        let endpoint = Endpoint::parse(listen, base).map_err(|fault| keep("--listen", fault));
+        let (Ok(origin), Ok(provider), Ok(endpoint)) = (origin, provider, endpoint) else {
+            return Err(Problems::new("the command line", "", problems));
+        };
+        let upstream = Upstream::new("app", vec![origin]);
+        let routes = vec![
+            Route {
+                path: "/".to_owned(),
+                hosts: Vec::new(),
+                action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
+            },
+            Route {
+                path: "/events".to_owned(),
+                hosts: Vec::new(),
+                action: Action::Stream(Box::new(StreamRoute::new(vec![0]))),
+            },
+        ];
+        Ok(Self {
+            server: Server::default(),
+            listen: vec![Listen::new(endpoint)],
+            upstreams: vec![upstream],
+            auth: vec![Auth::Jwt(provider)],
+            publish: Publish::new(Path::new(".")),
+            store: Store::default(),
+            log: Log::default(),
+            routes,
+        })
+    }
+}
+
+/// Reads the path of a Unix socket.
+fn unix_path(path: &str, base: &Path) -> Result<PathBuf, Fault> {
+    if path.is_empty() {
+        return Err(Fault::new("has no path").hint("write \"unix:/run/app.sock\""));
+    }
+    if path.contains('\0') {
+        return Err(Fault::new("holds NUL"));
+    }
+    let path = base.join(path);
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(Fault::new(format!(
+            "is longer than the {MAX_SOCKET_PATH} bytes that a socket's path can have"
+        )));
+    }
+    Ok(path)
+}

@@ -1,0 +1,142 @@
+//! HTTP/1.0 and 1.1 on a connection, and its hand-over.
+
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{Request, Response, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::watch::{Timer, Tracked, Watch, Watched};
+use super::{ConnectionError, Handler, Info, Outcome, Shared, close};
+use crate::proxy::tunnel;
+use crate::stream::{Grant, park};
+use crate::transport::Transport;
+
+/// The most fields of a head. hyper's own bound, with which it needs no memory for them.
+pub(super) const MAX_FIELDS: usize = 100;
+
+type Answer<B> = Result<Response<Tracked<B>>, Infallible>;
+
+/// What the end of hyper's part is.
+enum End {
+    /// The connection is done, or its last response asked for a tunnel.
+    Finished,
+    Park(Grant),
+    Failed(ConnectionError),
+}
+
+pub(super) async fn serve<H: Handler>(
+    shared: &Rc<Shared<H>>,
+    info: Rc<Info>,
+    transport: Transport,
+    held: impl Sized + 'static,
+) -> Result<(), ConnectionError> {
+    let watch = Watch::new(true);
+    let settings = info.settings.clone();
+    let is_http_10 = Rc::new(std::cell::Cell::new(false));
+    let service =
+        Service { shared: shared.clone(), info, watch: watch.clone(), is_http_10: is_http_10.clone() };
+    // hyper's part is boxed, so that its state is gone when a stream or a tunnel goes on in this task's place.
+    let mut connection = Box::new(
+        http1::Builder::new()
+            .max_header_size(settings.max_headers)
+            .max_buf_size(settings.max_headers.max(MIN_BUFFER))
+            .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone() }), service),
+    );
+    let mut timer = Timer::new(&watch, &settings.deadlines);
+    let end = {
+        let mut draining = shared.drain.has_begun();
+        if draining {
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        let mut drain = pin!(shared.drain.begun());
+        poll_fn(|cx| {
+            if !draining && drain.as_mut().poll(cx).is_ready() {
+                draining = true;
+                Pin::new(&mut *connection).graceful_shutdown();
+            }
+            match connection.poll_without_shutdown(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(End::Finished),
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(ConnectionError::Http(error))),
+                Poll::Pending => {}
+            }
+            if let Some(grant) = watch.take_stream() {
+                return Poll::Ready(End::Park(grant));
+            }
+            if draining && watch.is_quiet() {
+                return Poll::Ready(End::Finished);
+            }
+            timer
+                .poll(cx, &watch, &settings.deadlines)
+                .map(|what| End::Failed(ConnectionError::TimedOut(what)))
+        })
+        .await
+    };
+    drop(timer);
+    let parts = connection.into_parts();
+    let transport = parts.io.into_inner().transport;
+    match end {
+        End::Failed(error @ ConnectionError::Http(_)) => {
+            // hyper may have said 400 or 431; it must arrive.
+            close(transport).await;
+            Err(error)
+        }
+        End::Failed(error) => Err(error),
+        End::Park(grant) => {
+            park(&shared.streams, grant, transport, is_http_10.get(), held);
+            Ok(())
+        }
+        End::Finished => {
+            match watch.take_tunnel() {
+                None => close(transport).await,
+                Some(app) => tokio::select! {
+                    // A tunnel that breaks is the business of its two ends.
+                    _ = tunnel(transport, parts.read_buf, app) => {}
+                    () = shared.drain.tunnels.notified() => {}
+                },
+            }
+            Ok(())
+        }
+    }
+}
+
+/// hyper refuses smaller read buffers.
+const MIN_BUFFER: usize = 8 * 1024;
+
+struct Service<H> {
+    shared: Rc<Shared<H>>,
+    info: Rc<Info>,
+    watch: Rc<Watch>,
+    is_http_10: Rc<std::cell::Cell<bool>>,
+}
+
+impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
+    type Response = Response<Tracked<H::Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer<H::Body>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.watch.begin();
+        let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
+        self.is_http_10.set(request.version() == Version::HTTP_10);
+        Box::pin(async move {
+            match shared.handler.handle(request, &info).await {
+                Outcome::Reply(response) => Ok(response.map(|body| Tracked::new(body, in_flight))),
+                Outcome::Tunnel(response, app) => {
+                    watch.offer_tunnel(app);
+                    Ok(response.map(|body| Tracked::new(body, in_flight)))
+                }
+                Outcome::Park(grant) => {
+                    watch.offer_stream(grant);
+                    // Never answered: the connection's task takes the socket as soon as it is free.
+                    pending().await
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,268 @@
+//! What a connection is doing, seen from its socket, and how long it may.
+//!
+//! The socket, the service and the bodies write here what they see; the connection's task reads it after each poll
+//! and keeps one timer for whatever is due first. Nothing here is touched more than a few times a request.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use http_body::{Body, Frame, SizeHint};
+use hyper::upgrade::OnUpgrade;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::config::Deadlines;
+use crate::stream::Grant;
+use crate::transport::Transport;
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Whether bytes on an idle connection begin a request. On HTTP/2 they may be pings and the like.
+    reads_heads: bool,
+    /// Requests whose answers are not finished.
+    in_flight: Cell<u32>,
+    /// Since when there are none.
+    idle_since: Cell<Instant>,
+    /// Since when a head is being read; none while the connection is idle or busy.
+    head_since: Cell<Option<Instant>>,
+    /// Whether anything of the head that is waited for has come.
+    head_begun: Cell<bool>,
+    /// Since when the client takes nothing of what is written.
+    blocked_since: Cell<Option<Instant>>,
+    /// Whether all that was written has been flushed: hyper flushes only when it holds nothing back.
+    flushed: Cell<bool>,
+    /// A stream that wants the socket.
+    parked: RefCell<Option<Grant>>,
+    /// A tunnel that wants it.
+    tunnel: RefCell<Option<OnUpgrade>>,
+}
+
+impl Watch {
+    /// A connection that has just been made: its first head is due.
+    pub(super) fn new(reads_heads: bool) -> Rc<Self> {
+        let now = Instant::now();
+        Rc::new(Self {
+            reads_heads,
+            in_flight: Cell::new(0),
+            idle_since: Cell::new(now),
+            head_since: Cell::new(Some(now)),
+            head_begun: Cell::new(false),
+            blocked_since: Cell::new(None),
+            flushed: Cell::new(true),
+            parked: RefCell::new(None),
+            tunnel: RefCell::new(None),
+        })
+    }
+
+    /// A request has come. The guard is to be dropped with the end of its answer.
+    pub(super) fn begin(self: &Rc<Self>) -> InFlight {
+        self.head_since.set(None);
+        self.head_begun.set(false);
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(self.clone())
+    }
+
+    pub(super) fn offer_stream(&self, grant: Grant) {
+        *self.parked.borrow_mut() = Some(grant);
+    }
+
+    pub(super) fn offer_tunnel(&self, app: OnUpgrade) {
+        *self.tunnel.borrow_mut() = Some(app);
+    }
+
+    /// The stream that wants the socket, if the socket is free for it.
+    pub(super) fn take_stream(&self) -> Option<Grant> {
+        if self.flushed.get() { self.parked.borrow_mut().take() } else { None }
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<OnUpgrade> {
+        self.tunnel.borrow_mut().take()
+    }
+
+    /// Whether the client waits for nothing: it has sent nothing that is not answered.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight.get() == 0 && self.flushed.get() && !self.head_begun.get()
+    }
+
+    /// Whether nothing is going on.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0 && self.head_since.get().is_none()
+    }
+
+    /// What is due next, and what it is called.
+    fn deadline(&self, deadlines: &Deadlines) -> Option<(Instant, &'static str)> {
+        let progress = match (self.in_flight.get(), self.head_since.get()) {
+            (0, Some(since)) => Some((since + deadlines.header_timeout, "to send a request")),
+            (0, None) => Some((self.idle_since.get() + deadlines.idle_timeout, "between requests")),
+            _ => None,
+        };
+        let blocked =
+            self.blocked_since.get().map(|since| (since + deadlines.write_stall, "to read its answer"));
+        [progress, blocked].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+/// A request whose answer is not finished.
+#[derive(Debug)]
+pub(super) struct InFlight(Rc<Watch>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let watch = &self.0;
+        watch.in_flight.set(watch.in_flight.get() - 1);
+        if watch.in_flight.get() == 0 {
+            watch.idle_since.set(Instant::now());
+        }
+    }
+}
+
+/// The one timer of a connection. It is moved only when what is due comes sooner than it would fire, so a connection
+/// that is used all the time does not touch it.
+#[derive(Debug)]
+pub(super) struct Timer {
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Timer {
+    pub(super) fn new(watch: &Watch, deadlines: &Deadlines) -> Self {
+        let at = watch.deadline(deadlines).map_or_else(Instant::now, |(at, _)| at);
+        Self { sleep: Box::pin(sleep_until(at)) }
+    }
+
+    /// Ready when a deadline has passed: with its name.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &Watch,
+        deadlines: &Deadlines,
+    ) -> Poll<&'static str> {
+        loop {
+            let due = watch.deadline(deadlines);
+            if let Some((at, _)) = due
+                && at < self.sleep.deadline()
+            {
+                self.sleep.as_mut().reset(at);
+            }
+            ready!(self.sleep.as_mut().poll(cx));
+            match due {
+                Some((at, what)) if at <= Instant::now() => return Poll::Ready(what),
+                Some((at, _)) => self.sleep.as_mut().reset(at),
+                // Busy, with nothing due: looked at again after the shortest time in which something can become due.
+                None => {
+                    let soon = deadlines.idle_timeout.min(deadlines.write_stall);
+                    self.sleep.as_mut().reset(Instant::now() + soon);
+                }
+            }
+        }
+    }
+}
+
+/// A socket that is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) transport: Transport,
+    pub(super) watch: Rc<Watch>,
+}
+
+impl Watched {
+    fn saw_write<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &polled {
+            Poll::Pending if self.watch.blocked_since.get().is_none() => {
+                self.watch.blocked_since.set(Some(Instant::now()));
+            }
+            Poll::Pending => {}
+            Poll::Ready(_) => self.watch.blocked_since.set(None),
+        }
+        polled
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
+        let watch = &self.watch;
+        if buffer.filled().len() > before && watch.reads_heads && watch.in_flight.get() == 0 {
+            watch.head_begun.set(true);
+            if watch.head_since.get().is_none() {
+                watch.head_since.set(Some(Instant::now()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.watch.flushed.set(false);
+        let polled = Pin::new(&mut self.transport).poll_write(cx, bytes);
+        self.saw_write(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.watch.flushed.set(false);
+        let polled = Pin::new(&mut self.transport).poll_write_vectored(cx, slices);
+        self.saw_write(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        if polled.is_ready() {
+            self.watch.flushed.set(true);
+        }
+        self.saw_write(polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+/// A body whose end the connection knows of.
+#[derive(Debug)]
+pub struct Tracked<B> {
+    inner: B,
+    _in_flight: InFlight,
+}
+
+impl<B> Tracked<B> {
+    pub(super) fn new(inner: B, in_flight: InFlight) -> Self {
+        Self { inner, _in_flight: in_flight }
+    }
+}
+
+impl<B: Body + Unpin> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

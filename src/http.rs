@@ -1,0 +1,18 @@
+//! Pure helpers for HTTP messages: what may come in, what must be taken out, what small answers look like.
+//!
+//! No I/O and no configuration here. The order in which requests pass these checks is the router's and the proxy's
+//! (see `reference` in the architecture notes of the crate root).
+
+mod cookie;
+mod fields;
+mod forwarded;
+mod query;
+mod reply;
+mod target;
+
+pub use cookie::{cookies, join_cookies};
+pub use fields::{HopByHopError, clean_request_fields, clean_response_fields, is_upgrade};
+pub use forwarded::{Peer, PeerAddress, set_forwarded};
+pub use query::query_values;
+pub use reply::{Reply, accepts_json, reply};
+pub use target::{RequestError, check_request, host_without_port};

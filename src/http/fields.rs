@@ -1,0 +1,194 @@
+//! What must not pass a proxy: hop-by-hop fields, and fields that would mean something else to the app.
+
+use std::fmt;
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{HeaderValue, Method, Request};
+use smallvec::SmallVec;
+
+/// Fields that concern one connection only (RFC 9110, section 7.6.1, and those of old).
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Fields that a client must not have removed by naming them in `Connection`.
+const END_TO_END: [&str; 6] =
+    ["host", "cookie", "authorization", "content-length", "content-type", "content-encoding"];
+
+/// Request fields that never go to an app: `Proxy` becomes `HTTP_PROXY` in a CGI environment, `Expect` is answered
+/// by us, and the last would skip the middleware of a Next.js app.
+const DROPPED: [&str; 3] = ["proxy", "expect", "x-middleware-subrequest"];
+
+/// A `Connection` field names a field that is not the connection's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HopByHopError;
+
+impl fmt::Display for HopByHopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the Connection field names a field that belongs to the message")
+    }
+}
+
+impl std::error::Error for HopByHopError {}
+
+/// Takes out what concerns the client's connection only, what an app would take for another field (a name with an
+/// underscore), and what it must not see.
+pub fn clean_request_fields(fields: &mut HeaderMap) -> Result<(), HopByHopError> {
+    let named = named_by_connection(fields);
+    if named.iter().any(|name| END_TO_END.contains(&name.as_str())) {
+        return Err(HopByHopError);
+    }
+    remove(fields, &named, |name| DROPPED.contains(&name) || name.contains('_'));
+    Ok(())
+}
+
+/// Takes out what concerns the upstream's connection only, and what an app says to its proxy.
+pub fn clean_response_fields(fields: &mut HeaderMap) {
+    let named = named_by_connection(fields);
+    // Of a response without a length both forms of framing would contradict each other (RFC 9112, section 6.3).
+    if fields.contains_key(header::TRANSFER_ENCODING) {
+        fields.remove(header::CONTENT_LENGTH);
+    }
+    remove(fields, &named, |name| name.starts_with("x-accel-") || name == "x-sendfile");
+}
+
+/// Whether this is a WebSocket handshake (RFC 6455, section 4.1) on a connection that can be handed over.
+pub fn is_upgrade<B>(request: &Request<B>) -> bool {
+    let fields = request.headers();
+    let is_websocket =
+        fields.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    is_websocket
+        && request.method() == Method::GET
+        && request.version() == http::Version::HTTP_11
+        && fields.contains_key(header::SEC_WEBSOCKET_KEY)
+        && fields.contains_key(header::SEC_WEBSOCKET_VERSION)
+        && tokens(fields.get_all(header::CONNECTION)).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+fn named_by_connection(fields: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
+    // Every line counts, not only the first (RFC 9110, section 5.3).
+    tokens(fields.get_all(header::CONNECTION))
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .collect()
+}
+
+fn tokens<'f>(lines: header::GetAll<'f, HeaderValue>) -> impl Iterator<Item = &'f str> {
+    lines
+        .into_iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+fn remove(fields: &mut HeaderMap, named: &[HeaderName], also: impl Fn(&str) -> bool) {
+    let gone: SmallVec<[HeaderName; 8]> = fields
+        .keys()
+        .filter(|name| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name) || also(name.as_str()))
+        .cloned()
+        .collect();
+    for name in gone {
+        // Removes every line of the field; what is returned is the first of them.
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn names(map: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn every_connection_line_counts() {
+        let mut fields = map(&[
+            ("connection", "close, x-one"),
+            ("connection", "X-Two"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "3"),
+            ("x-three", "3"),
+            ("te", "trailers"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+        ]);
+        clean_request_fields(&mut fields).unwrap();
+        assert_eq!(names(&fields), ["x-three"]);
+    }
+
+    #[test]
+    fn a_client_cannot_have_the_apps_fields_removed() {
+        for name in END_TO_END {
+            assert_eq!(clean_request_fields(&mut map(&[("connection", name)])), Err(HopByHopError), "{name}");
+        }
+        let mut fields = map(&[("connection", "x-forwarded-for"), ("x-forwarded-for", "1.2.3.4")]);
+        clean_request_fields(&mut fields).unwrap();
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn names_that_fold_onto_others_are_dropped() {
+        let mut fields = map(&[
+            ("x_forwarded_for", "1"),
+            ("script_name", "/x"),
+            ("proxy", "x"),
+            ("expect", "y"),
+            ("a-b", "z"),
+        ]);
+        clean_request_fields(&mut fields).unwrap();
+        assert_eq!(names(&fields), ["a-b"]);
+    }
+
+    #[test]
+    fn responses_lose_framing_and_words_to_the_proxy() {
+        let mut fields = map(&[
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("x-accel-redirect", "/secret"),
+            ("x-sendfile", "/etc/passwd"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("set-cookie", "a=b"),
+        ]);
+        clean_response_fields(&mut fields);
+        assert_eq!(names(&fields), ["set-cookie"]);
+    }
+
+    #[test]
+    fn only_a_whole_websocket_handshake_is_an_upgrade() {
+        let handshake = || {
+            Request::get("/ws")
+                .header("connection", "keep-alive, Upgrade")
+                .header("upgrade", "websocket")
+                .header("sec-websocket-key", "x")
+                .header("sec-websocket-version", "13")
+        };
+        assert!(is_upgrade(&handshake().body(()).unwrap()));
+        assert!(!is_upgrade(&handshake().method("POST").body(()).unwrap()));
+        assert!(!is_upgrade(&Request::get("/").header("upgrade", "websocket").body(()).unwrap()));
+        let h2c =
+            Request::get("/").header("connection", "upgrade").header("upgrade", "h2c").body(()).unwrap();
+        assert!(!is_upgrade(&h2c));
+    }
+}

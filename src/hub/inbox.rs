@@ -1,0 +1,126 @@
+//! A worker's inbox: what the hub has handed to it, in the hub's order.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use crate::event::Frame;
+
+use super::ChannelId;
+
+/// One event for the subscribers of one worker.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The event's place in the order.
+    pub seq: u64,
+    /// Its bytes.
+    pub frame: Frame,
+    /// Those of its channels that the worker has subscribers for.
+    pub channels: SmallVec<[ChannelId; 2]>,
+    tally: Option<Share>,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        seq: u64,
+        frame: Frame,
+        channels: SmallVec<[ChannelId; 2]>,
+        tally: Option<Share>,
+    ) -> Self {
+        Self { seq, frame, channels, tally }
+    }
+
+    /// Tells the publisher how many streams of this worker it was handed to. One that is dropped without says none.
+    pub fn counted(mut self, streams: usize) {
+        if let Some(share) = self.tally.take() {
+            share.0.count.fetch_add(streams, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The deliveries that wait for a worker.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    waiting: Mutex<Vec<Delivery>>,
+    notify: Notify,
+}
+
+impl Inbox {
+    /// Waits until there may be something, then takes all of it into `batch`, which must be empty.
+    pub async fn take(&self, batch: &mut Vec<Delivery>) {
+        loop {
+            std::mem::swap(&mut *self.lock(), batch);
+            if !batch.is_empty() {
+                return;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    /// Puts a delivery in. Called under the hub's lock, which makes the order.
+    pub(super) fn push(&self, delivery: Delivery) {
+        self.lock().push(delivery);
+    }
+
+    /// Wakes the worker. Called after the hub's lock is released, since it may be a system call.
+    pub(super) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Delivery>> {
+        // Only pushes and swaps happen under it, so it is whole even after a panic elsewhere.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many streams an event was handed to, counted by the workers.
+#[derive(Debug)]
+pub(super) struct Tally {
+    count: AtomicUsize,
+    missing: AtomicUsize,
+    whole: Notify,
+}
+
+impl Tally {
+    pub(super) fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            count: AtomicUsize::new(0),
+            missing: AtomicUsize::new(workers),
+            whole: Notify::new(),
+        })
+    }
+
+    /// One worker's share; exactly `workers` of them must be made.
+    pub(super) fn share(self: &Arc<Self>) -> Share {
+        Share(self.clone())
+    }
+
+    pub(super) async fn total(&self) -> usize {
+        loop {
+            // Made before the check, so that a worker that ends in between is not missed.
+            let whole = self.whole.notified();
+            if self.missing.load(Ordering::Acquire) == 0 {
+                return self.count.load(Ordering::Relaxed);
+            }
+            whole.await;
+        }
+    }
+}
+
+/// A worker's duty to count, done when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share(Arc<Tally>);
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.0.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.whole.notify_waiters();
+        }
+    }
+}

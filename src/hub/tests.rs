@@ -1,0 +1,165 @@
+//! The hub's rules, tried without any socket.
+
+use std::time::Duration;
+
+use super::*;
+use crate::event::Event;
+use crate::store::Limits;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn hub(workers: usize) -> Hub {
+    let limits = Limits {
+        age: Duration::from_secs(60),
+        events: 10,
+        bytes: 1 << 20,
+        max_bytes: 1 << 20,
+        max_channels: 100,
+    };
+    Hub::new(workers, Memory::new(limits), Epoch::from_bits(1))
+}
+
+fn names(channels: &[&str]) -> Vec<ChannelName> {
+    channels.iter().map(|name| ChannelName::new(name).unwrap()).collect()
+}
+
+fn publication(channels: &[&str]) -> Publication {
+    Publication {
+        channels: names(channels).into(),
+        event: Event { name: None, data: "x".into(), retry: None },
+        ttl: None,
+        key: None,
+        collapse: None,
+    }
+}
+
+fn subscribe(hub: &Hub, worker: usize, channels: &[&str], from: Position<'_>) -> Subscription {
+    hub.subscribe(worker, &names(channels), from, NOW)
+}
+
+async fn taken(hub: &Hub, worker: usize) -> Vec<Delivery> {
+    let mut batch = Vec::new();
+    hub.inbox(worker).take(&mut batch).await;
+    batch
+}
+
+#[tokio::test]
+async fn an_event_goes_to_the_workers_that_have_subscribers() {
+    let hub = hub(3);
+    let a = subscribe(&hub, 0, &["a"], Position::Now);
+    let _b = subscribe(&hub, 2, &["a", "b"], Position::Now);
+    let receipt = hub.publish(publication(&["a"]), NOW).unwrap();
+    assert_eq!((receipt.id.seq, receipt.delivered.count().await), (1, 2));
+    let deliveries = taken(&hub, 0).await;
+    assert_eq!(deliveries[0].channels[..], a.channels().collect::<Vec<_>>()[..]);
+    assert_eq!(taken(&hub, 2).await.len(), 1);
+    assert_eq!(hub.inbox(1).len(), 0);
+    drop(a);
+    assert_eq!(hub.publish(publication(&["a"]), NOW).unwrap().delivered.count().await, 1);
+    assert_eq!(
+        hub.channel(&names(&["a"])[0]).unwrap(),
+        ChannelInfo { streams: 1, events: 2, last_id: Some(EventId { epoch: hub.epoch(), seq: 2 }) }
+    );
+    assert_eq!(hub.channel(&names(&["c"])[0]), None);
+}
+
+#[tokio::test]
+async fn overlapping_channels_are_counted_by_the_workers() {
+    let hub = hub(2);
+    let _one = subscribe(&hub, 0, &["a", "b"], Position::Now);
+    let _two = subscribe(&hub, 1, &["b"], Position::Now);
+    let receipt = hub.publish(publication(&["a", "b"]), NOW).unwrap();
+    let (count, ()) = tokio::join!(receipt.delivered.count(), async {
+        for worker in [0, 1] {
+            for delivery in taken(&hub, worker).await {
+                assert_eq!(delivery.channels.len(), 2 - worker);
+                delivery.counted(1);
+            }
+        }
+    });
+    assert_eq!(count, 2);
+    // A worker that ends without counting does not keep the publisher waiting.
+    let receipt = hub.publish(publication(&["a", "b"]), NOW).unwrap();
+    drop((taken(&hub, 0).await, taken(&hub, 1).await));
+    assert_eq!(receipt.delivered.count().await, 0);
+}
+
+#[test]
+fn a_subscriber_starts_where_it_left_or_is_told() {
+    let hub = hub(1);
+    for _ in 0..3 {
+        hub.publish(publication(&["a"]), NOW).unwrap();
+    }
+    let epoch = hub.epoch();
+    let other = Epoch::from_bits(2);
+    for (said, cursor, replay, gap) in [
+        (format!("{epoch}-1"), 1, vec![2, 3], None),
+        (format!("{epoch}-3"), 3, vec![], None),
+        (format!("{epoch}-4"), 3, vec![], Some(Gap::UnknownId)),
+        (format!("{other}-1"), 3, vec![], Some(Gap::NewEpoch)),
+        ("1642678901234".to_owned(), 3, vec![], Some(Gap::UnknownId)),
+    ] {
+        let subscription = subscribe(&hub, 0, &["a"], Position::After(&said));
+        let seqs: Vec<u64> = subscription.replay.iter().map(|record| record.seq).collect();
+        assert_eq!((subscription.cursor.seq, seqs, subscription.gap), (cursor, replay, gap), "{said}");
+        assert_eq!(subscription.resumed, gap.is_none(), "{said}");
+    }
+    for _ in 0..10 {
+        hub.publish(publication(&["a"]), NOW).unwrap();
+    }
+    let late = subscribe(&hub, 0, &["a"], Position::After(&format!("{epoch}-2")));
+    assert_eq!((late.cursor.seq, late.gap), (13, Some(Gap::Expired)));
+    assert_eq!(subscribe(&hub, 0, &["a"], Position::Now).replay.len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_makes_a_publication_idempotent() {
+    let hub = hub(1);
+    let _stream = subscribe(&hub, 0, &["a"], Position::Now);
+    let keyed = Publication { key: Some("k".into()), ..publication(&["a"]) };
+    let first = hub.publish(keyed.clone(), NOW).unwrap();
+    let again = hub.publish(keyed.clone(), NOW).unwrap();
+    assert_eq!((again.id, again.delivered.count().await), (first.id, 1));
+    assert_eq!(taken(&hub, 0).await.len(), 1);
+    let other = Publication { key: Some("k".into()), ..publication(&["b"]) };
+    assert_eq!(hub.publish(other.clone(), NOW).unwrap_err(), PublishError::KeyReused { index: 0 });
+    let later = NOW.after(Duration::from_secs(300));
+    assert_eq!(hub.publish(other, later).unwrap().id.seq, 2);
+    let twice = vec![keyed.clone(), keyed];
+    assert_eq!(
+        hub.publish_all(twice, later.after(Duration::from_secs(300))).unwrap_err(),
+        PublishError::KeyTwiceInBatch { index: 1 }
+    );
+}
+
+#[tokio::test]
+async fn a_batch_is_published_whole_or_not_at_all() {
+    let hub = hub(1);
+    let keyed = Publication { key: Some("k".into()), ..publication(&["a"]) };
+    hub.publish(keyed, NOW).unwrap();
+    let clash = Publication { key: Some("k".into()), ..publication(&["b"]) };
+    assert_eq!(
+        hub.publish_all(vec![publication(&["a"]), clash], NOW).unwrap_err(),
+        PublishError::KeyReused { index: 1 }
+    );
+    assert_eq!(hub.channel(&names(&["a"])[0]).unwrap().events, 1);
+    let ids: Vec<u64> = hub
+        .publish_all(vec![publication(&["a"]), publication(&["b"])], NOW)
+        .unwrap()
+        .iter()
+        .map(|receipt| receipt.id.seq)
+        .collect();
+    assert_eq!(ids, [2, 3]);
+}
+
+#[tokio::test]
+async fn a_full_inbox_refuses_instead_of_losing() {
+    let hub = hub(1);
+    let _stream = subscribe(&hub, 0, &["a"], Position::Now);
+    for _ in 0..INBOX_LIMIT {
+        hub.publish(publication(&["a"]), NOW).unwrap();
+    }
+    assert_eq!(hub.publish(publication(&["a"]), NOW).unwrap_err(), PublishError::Overloaded);
+    assert_eq!(taken(&hub, 0).await.len(), INBOX_LIMIT);
+    assert!(hub.publish(publication(&["a"]), NOW).is_ok());
+}

@@ -1,0 +1,283 @@
+//! Listening sockets: bound before anything runs, accepted from for ever.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::sleep;
+
+use crate::config::Endpoint;
+use crate::http::PeerAddress;
+use crate::metrics::Counters;
+use crate::transport::Socket;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long a listener rests after an error of `accept`: doubled up to the second.
+const REST: Duration = Duration::from_millis(50);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// A client whose data is not acknowledged for this long has gone without a word.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Clients of a Unix socket listener are whoever its folder lets in, as with other servers.
+const UNIX_MODE: u32 = 0o666;
+
+/// Why a listener could not be made.
+#[derive(Debug)]
+pub struct BindError {
+    endpoint: Endpoint,
+    cause: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, cause } = self;
+        match cause.kind() {
+            io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {endpoint}: it is in use by another process; stop that one or choose another address"
+                )
+            }
+            io::ErrorKind::PermissionDenied => {
+                write!(
+                    f,
+                    "cannot listen on {endpoint}: permission denied; ports below 1024 need CAP_NET_BIND_SERVICE"
+                )
+            }
+            _ => write!(f, "cannot listen on {endpoint}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// A bound address with one socket a worker: of their own over TCP, so that the kernel spreads connections; shared
+/// over a Unix socket.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address it is bound to; the port is the one that the system chose if 0 was asked for.
+    pub endpoint: Endpoint,
+    sockets: Vec<Unaccepted>,
+    file: Option<SocketFile>,
+}
+
+/// A listening socket that no runtime knows yet.
+#[derive(Debug)]
+pub enum Unaccepted {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix.
+    Unix(StdUnixListener),
+}
+
+impl Bound {
+    /// Binds an address for a number of workers.
+    pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Self, BindError> {
+        let bound = match endpoint {
+            Endpoint::Tcp(address) => bind_tcp(*address, workers),
+            Endpoint::Unix(path) => bind_unix(path, workers),
+        };
+        bound.map_err(|cause| BindError { endpoint: endpoint.clone(), cause })
+    }
+
+    /// The sockets, and what removes the file of a Unix socket when it is dropped.
+    pub fn into_parts(self) -> (Vec<Unaccepted>, Option<SocketFile>) {
+        (self.sockets, self.file)
+    }
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+    // With SO_REUSEPORT a second Sidestream would silently share the port; without it the first bind finds it taken.
+    let probe = tcp_socket(address, false)?;
+    probe.bind(&SockAddr::from(address))?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    let sockets = (0..workers)
+        .map(|_| {
+            let socket = tcp_socket(address, true)?;
+            socket.bind(&SockAddr::from(address))?;
+            socket.listen(BACKLOG)?;
+            Ok(Unaccepted::Tcp(socket.into()))
+        })
+        .collect::<io::Result<_>>()?;
+    Ok(Bound { endpoint: Endpoint::Tcp(address), sockets, file: None })
+}
+
+fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Connections of an earlier process that are still closing must not keep us from starting.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    // Inherited by every accepted connection, so that no call is needed for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
+    remove_stale(path)?;
+    let listener = StdUnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_MODE))?;
+    listener.set_nonblocking(true)?;
+    let file = SocketFile::new(path)?;
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(Unaccepted::Unix(listener.try_clone()?));
+    }
+    sockets.push(Unaccepted::Unix(listener));
+    Ok(Bound { endpoint: Endpoint::Unix(path.to_owned()), sockets, file: Some(file) })
+}
+
+/// Removes the socket that a process left behind which is no more. One that answers is somebody's.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file of that name that is no socket",
+        ));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A Unix socket's file, removed with this, if it is still the same.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // If it cannot be removed, the next start finds it stale.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// How many connections may be open, over all workers.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimit {
+    open: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl ConnectionLimit {
+    /// A limit.
+    pub fn new(max: usize) -> Self {
+        Self { open: Arc::default(), max }
+    }
+
+    fn enter(&self) -> Option<Permit> {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        // Given back at once if it was one too many.
+        let permit = Permit(self.open.clone());
+        (before < self.max).then_some(permit)
+    }
+}
+
+/// The right to one connection, given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket that a worker accepts from.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Takes a socket into the current runtime.
+    pub fn new(socket: Unaccepted) -> io::Result<Self> {
+        Ok(match socket {
+            Unaccepted::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Unaccepted::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, PeerAddress)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((stream.into(), PeerAddress::Ip(address)))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((stream.into(), PeerAddress::Unix))
+            }
+        }
+    }
+
+    /// Accepts for ever. No error ends it: most pass (a client that is gone again, no descriptors left), and those
+    /// that do not pass are still better met by trying on than by silence.
+    pub async fn accept_all(
+        &self,
+        limit: &ConnectionLimit,
+        counters: &Counters,
+        mut take: impl FnMut(Socket, PeerAddress, Permit),
+    ) {
+        let mut rest = REST;
+        loop {
+            match self.accept().await {
+                Ok((socket, address)) => {
+                    rest = REST;
+                    counters.connections_accepted.inc();
+                    match limit.enter() {
+                        Some(permit) => take(socket, address, permit),
+                        // Closed at once: a client that is told so by a page would cost what is lacking.
+                        None => counters.connections_refused.inc(),
+                    }
+                }
+                Err(error) => {
+                    counters.accept_errors.inc();
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(rest).await;
+                    rest = (rest * 2).min(LONGEST_REST);
+                }
+            }
+        }
+    }
+}

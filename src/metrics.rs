@@ -1,0 +1,117 @@
+//! What the process counts. Each worker writes its own cells and nobody else's; readers sum them.
+//!
+//! A cell is an atomic only so that another thread may read it: its one writer adds by a plain load and store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with one writing thread.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes one away.
+    pub fn dec(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! cells {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// One worker's numbers, on cache lines of their own.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Cell,)+
+        }
+
+        /// The numbers of all workers, summed.
+        #[derive(Debug, Default, Clone, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl Totals {
+            /// Sums the workers' numbers.
+            pub fn of(workers: &[Arc<Counters>]) -> Self {
+                let mut totals = Self::default();
+                for worker in workers {
+                    $(totals.$name = totals.$name.wrapping_add(worker.$name.get());)+
+                }
+                totals
+            }
+
+            /// Every number with its name.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+        }
+    };
+}
+
+cells! {
+    /// Connections open now.
+    connections,
+    /// Connections accepted.
+    connections_accepted,
+    /// Connections closed at once because `max_connections` was reached.
+    connections_refused,
+    /// Times `accept` failed.
+    accept_errors,
+    /// TLS handshakes that failed or took too long.
+    handshakes_failed,
+    /// Connections ended by one of the listener's deadlines.
+    connections_timed_out,
+    /// Requests answered, streams not among them.
+    requests,
+    /// Requests that the upstream did not answer (502, 503, 504).
+    upstream_errors,
+    /// Streams open now.
+    streams,
+    /// Streams opened.
+    streams_opened,
+    /// Streams refused: no or wrong credentials, or a channel not granted.
+    streams_refused,
+    /// Events handed to streams.
+    deliveries,
+    /// Streams ended because their backlog was full.
+    evicted,
+    /// Streams that came back with an id and lost nothing.
+    resumed,
+    /// Streams that were told of a gap.
+    resets,
+    /// Events sent again from history.
+    replayed,
+    /// Lines the access log had no room for.
+    log_lines_dropped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_the_sum_of_the_workers() {
+        let workers = [Arc::new(Counters::default()), Arc::new(Counters::default())];
+        workers[0].streams.add(3);
+        workers[1].streams.inc();
+        workers[0].streams.dec();
+        assert_eq!(Totals::of(&workers).streams, 3);
+        assert!(Totals::of(&workers).entries().contains(&("streams", 3)));
+    }
+}

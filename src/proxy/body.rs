@@ -1,0 +1,181 @@
+//! Bodies on their way through: passed on as they come, counted and watched.
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::pool::Lease;
+
+/// The body of a request on its way to the app.
+#[derive(Debug)]
+pub(super) struct RequestBody(Option<Streamed>);
+
+#[derive(Debug)]
+struct Streamed {
+    incoming: Incoming,
+    left: u64,
+    stall: Duration,
+    /// Runs while the client is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+    progress: Rc<Progress>,
+}
+
+/// How far a request body has come, for whoever waits for the answer.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// When it last moved.
+    pub(super) moved: Cell<Instant>,
+    pub(super) failed: Cell<Option<BodyError>>,
+    /// How large it may be, in bytes.
+    pub(super) max: u64,
+}
+
+/// Why a request body was not passed on whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// It is larger than allowed.
+    TooLarge,
+    /// The client stopped sending.
+    Stalled,
+    /// The client went away, or what it sent was not a body.
+    Broken,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the request body is too large",
+            Self::Stalled => "the client stopped sending its body",
+            Self::Broken => "the client broke off its body",
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl RequestBody {
+    pub(super) fn empty() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn streamed(incoming: Incoming, max: u64, stall: Duration) -> Self {
+        let progress = Rc::new(Progress { moved: Cell::new(Instant::now()), failed: Cell::new(None), max });
+        Self(Some(Streamed { incoming, left: max, stall, timer: None, progress }))
+    }
+
+    /// Follows the body; none if it is empty.
+    pub(super) fn progress(&self) -> Option<Rc<Progress>> {
+        self.0.as_ref().map(|body| body.progress.clone())
+    }
+}
+
+impl Streamed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                // Only while the client is waited for; a slow app does not run this clock.
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.stall)));
+                ready!(timer.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(BodyError::Stalled)));
+            }
+        };
+        self.timer = None;
+        self.progress.moved.set(Instant::now());
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(_)) => Some(Err(BodyError::Broken)),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match self.left.checked_sub(length) {
+                    Some(left) => {
+                        self.left = left;
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(BodyError::TooLarge)),
+                }
+            }
+        })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(body) = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        let frame = ready!(body.poll_frame(cx));
+        if let Some(Err(error)) = &frame {
+            body.progress.failed.set(Some(*error));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|body| body.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |body| body.incoming.size_hint())
+    }
+}
+
+/// The body of an answer on its way to the client. When it has been read whole, its connection can serve the next
+/// request; dropped before, it takes the connection with it, and the app sees that the client is gone.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
+        let mut body = Self { incoming, lease: Some(lease) };
+        if body.incoming.is_end_stream() {
+            body.release();
+        }
+        body
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.release();
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        if frame.is_none() || self.incoming.is_end_stream() {
+            self.release();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,112 @@
+//! One request and the head of its answer, over a connection that waits or a new one.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+
+use super::ProxyError;
+use super::body::{BodyError, Progress, RequestBody, UpstreamBody};
+use super::pool::{Lease, Upstream};
+
+/// Sends the request. On a connection that waited, the app may just have closed it: a request that was not sent, or
+/// that may be repeated (RFC 9110, section 9.2.2) and has no body, is then sent once more on a new one.
+pub(super) async fn exchange(
+    upstream: &Rc<Upstream>,
+    parts: Parts,
+    body: RequestBody,
+) -> Result<Response<UpstreamBody>, ProxyError> {
+    let progress = body.progress();
+    let mut request = Request::from_parts(parts, body);
+    if let Some(lease) = upstream.take_idle() {
+        let again = (progress.is_none() && request.method().is_idempotent()).then(|| copy(&request));
+        match send(lease, request, progress.as_deref(), upstream.response_timeout).await {
+            Ok(response) => return Ok(response),
+            Err(Failed::Unsent(unsent)) => request = *unsent,
+            Err(Failed::NoAnswer(error)) => request = again.ok_or(ProxyError::Broken(error))?,
+            Err(Failed::Final(error)) => return Err(error),
+        }
+    }
+    let lease = upstream.connect().await?;
+    send(lease, request, progress.as_deref(), upstream.response_timeout).await.map_err(
+        |failed| match failed {
+            Failed::Final(error) => error,
+            Failed::NoAnswer(error) => ProxyError::Broken(error),
+            // A new connection that does not even take the request was closed at once.
+            Failed::Unsent(_) => ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into()),
+        },
+    )
+}
+
+enum Failed {
+    /// Nothing of it was sent.
+    Unsent(Box<Request<RequestBody>>),
+    /// The connection ended before the first byte of an answer.
+    NoAnswer(hyper::Error),
+    Final(ProxyError),
+}
+
+async fn send(
+    mut lease: Lease,
+    request: Request<RequestBody>,
+    progress: Option<&Progress>,
+    response_timeout: Duration,
+) -> Result<Response<UpstreamBody>, Failed> {
+    let answer = lease.sender.try_send_request(request);
+    let answered = within(answer, progress, response_timeout).await;
+    match answered.ok_or(Failed::Final(ProxyError::ResponseTimeout))? {
+        Ok(response) => {
+            let (parts, incoming) = response.into_parts();
+            Ok(Response::from_parts(parts, UpstreamBody::new(incoming, lease)))
+        }
+        Err(mut failed) => {
+            if let Some(request) = failed.take_message() {
+                return Err(Failed::Unsent(Box::new(request)));
+            }
+            let error = failed.into_error();
+            Err(match progress.and_then(|progress| Some((progress.failed.get()?, progress.max))) {
+                Some((BodyError::TooLarge, max)) => Failed::Final(ProxyError::TooLarge { max }),
+                Some((BodyError::Stalled, _)) => Failed::Final(ProxyError::BodyStalled),
+                Some((BodyError::Broken, _)) => Failed::Final(ProxyError::ClientGone),
+                None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+                    Failed::NoAnswer(error)
+                }
+                None => Failed::Final(ProxyError::Broken(error)),
+            })
+        }
+    }
+}
+
+/// Waits for the answer. The clock runs from when the request has last moved, so a long upload is not a slow app.
+async fn within<T>(
+    answer: impl Future<Output = T>,
+    progress: Option<&Progress>,
+    patience: Duration,
+) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    let mut from = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            answered = &mut answer => return Some(answered),
+            () = sleep_until(from + patience) => {}
+        }
+        let moved = progress.map_or(from, |progress| progress.moved.get());
+        if moved <= from {
+            return None;
+        }
+        from = moved;
+    }
+}
+
+/// The same request again, for one that has no body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}

@@ -1,0 +1,239 @@
+//! From a request to what is done with it, and from what went wrong to its status: the one place where errors of the
+//! features meet HTTP.
+//!
+//! Order: the request is checked (method, target, Host, framing), the host is one that the listener and the TLS
+//! session serve, the route is found by path, its action is taken, and whatever the outcome is, it is logged.
+
+mod body;
+mod refusal;
+mod table;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{ALLOW, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+use crate::access_log::WorkerLog;
+use crate::auth::Authenticator;
+use crate::config::{Action, Config, PublishCheck};
+use crate::http::{Peer, accepts_json, check_request, host_without_port};
+use crate::metrics::Counters;
+use crate::proxy::{Answer, Forward, Proxy};
+use crate::publish::Publisher;
+use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
+use crate::tls::Certificates;
+
+pub use body::ReplyBody;
+
+use body::RequestLog;
+use refusal::Refusal;
+use table::Table;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Routed {
+    /// It is answered.
+    Reply(Response<ReplyBody>),
+    /// It is a stream that wants the connection's socket.
+    Park(Grant),
+    /// It is answered, and then the connection is the app's and the client's alone.
+    Tunnel(Response<ReplyBody>, OnUpgrade),
+}
+
+/// Where a request comes from, as far as routing depends on it.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    /// The other end of the connection.
+    pub peer: &'a Peer,
+    /// The client's address as the log shows it.
+    pub client: String,
+    /// The host named in the TLS handshake.
+    pub sni: Option<&'a str>,
+    /// The certificates of the listener; none is cleartext.
+    pub certificates: Option<&'a Certificates>,
+    /// The hosts that the listener serves; empty is any.
+    pub server_names: &'a [String],
+    /// Whether the protocol is HTTP/2, where a stream is a body.
+    pub h2: bool,
+    /// How long the client may pause within a request body.
+    pub body_stall: Duration,
+}
+
+/// The routes of one worker and all that they need.
+#[derive(Debug)]
+pub struct Router {
+    table: Table,
+    actions: Vec<Do>,
+    auth: Arc<Authenticator>,
+    proxy: Proxy,
+    streams: Streams,
+    publisher: Publisher,
+    counters: Arc<Counters>,
+    log: Option<Rc<WorkerLog>>,
+}
+
+/// A route's action, ready for use.
+#[derive(Debug)]
+enum Do {
+    Proxy { upstream: usize, max_body: u64 },
+    Stream(Rc<StreamSettings>),
+    Publish(PublishCheck),
+}
+
+impl Router {
+    /// Makes a worker's routes.
+    pub fn new(
+        config: &Config,
+        auth: Arc<Authenticator>,
+        streams: Streams,
+        publisher: Publisher,
+        counters: Arc<Counters>,
+        log: Option<Rc<WorkerLog>>,
+    ) -> Self {
+        let actions = config.routes.iter().map(|route| match &route.action {
+            Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
+            Action::Stream(route) => Do::Stream(Rc::new(StreamSettings::new(route))),
+            Action::Publish(route) => Do::Publish(route.check.clone()),
+        });
+        Self {
+            table: Table::new(&config.routes),
+            actions: actions.collect(),
+            auth,
+            proxy: Proxy::new(&config.upstreams),
+            streams,
+            publisher,
+            counters,
+            log,
+        }
+    }
+
+    /// Closes connections to apps that have been idle for too long.
+    pub fn sweep(&self) {
+        self.proxy.sweep();
+    }
+
+    /// Takes a request to its answer.
+    pub async fn route(&self, request: Request<Incoming>, origin: Origin<'_>) -> Routed {
+        self.counters.requests.inc();
+        let begun = Instant::now();
+        let log = self.log.as_ref().map(|log| RequestLog::new(log.clone(), &request, &origin.client, begun));
+        let json = accepts_json(request.headers());
+        match self.act(request, origin).await {
+            Ok(Acted::Reply(response)) => Routed::Reply(body::finish(response, log)),
+            Ok(Acted::Tunnel(response, app)) => Routed::Tunnel(body::finish(response, log), app),
+            // The lines of a stream are its own.
+            Ok(Acted::Park(grant)) => {
+                log.map(RequestLog::leave);
+                Routed::Park(grant)
+            }
+            Ok(Acted::Stream(response)) => {
+                log.map(RequestLog::leave);
+                Routed::Reply(response)
+            }
+            Err(refusal) => {
+                self.count(&refusal);
+                let response = refusal.respond(json);
+                Routed::Reply(body::finish(response.map(ReplyBody::small), log))
+            }
+        }
+    }
+
+    async fn act(&self, request: Request<Incoming>, origin: Origin<'_>) -> Result<Acted, Refusal> {
+        let (parts, body) = request.into_parts();
+        let host = check_request(&parts)?;
+        check_host(host.as_ref(), &origin)?;
+        let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
+        let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
+        match &self.actions[route] {
+            Do::Proxy { upstream, max_body } => {
+                let to = Forward {
+                    upstream: *upstream,
+                    max_body: *max_body,
+                    peer: origin.peer,
+                    host: host.as_ref(),
+                    body_stall: origin.body_stall,
+                };
+                let answer = self.proxy.forward(Request::from_parts(parts, body), to).await;
+                Ok(match answer? {
+                    Answer::Response(response) => Acted::Reply(response.map(ReplyBody::proxied)),
+                    Answer::Upgrade(response, app) => Acted::Tunnel(response.map(ReplyBody::proxied), app),
+                })
+            }
+            Do::Stream(settings) => self.stream(settings, &parts, &body, host.as_ref(), origin),
+            Do::Publish(check) => {
+                let response =
+                    crate::publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now())
+                        .await;
+                Ok(Acted::Reply(response.map(ReplyBody::small)))
+            }
+        }
+    }
+
+    fn stream(
+        &self,
+        settings: &Rc<StreamSettings>,
+        parts: &Parts,
+        body: &Incoming,
+        host: Option<&HeaderValue>,
+        origin: Origin<'_>,
+    ) -> Result<Acted, Refusal> {
+        // The socket is handed over as it is: a body would be read as the client's next words.
+        if !body.is_end_stream() {
+            return Err(Refusal::StreamWithBody);
+        }
+        let context =
+            Context { parts, host, client: origin.client, auth: &self.auth, now: SystemTime::now() };
+        match Grant::of(settings, context) {
+            Ok(grant) if origin.h2 => {
+                let response = StreamBody::respond(&self.streams, grant);
+                Ok(Acted::Stream(response.map(ReplyBody::stream)))
+            }
+            Ok(grant) => Ok(Acted::Park(grant)),
+            Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
+                self.counters.streams_refused.inc();
+                tracing::debug!(%error, "stream refused");
+                let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
+                settings.set_fields(response.headers_mut());
+                Ok(Acted::Reply(response))
+            }
+            Err(error) => Err(Refusal::Stream(error)),
+        }
+    }
+
+    fn count(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Stream(_) => self.counters.streams_refused.inc(),
+            _ if refusal.is_upstreams() => {
+                self.counters.upstream_errors.inc();
+                tracing::warn!(error = %refusal, "the app did not answer");
+            }
+            _ => {}
+        }
+    }
+}
+
+enum Acted {
+    Reply(Response<ReplyBody>),
+    Stream(Response<ReplyBody>),
+    Park(Grant),
+    Tunnel(Response<ReplyBody>, OnUpgrade),
+}
+
+/// Whether the request's host is served here and belongs to the certificate that the client was shown.
+fn check_host(host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
+    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
+    let host = host_without_port(host);
+    if !origin.server_names.is_empty() && !origin.server_names.iter().any(|name| table::covers(name, host)) {
+        return Err(if origin.certificates.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
+    }
+    match origin.certificates {
+        Some(certificates) if !certificates.same(origin.sni, host) => Err(Refusal::Misdirected),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,192 @@
+//! The bodies of answers, and the line that the access log gets when one ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::access_log::WorkerLog;
+use crate::proxy::UpstreamBody;
+use crate::stream::StreamBody;
+
+/// The body of an answer. Writes the request's line into the access log when it is dropped.
+#[derive(Debug)]
+pub struct ReplyBody {
+    kind: Kind,
+    log: Option<Box<RequestLog>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// An answer of our own; taken when it has been sent.
+    Small(Option<Bytes>),
+    Proxied(UpstreamBody),
+    Stream(StreamBody),
+}
+
+impl ReplyBody {
+    pub(super) fn small(bytes: Bytes) -> Self {
+        Self { kind: Kind::Small(Some(bytes).filter(|bytes| !bytes.is_empty())), log: None }
+    }
+
+    pub(super) fn proxied(body: UpstreamBody) -> Self {
+        Self { kind: Kind::Proxied(body), log: None }
+    }
+
+    pub(super) fn stream(body: StreamBody) -> Self {
+        Self { kind: Kind::Stream(body), log: None }
+    }
+}
+
+/// Adds the log's line to an answer.
+pub(super) fn finish(response: Response<ReplyBody>, log: Option<RequestLog>) -> Response<ReplyBody> {
+    let status = response.status().as_u16();
+    response.map(|mut body| {
+        body.log = log.map(|mut log| {
+            log.status = status;
+            Box::new(log)
+        });
+        body
+    })
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Small(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Kind::Proxied(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
+            Kind::Stream(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
+        };
+        if let Some(log) = &mut this.log {
+            match &frame {
+                Some(Ok(frame)) => log.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(_)) => log.broken = true,
+                None => log.whole = true,
+            }
+            log.whole |= this.kind.is_end_stream();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kind.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Small(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Proxied(body) => body.size_hint(),
+            Kind::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Kind {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Small(bytes) => bytes.is_none(),
+            Self::Proxied(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        let whole = self.kind.is_end_stream();
+        if let Some(log) = &mut self.log {
+            log.whole |= whole;
+        }
+    }
+}
+
+/// A request's line in the access log, written when it is dropped: with its answer, or with the client that went
+/// away before there was one.
+#[derive(Debug)]
+pub(super) struct RequestLog {
+    log: Option<Rc<WorkerLog>>,
+    client: String,
+    method: Method,
+    target: String,
+    host: String,
+    version: Version,
+    begun: Instant,
+    /// 0 while there is no answer.
+    status: u16,
+    bytes: u64,
+    whole: bool,
+    broken: bool,
+}
+
+impl RequestLog {
+    pub(super) fn new<B>(log: Rc<WorkerLog>, request: &Request<B>, client: &str, begun: Instant) -> Self {
+        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+        Self {
+            log: Some(log),
+            client: client.to_owned(),
+            method: request.method().clone(),
+            target: request.uri().path_and_query().map_or("", |target| target.as_str()).to_owned(),
+            host: host.unwrap_or_default().to_owned(),
+            version: request.version(),
+            begun,
+            status: 0,
+            bytes: 0,
+            whole: false,
+            broken: false,
+        }
+    }
+}
+
+impl RequestLog {
+    /// Writes no line: another part of the process does.
+    pub(super) fn leave(mut self) {
+        self.log = None;
+    }
+}
+
+impl Drop for RequestLog {
+    fn drop(&mut self) {
+        let Some(log) = self.log.take() else { return };
+        log.write("request", |line| {
+            let line = line
+                .text("client", &self.client)
+                .text("method", self.method.as_str())
+                .text("host", &self.host)
+                .target(&self.target)
+                .text("protocol", protocol(self.version))
+                // As nginx has it: the client went away before there was an answer.
+                .number("status", if self.status == 0 { 499 } else { self.status.into() })
+                .number("bytes", self.bytes)
+                .duration("duration", self.begun.elapsed());
+            match (self.broken, self.whole, self.status) {
+                (true, ..) => line.text("end", "upstream broke off"),
+                (false, false, 1..) if self.method != Method::HEAD => line.text("end", "client went away"),
+                _ => line,
+            }
+        });
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,170 @@
+//! The one table from what went wrong to a status, a sentence and when to come back.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::http::{Reply, RequestError, reply};
+use crate::proxy::ProxyError;
+use crate::stream::StreamError;
+
+/// Seconds after which an app that does not answer is worth another try.
+const RETRY_UPSTREAM: u32 = 2;
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is not one that can be looked at.
+    Request(RequestError),
+    /// Its host is not one of this connection's.
+    Misdirected,
+    /// No route is for it.
+    NoRoute,
+    /// A stream is asked for with a request that has a body.
+    StreamWithBody,
+    /// There is no stream for it.
+    Stream(StreamError),
+    /// The app did not answer it.
+    Proxy(ProxyError),
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<ProxyError> for Refusal {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
+
+impl Refusal {
+    /// The status, and the sentence that a client is told. What only the operator should know is not in it.
+    fn said(&self) -> (StatusCode, String) {
+        match self {
+            Self::Request(error) => (error.status(), sentence(error)),
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "This host is not served on this connection.".to_owned())
+            }
+            Self::NoRoute => (StatusCode::NOT_FOUND, "There is nothing here.".to_owned()),
+            Self::StreamWithBody => {
+                (StatusCode::BAD_REQUEST, "A request for a stream has no body.".to_owned())
+            }
+            Self::Stream(error) => (stream_status(error), sentence(error)),
+            Self::Proxy(error) => proxy_said(error),
+        }
+    }
+
+    /// Whether the app is at fault, not the client.
+    pub(super) fn is_upstreams(&self) -> bool {
+        matches!(self, Self::Proxy(_)) && self.said().0.is_server_error()
+    }
+
+    /// Answers the request.
+    pub(super) fn respond(&self, json: bool) -> Response<Bytes> {
+        let (status, message) = self.said();
+        let retry_after = matches!(status.as_u16(), 502..=504).then_some(RETRY_UPSTREAM);
+        // A stream is opened by a script, which has more use for JSON.
+        let json = json || matches!(self, Self::Stream(_) | Self::StreamWithBody);
+        let mut response = reply(&Reply { status, message: &message, retry_after }, json);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            let allow = if matches!(self, Self::Stream(_)) {
+                "GET"
+            } else {
+                "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+            };
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // What is left of the body would be read as the next request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proxy(error) => error.fmt(f),
+            other => f.write_str(&other.said().1),
+        }
+    }
+}
+
+fn stream_status(error: &StreamError) -> StatusCode {
+    match error {
+        StreamError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        StreamError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        StreamError::ForeignOrigin => StatusCode::FORBIDDEN,
+        StreamError::Channels(error) => error.status(),
+    }
+}
+
+fn proxy_said(error: &ProxyError) -> (StatusCode, String) {
+    let (status, message) = match error {
+        ProxyError::Request(_) | ProxyError::Target | ProxyError::ClientGone => {
+            return (StatusCode::BAD_REQUEST, sentence(error));
+        }
+        ProxyError::LengthRequired => return (StatusCode::LENGTH_REQUIRED, sentence(error)),
+        ProxyError::TooLarge { .. } => return (StatusCode::PAYLOAD_TOO_LARGE, sentence(error)),
+        ProxyError::BodyStalled => return (StatusCode::REQUEST_TIMEOUT, sentence(error)),
+        ProxyError::Connect(_) => (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment."),
+        ProxyError::Broken(_) | ProxyError::UnaskedUpgrade | ProxyError::NoUpstream => {
+            (StatusCode::BAD_GATEWAY, "The app gave no usable answer.")
+        }
+        ProxyError::ConnectTimeout | ProxyError::ResponseTimeout => {
+            (StatusCode::GATEWAY_TIMEOUT, "The app takes too long to answer.")
+        }
+    };
+    (status, message.to_owned())
+}
+
+/// An error as a sentence: with a capital and a full stop.
+fn sentence(error: &dyn fmt::Display) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let Some(first) = chars.next() else { return text };
+    format!("{}{}.", first.to_uppercase(), chars.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::AuthError;
+
+    #[test]
+    fn every_fault_has_its_status() {
+        for (refusal, status, retry) in [
+            (Refusal::Request(RequestError::Host), 400, false),
+            (Refusal::Request(RequestError::Method), 405, false),
+            (Refusal::Misdirected, 421, false),
+            (Refusal::NoRoute, 404, false),
+            (Refusal::Stream(StreamError::Unauthorized(AuthError::Missing)), 401, false),
+            (Refusal::Stream(StreamError::ForeignOrigin), 403, false),
+            (Refusal::Proxy(ProxyError::Connect(std::io::ErrorKind::ConnectionRefused.into())), 502, true),
+            (Refusal::Proxy(ProxyError::ResponseTimeout), 504, true),
+            (Refusal::Proxy(ProxyError::TooLarge { max: 1 }), 413, false),
+            (Refusal::Proxy(ProxyError::BodyStalled), 408, false),
+            (Refusal::Proxy(ProxyError::LengthRequired), 411, false),
+        ] {
+            let response = refusal.respond(true);
+            assert_eq!(response.status().as_u16(), status, "{refusal:?}");
+            assert_eq!(response.headers().contains_key("retry-after"), retry, "{refusal:?}");
+            assert_eq!(refusal.is_upstreams(), retry, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn where_the_app_is_stays_with_the_operator() {
+        let cause = std::io::Error::other("/run/secret.sock");
+        let refusal = Refusal::Proxy(ProxyError::Connect(cause));
+        assert!(refusal.to_string().contains("/run/secret.sock"));
+        let page = refusal.respond(false);
+        assert!(!String::from_utf8_lossy(page.body()).contains("secret"));
+    }
+}

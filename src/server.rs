@@ -1,0 +1,231 @@
+//! The whole process: everything is opened and bound first, then it runs, then it drains.
+//!
+//! The thread that calls [`Server::run`] is the control thread: it serves publishers, sweeps history, and waits for
+//! the workers. It carries no traffic.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::interval;
+use tokio_rustls::TlsAcceptor;
+
+use crate::access_log::{self, AccessLog, Sink};
+use crate::auth::Authenticator;
+use crate::config::{self, Auth, Config};
+use crate::event::{Epoch, Timestamp};
+use crate::hub::Hub;
+use crate::listener::{self, Bound, ConnectionLimit};
+use crate::metrics::Counters;
+use crate::publish::Publisher;
+use crate::shutdown::Signal;
+use crate::store::{Limits, Memory};
+use crate::tls::{self, Certificates};
+use crate::worker::{self, Setup, Tls};
+
+/// How often history and keys that are too old are dropped.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Descriptors that are not for clients' connections: one in this many. Apps, logs and publishers use them.
+const RESERVED_SHARE: u64 = 32;
+
+/// Why the server cannot start.
+#[derive(Debug)]
+pub enum BindError {
+    /// A listener.
+    Listen(listener::BindError),
+    /// The TLS of a listener.
+    Tls {
+        /// The listener.
+        listener: String,
+        /// Why.
+        cause: rustls::Error,
+    },
+    /// The access log.
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// No random bytes for the epoch.
+    Random,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Tls { listener, cause } => write!(f, "cannot serve TLS on {listener}: {cause}"),
+            Self::AccessLog { path, cause } => {
+                write!(f, "cannot write the access log to {}: {cause}", path.display())
+            }
+            Self::Random => f.write_str("the system gives no random bytes"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(error) => Some(error),
+            Self::Tls { cause, .. } => Some(cause),
+            Self::AccessLog { cause, .. } => Some(cause),
+            Self::Random => None,
+        }
+    }
+}
+
+/// A server with everything bound and nothing running.
+pub struct Server {
+    config: Arc<Config>,
+    listeners: Vec<(Bound, Option<Tls>)>,
+    addresses: Vec<String>,
+    sink: Option<Sink>,
+    hub: Hub,
+    counters: Vec<Arc<Counters>>,
+}
+
+impl Server {
+    /// Opens and binds all that the configuration names.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        raise_descriptor_limit();
+        let sink = match &config.log.access {
+            config::AccessLog::Off => None,
+            config::AccessLog::Stdout => Some(Sink::Stdout),
+            config::AccessLog::File(path) => {
+                Some(Sink::file(path).map_err(|cause| BindError::AccessLog { path: path.clone(), cause })?)
+            }
+        };
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for listen in &config.listen {
+            let tls = acceptor(listen)
+                .map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
+            let bound = Bound::bind(&listen.endpoint, config.server.workers).map_err(BindError::Listen)?;
+            addresses.push(bound.endpoint.to_string());
+            listeners.push((bound, tls));
+        }
+        let store = &config.store;
+        let memory = Memory::new(Limits {
+            age: store.age,
+            events: store.events,
+            bytes: store.bytes,
+            max_bytes: store.max_bytes,
+            max_channels: store.max_channels,
+        });
+        let mut bits = [0; 4];
+        aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
+        let hub = Hub::new(config.server.workers, memory, Epoch::from_bits(u32::from_ne_bytes(bits)));
+        let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
+        Ok(Self { config: Arc::new(config), listeners, addresses, sink, hub, counters })
+    }
+
+    /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Where publishers connect.
+    pub fn publish_socket(&self) -> Option<&Path> {
+        self.config.publish.socket.as_deref()
+    }
+
+    /// Runs until the signal has been given and the workers have drained.
+    pub fn run(self, signal: Signal) -> io::Result<()> {
+        let Self { config, listeners, sink, hub, counters, .. } = self;
+        let log = sink.map(AccessLog::start).transpose()?;
+        let secret_parameters = secret_parameters(&config);
+        let auth = Arc::new(Authenticator::new(&config.auth));
+        let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
+        let publisher = Publisher { hub: hub.clone() };
+        let (ended, all_ended) = mpsc::channel(1);
+
+        let mut files = Vec::new();
+        let mut sockets: Vec<Vec<_>> = (0..config.server.workers).map(|_| Vec::new()).collect();
+        for (bound, tls) in listeners {
+            let (unaccepted, file) = bound.into_parts();
+            files.extend(file);
+            for (worker, socket) in sockets.iter_mut().zip(unaccepted) {
+                worker.push((socket, tls.clone()));
+            }
+        }
+        let mut threads = Vec::new();
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            threads.push(worker::start(Setup {
+                index,
+                config: config.clone(),
+                hub: hub.clone(),
+                counters: counters[index].clone(),
+                auth: auth.clone(),
+                publisher: publisher.clone(),
+                sockets,
+                limit: limit.clone(),
+                log: log.as_ref().map(|log| log.worker(secret_parameters.clone())),
+                signal: signal.clone(),
+                ended: ended.clone(),
+            })?);
+        }
+        drop(ended);
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, control(hub, all_ended));
+        drop(files);
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+        if let Some(log) = log {
+            log.finish();
+        }
+        Ok(())
+    }
+}
+
+async fn control(hub: Hub, mut all_ended: mpsc::Receiver<()>) {
+    spawn_local(async move {
+        let mut ticks = interval(SWEEP);
+        loop {
+            ticks.tick().await;
+            hub.sweep(Timestamp::now());
+        }
+    });
+    // Nobody sends: this resolves when the last worker has dropped its end.
+    let _ = all_ended.recv().await;
+}
+
+fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {
+    if listen.tls.is_empty() {
+        return Ok(None);
+    }
+    let keys = listen.tls.iter().map(|certificate| certificate.key.clone()).collect();
+    let certificates = Arc::new(Certificates::new(keys));
+    let config = tls::server_config(certificates.clone(), listen.http2)?;
+    Ok(Some((certificates, TlsAcceptor::from(config))))
+}
+
+/// The query parameters that carry credentials.
+fn secret_parameters(config: &Config) -> Vec<String> {
+    config.auth.iter().filter_map(|Auth::Jwt(provider)| provider.query.clone()).collect()
+}
+
+/// As many descriptors as the system lets us have. Every stream is one.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+fn default_connections() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors - descriptors / RESERVED_SHARE).unwrap_or(usize::MAX)
+}

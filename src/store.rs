@@ -1,0 +1,9 @@
+//! Stores: where history is kept, and what a resuming subscriber gets from it.
+//!
+//! Invariant of every store: a read past a cursor gives exactly the kept events above it, in order, once each, and
+//! says so if any event above the cursor that was published to those channels may be gone (but for events that
+//! outlived their own `ttl` or were collapsed by a newer one: those are not missed).
+
+mod memory;
+
+pub use memory::{Limits, Memory, Record, Replay};

@@ -1,0 +1,23 @@
+//! The stream route: who may subscribe, what a stream says of itself, and every open stream of a worker.
+//!
+//! A [`Grant`] is what a request becomes once it may be a stream; [`Streams::open`] makes a [`Subscriber`] of it, on a
+//! parked socket (HTTP/1) or as a body (HTTP/2). All of a worker's subscribers are in one table and are written to
+//! from one task, in the hub's order. Invariants: a subscriber is in the table if and only if it is registered with
+//! the hub; an event goes out only if its id is above the subscriber's cursor, so every seam between replay and live
+//! is exact; a subscriber that cannot be served ends, it never skips.
+
+mod backlog;
+mod body;
+mod grant;
+mod parked;
+mod settings;
+mod subscriber;
+mod table;
+mod timers;
+
+pub use body::{StreamBody, StreamEnded};
+pub use grant::{Context, Grant, StreamError, unauthorized_event};
+pub use parked::park;
+pub use settings::StreamSettings;
+pub use subscriber::{End, Subscriber};
+pub use table::Streams;

@@ -1,0 +1,196 @@
+//! From a request to the right to a stream.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use http::header::{HOST, HeaderMap, ORIGIN};
+use http::request::Parts;
+use http::{HeaderValue, Method};
+
+use super::StreamSettings;
+use super::settings::protocol_event;
+use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError};
+use crate::event::{ChannelName, Frame};
+use crate::http::query_values;
+
+/// The ways in which clients say their last id, besides the header of the standard.
+const LAST_ID_PARAMETERS: [&str; 5] =
+    ["lastEventId", "lastEventID", "last_event_id", "Last-Event-ID", "evs_last_event_id"];
+
+/// A client that is refused in a stream is told to come back after this long, in milliseconds: it has nothing to come
+/// back with.
+const REFUSED_RETRY: u32 = 3_600_000;
+
+/// The right to a stream, and all that is needed to open it.
+#[derive(Debug)]
+pub struct Grant {
+    pub(super) settings: Rc<StreamSettings>,
+    pub(super) user: Option<String>,
+    pub(super) channels: Vec<ChannelName>,
+    pub(super) last_id: Option<String>,
+    pub(super) expires: Option<SystemTime>,
+    pub(super) client: String,
+    pub(super) target: String,
+}
+
+/// What a request is judged by.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Its head.
+    pub parts: &'a Parts,
+    /// The host it is for.
+    pub host: Option<&'a HeaderValue>,
+    /// The client's address, for the access log.
+    pub client: String,
+    /// Who knows credentials.
+    pub auth: &'a Authenticator,
+    /// The time.
+    pub now: SystemTime,
+}
+
+/// Why there is no stream.
+#[derive(Debug)]
+pub enum StreamError {
+    /// Streams are read by GET.
+    Method,
+    /// There is no credential, or a wrong one.
+    Unauthorized(AuthError),
+    /// The credential is a cookie, and the page that uses it is another site's.
+    ForeignOrigin,
+    /// A channel was asked for that is not granted, or that cannot be one.
+    Channels(GrantError),
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method => f.write_str("a stream is read by GET"),
+            Self::Unauthorized(error) => error.fmt(f),
+            Self::ForeignOrigin => f.write_str("this origin may not open streams with a cookie"),
+            Self::Channels(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unauthorized(error) => Some(error),
+            Self::Channels(error) => Some(error),
+            Self::Method | Self::ForeignOrigin => None,
+        }
+    }
+}
+
+impl Grant {
+    /// Judges a request for a stream.
+    pub fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
+        let Context { parts, host, client, auth, now } = context;
+        if parts.method != Method::GET {
+            return Err(StreamError::Method);
+        }
+        let route = &settings.route;
+        let query = parts.uri.query();
+        let identity = if route.auth.is_empty() {
+            None
+        } else {
+            let admission = auth
+                .authenticate(&route.auth, &parts.headers, query, now)
+                .map_err(StreamError::Unauthorized)?;
+            if admission.source == CredentialSource::Cookie && is_foreign(&parts.headers, host) {
+                return Err(StreamError::ForeignOrigin);
+            }
+            Some(admission.identity)
+        };
+        let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
+        let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
+            .map_err(StreamError::Channels)?;
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        Ok(Self {
+            settings: settings.clone(),
+            expires: identity.as_ref().and_then(|identity| identity.expires),
+            user: identity.map(|identity| identity.user),
+            channels,
+            last_id: last_id(&parts.headers, query),
+            client,
+            target: target.to_owned(),
+        })
+    }
+}
+
+/// Whether the request comes from a page of another site. A client that is no browser names no origin.
+fn is_foreign(fields: &HeaderMap, host: Option<&HeaderValue>) -> bool {
+    let Some(origin) = fields.get(ORIGIN) else { return false };
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
+    let host = host.or_else(|| fields.get(HOST)).and_then(|host| host.to_str().ok());
+    match (authority, host) {
+        (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host),
+        _ => true,
+    }
+}
+
+fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let said = match fields.get("last-event-id") {
+        // What is not text is no id of ours, and is answered as such.
+        Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        None => LAST_ID_PARAMETERS
+            .iter()
+            .find_map(|name| query_values(query, name).next())
+            .map(std::borrow::Cow::into_owned),
+    };
+    said.filter(|id| !id.is_empty())
+}
+
+/// What a client is told that is refused in a stream: not to come back soon.
+pub fn unauthorized_event() -> Frame {
+    let mut event = protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned());
+    event.retry = Some(REFUSED_RETRY);
+    event.frame_without_id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_last_id_is_found_however_it_is_spelled() {
+        for name in LAST_ID_PARAMETERS {
+            let query = format!("a=b&{name}=x-1");
+            assert_eq!(last_id(&fields(&[]), Some(&query)).unwrap(), "x-1");
+        }
+        let both = last_id(&fields(&[("last-event-id", "x-2")]), Some("lastEventId=x-1"));
+        assert_eq!(both.unwrap(), "x-2");
+        assert_eq!(last_id(&fields(&[("last-event-id", "")]), None), None);
+        assert_eq!(last_id(&fields(&[]), None), None);
+    }
+
+    #[test]
+    fn an_origin_is_ours_if_it_is_the_host() {
+        let host = HeaderValue::from_static("shop.example:8443");
+        for (origin, foreign) in [
+            ("https://shop.example:8443", false),
+            ("https://Shop.Example:8443", false),
+            ("https://shop.example", true),
+            ("https://evil.example", true),
+            ("null", true),
+        ] {
+            assert_eq!(is_foreign(&fields(&[("origin", origin)]), Some(&host)), foreign, "{origin}");
+        }
+        assert!(!is_foreign(&fields(&[]), Some(&host)));
+    }
+
+    #[test]
+    fn a_refusal_in_a_stream_says_when_to_come_back() {
+        let text = unauthorized_event().text();
+        let text = std::str::from_utf8(&text).unwrap();
+        assert_eq!(text, "event: error\nretry: 3600000\ndata: {\"error\":\"Unauthorized\",\"code\":401}\n\n");
+    }
+}

@@ -1,0 +1,149 @@
+//! What a stream route says, encoded once for all its streams.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+
+use crate::config::{HeartbeatForm, OnGap, Said, StreamRoute, Unauthorized};
+use crate::event::{self, Event, EventId, EventName, Frame};
+use crate::hub::Gap;
+
+/// A stream route, ready for use. One a worker.
+#[derive(Debug)]
+pub struct StreamSettings {
+    /// What the operator wrote.
+    pub route: StreamRoute,
+    /// The response's fields, but for framing.
+    pub(super) fields: HeaderMap,
+    hello: Option<Event>,
+    heartbeat: Option<Beat>,
+    on_gap: Told,
+}
+
+#[derive(Debug)]
+struct Beat {
+    every: Duration,
+    form: BeatForm,
+}
+
+#[derive(Debug)]
+enum BeatForm {
+    /// The same for every stream.
+    Shared(Frame),
+    /// With the subscriber's own cursor.
+    WithCursor(Event),
+}
+
+#[derive(Debug)]
+enum Told {
+    Reset,
+    Nothing,
+    Own(Event),
+}
+
+impl StreamSettings {
+    /// Encodes what can be.
+    pub fn new(route: &StreamRoute) -> Self {
+        let heartbeat = route.heartbeat.as_ref().map(|heartbeat| Beat {
+            every: heartbeat.every,
+            form: match &heartbeat.form {
+                HeartbeatForm::Comment(text) => BeatForm::Shared(event::comment(text)),
+                HeartbeatForm::Event { said, id: true } => BeatForm::WithCursor(own_event(said)),
+                HeartbeatForm::Event { said, id: false } => {
+                    BeatForm::Shared(own_event(said).frame_without_id())
+                }
+            },
+        });
+        Self {
+            fields: fields(route),
+            hello: route.hello.as_ref().map(own_event),
+            heartbeat,
+            on_gap: match &route.on_gap {
+                OnGap::Reset => Told::Reset,
+                OnGap::Ignore => Told::Nothing,
+                OnGap::Event(said) => Told::Own(own_event(said)),
+            },
+            route: route.clone(),
+        }
+    }
+
+    /// Whether refusals are told in a stream instead of by status.
+    pub fn refuses_by_event(&self) -> bool {
+        self.route.unauthorized == Unauthorized::Event
+    }
+
+    /// Sets the fields of a response that is a stream.
+    pub fn set_fields(&self, fields: &mut HeaderMap) {
+        fields.extend(self.fields.clone());
+    }
+
+    /// The head of an HTTP/1 response, and whether its body is chunked: HTTP/1.0 knows no chunks and reads until the
+    /// end.
+    pub(super) fn head(&self, is_http_10: bool, date: &HeaderValue) -> Bytes {
+        let mut head = Vec::with_capacity(256);
+        head.extend_from_slice(if is_http_10 { b"HTTP/1.0 200 OK\r\n" } else { b"HTTP/1.1 200 OK\r\n" });
+        let framing = if is_http_10 { ("connection", "close") } else { ("transfer-encoding", "chunked") };
+        let own = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        for (name, value) in own.chain([(framing.0, framing.1.as_bytes()), ("date", date.as_bytes())]) {
+            head.extend_from_slice(name.as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        head.into()
+    }
+
+    /// What a stream opens with.
+    pub(super) fn opening(&self, cursor: EventId) -> Frame {
+        let retry = u64::try_from(self.route.retry.as_millis()).unwrap_or(u64::MAX);
+        event::opening(retry, cursor, self.hello.as_ref())
+    }
+
+    /// What a subscriber is told of a gap.
+    pub(super) fn gap(&self, gap: Gap, head: EventId) -> Option<Frame> {
+        match &self.on_gap {
+            Told::Nothing => None,
+            Told::Own(event) => Some(event.frame(head)),
+            Told::Reset => Some(protocol_event("reset", format!("{{\"reason\": \"{gap}\"}}")).frame(head)),
+        }
+    }
+
+    /// The time between two heartbeats.
+    pub(super) fn heartbeat_every(&self) -> Option<Duration> {
+        self.heartbeat.as_ref().map(|heartbeat| heartbeat.every)
+    }
+
+    /// The next heartbeat of a subscriber.
+    pub(super) fn heartbeat(&self, cursor: EventId) -> Option<Frame> {
+        self.heartbeat.as_ref().map(|heartbeat| match &heartbeat.form {
+            BeatForm::Shared(frame) => frame.clone(),
+            BeatForm::WithCursor(event) => event.frame(cursor),
+        })
+    }
+}
+
+/// An event of the protocol itself. The names are ours and the data holds no NUL.
+pub(super) fn protocol_event(name: &str, data: String) -> Event {
+    Event { name: EventName::configured(name).ok(), data: data.into(), retry: None }
+}
+
+fn own_event(said: &Said) -> Event {
+    let name = said.event.as_deref().and_then(|name| EventName::configured(name).ok());
+    Event { name, data: said.data.clone().into(), retry: None }
+}
+
+fn fields(route: &StreamRoute) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Said to proxies in front of us that are nginx, which would hold events back.
+    fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    // The address may hold a token; it must not go on to other sites.
+    fields.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for (name, value) in &route.headers {
+        fields.insert(name.clone(), value.clone());
+    }
+    fields
+}

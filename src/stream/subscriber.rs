@@ -1,0 +1,299 @@
+//! One open stream.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::StreamSettings;
+use super::backlog::{Backlog, SLICES};
+use crate::event::{Epoch, EventId, Frame};
+use crate::hub::ChannelId;
+use crate::transport::Transport;
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client went away.
+    Gone,
+    /// The client did not read, and its backlog was full.
+    Evicted,
+    /// It was open for as long as the route allows.
+    MaxAge,
+    /// Its token expired.
+    Expired,
+    /// The process is ending.
+    Drain,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "gone",
+            Self::Evicted => "evicted",
+            Self::MaxAge => "max-age",
+            Self::Expired => "expired",
+            Self::Drain => "drain",
+        })
+    }
+}
+
+/// What the access log says of a stream when it ends.
+#[derive(Debug)]
+pub(super) struct Logged {
+    pub(super) client: Box<str>,
+    pub(super) target: Box<str>,
+    pub(super) user: Option<Box<str>>,
+}
+
+/// One open stream of this worker.
+#[derive(Debug)]
+pub struct Subscriber {
+    /// Its place in the table; together with `serial` never the same for two streams.
+    pub(super) key: Cell<u32>,
+    pub(super) serial: u32,
+    pub(super) settings: Rc<StreamSettings>,
+    /// Its channels, each with its place among the channel's subscribers.
+    pub(super) channels: SmallVec<[(ChannelId, Cell<u32>); 2]>,
+    epoch: Epoch,
+    /// The last event handed to it.
+    cursor: Cell<u64>,
+    pub(super) delivered: Cell<u64>,
+    pub(super) opened: Instant,
+    /// When it must end, and why.
+    pub(super) ends: Option<(Instant, End)>,
+    pub(super) next_heartbeat: Cell<Option<Instant>>,
+    pub(super) logged: Option<Box<Logged>>,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    form: Form,
+    /// What could not be written at once. None when there is nothing: most streams wait most of the time.
+    backlog: Option<Box<Backlog>>,
+    /// The task that owns the socket or the body.
+    waker: Option<Waker>,
+    ended: Option<End>,
+}
+
+/// How the stream reaches its client.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// A parked HTTP/1 socket. `chunked` is false for HTTP/1.0.
+    Parked { transport: Transport, chunked: bool },
+    /// A body that hyper polls.
+    Body,
+}
+
+/// What became of an event that was handed to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// Written, or waiting in its backlog.
+    Taken,
+    /// It has ended, or has had the event.
+    NotTaken,
+    /// It must be ended, for this.
+    Ends(End),
+}
+
+/// What the task of a parked stream has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Close the socket.
+    Close,
+    /// Close it, and say that the client went away.
+    Gone,
+    /// Close it soon: the stream has ended, but its last words are not written yet.
+    Linger,
+}
+
+/// What a new stream is made of.
+pub(super) struct Parts {
+    pub(super) serial: u32,
+    pub(super) settings: Rc<StreamSettings>,
+    pub(super) channels: SmallVec<[ChannelId; 2]>,
+    pub(super) cursor: EventId,
+    pub(super) opened: Instant,
+    pub(super) ends: Option<(Instant, End)>,
+    pub(super) logged: Option<Box<Logged>>,
+    pub(super) form: Form,
+    /// What it opens with.
+    pub(super) backlog: Backlog,
+}
+
+impl Subscriber {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { serial, settings, channels, cursor, opened, ends, logged, form, backlog } = parts;
+        let next_heartbeat = Cell::new(settings.heartbeat_every().map(|every| opened + every));
+        Self {
+            key: Cell::new(0),
+            serial,
+            settings,
+            channels: channels.into_iter().map(|id| (id, Cell::new(0))).collect(),
+            epoch: cursor.epoch,
+            cursor: Cell::new(cursor.seq),
+            delivered: Cell::new(0),
+            opened,
+            ends,
+            next_heartbeat,
+            logged,
+            state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
+        }
+    }
+
+    /// The id of the last event handed to it.
+    pub(super) fn cursor(&self) -> EventId {
+        EventId { epoch: self.epoch, seq: self.cursor.get() }
+    }
+
+    /// Hands it an event of the hub.
+    pub(super) fn hand(&self, seq: u64, frame: &Frame) -> Handed {
+        if seq <= self.cursor.get() {
+            return Handed::NotTaken;
+        }
+        let handed = self.say(frame);
+        if handed == Handed::Taken {
+            self.cursor.set(seq);
+            self.delivered.set(self.delivered.get() + 1);
+        }
+        handed
+    }
+
+    /// Hands it a frame that is not the hub's.
+    pub(super) fn say(&self, frame: &Frame) -> Handed {
+        let state = &mut *self.state.borrow_mut();
+        if state.ended.is_some() {
+            return Handed::NotTaken;
+        }
+        match &mut state.form {
+            Form::Parked { transport, chunked } if state.backlog.is_none() => {
+                let text;
+                let bytes = if *chunked {
+                    frame.chunk()
+                } else {
+                    text = frame.text();
+                    &text
+                };
+                match transport.send_now(&[IoSlice::new(bytes)]) {
+                    Ok(written) if written == bytes.len() && transport.is_flushed() => return Handed::Taken,
+                    Ok(written) => state.wait(bytes.slice(written..)),
+                    Err(_) => return Handed::Ends(End::Gone),
+                }
+            }
+            Form::Parked { chunked: true, .. } => state.wait(frame.chunk().clone()),
+            Form::Parked { chunked: false, .. } | Form::Body => state.wait(frame.text()),
+        }
+        if state.backlog.as_ref().is_some_and(|backlog| backlog.held() > self.settings.route.backlog) {
+            return Handed::Ends(End::Evicted);
+        }
+        state.wake();
+        Handed::Taken
+    }
+
+    /// Whether something waits to be written.
+    pub(super) fn is_behind(&self) -> bool {
+        self.state.borrow().backlog.is_some()
+    }
+
+    /// Marks it as ended, with a last frame for a client that still reads. Its task or body does the rest.
+    pub(super) fn end(&self, end: End, last: Option<&Frame>) {
+        let state = &mut *self.state.borrow_mut();
+        if state.ended.is_some() {
+            return;
+        }
+        state.ended = Some(end);
+        if let Some(frame) = last {
+            let chunked = matches!(state.form, Form::Parked { chunked: true, .. });
+            state.wait(if chunked { frame.chunk().clone() } else { frame.text() });
+        }
+        if matches!(end, End::Gone | End::Evicted) {
+            state.backlog = None;
+        }
+        state.wake();
+    }
+
+    /// Drives a parked stream: writes what waits and watches for the client's end. `budget` is how many bytes the
+    /// client may still send.
+    pub(super) fn poll_parked(&self, cx: &mut Context<'_>, budget: &mut u32) -> Poll<Next> {
+        let state = &mut *self.state.borrow_mut();
+        state.register(cx);
+        if matches!(state.ended, Some(End::Gone | End::Evicted)) {
+            return Poll::Ready(Next::Close);
+        }
+        let Form::Parked { transport, .. } = &mut state.form else { return Poll::Ready(Next::Close) };
+        if transport.poll_discard(cx, budget).is_ready() {
+            return Poll::Ready(Next::Gone);
+        }
+        match (write_backlog(transport, &mut state.backlog, cx), state.ended) {
+            (Poll::Ready(Err(_)), _) => Poll::Ready(Next::Gone),
+            (Poll::Ready(Ok(())), Some(_)) => Poll::Ready(Next::Close),
+            (Poll::Pending, Some(_)) => Poll::Ready(Next::Linger),
+            (_, None) => Poll::Pending,
+        }
+    }
+
+    /// The next piece of a stream that is a body. Ready without one when it has ended and all is taken.
+    pub(super) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let state = &mut *self.state.borrow_mut();
+        state.register(cx);
+        if let Some(backlog) = &mut state.backlog {
+            let piece = backlog.pop();
+            if backlog.is_empty() {
+                state.backlog = None;
+            }
+            if piece.is_some() {
+                return Poll::Ready(piece);
+            }
+        }
+        if state.ended.is_some() { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+impl State {
+    fn wait(&mut self, bytes: Bytes) {
+        self.backlog.get_or_insert_default().push(bytes);
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+}
+
+/// Writes until nothing waits or the socket takes no more.
+fn write_backlog(
+    transport: &mut Transport,
+    waiting: &mut Option<Box<Backlog>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while let Some(backlog) = waiting {
+        if !backlog.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = backlog.slices(&mut slices);
+            let written = transport.send_now(&slices[..count])?;
+            backlog.advance(written);
+            if written > 0 {
+                continue;
+            }
+        } else if transport.is_flushed() {
+            *waiting = None;
+            break;
+        }
+        ready!(transport.poll_sendable(cx))?;
+    }
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,201 @@
+//! The bytes of a client's connection: over TCP or a Unix socket, plain or under TLS.
+//!
+//! Besides the usual asynchronous reading and writing, a [`Transport`] can be written to at once, outside any task
+//! ([`Transport::send_now`]): that is how one thread serves its parked streams without waking a task for each.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Unix(stream) => stream.try_write_vectored(slices),
+        }
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub enum Transport {
+    /// As it is.
+    Plain(Socket),
+    /// Under TLS. Boxed, since most of it is the session.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Transport {
+    /// Writes what the socket takes at this moment and returns how much of `slices` that was; 0 if it takes none.
+    /// Under TLS, what was taken may wait in the session: see [`Transport::is_flushed`].
+    pub fn send_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => none_if_blocked(socket.try_write_vectored(slices)),
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                if !flush_session(socket, session)? {
+                    return Ok(0);
+                }
+                let taken = session.writer().write_vectored(slices)?;
+                flush_session(socket, session)?;
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Whether everything taken has gone to the socket.
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(stream) => !stream.get_ref().1.wants_write(),
+        }
+    }
+
+    /// Waits until the socket takes more and nothing waits in the session.
+    pub fn poll_sendable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => socket.poll_write_ready(cx),
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                loop {
+                    ready!(socket.poll_write_ready(cx))?;
+                    if flush_session(socket, session)? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and throws away whatever comes, until the client closes its side (`Ok`) or the connection breaks.
+    /// `budget` is how many bytes it may still send; one byte more is an error.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> Poll<io::Result<()>> {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); 512];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut buffer))?;
+            let read = u32::try_from(buffer.filled().len()).unwrap_or(u32::MAX);
+            if read == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            *budget = budget
+                .checked_sub(read)
+                .ok_or_else(|| io::Error::other("the client sends what nobody reads"))?;
+        }
+    }
+}
+
+/// Writes the session's records as far as the socket takes them. Says whether all are gone.
+fn flush_session(socket: &mut Socket, session: &mut rustls::ServerConnection) -> io::Result<bool> {
+    while session.wants_write() {
+        match session.write_tls(&mut Now(socket)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// A socket written to at once or not at all.
+struct Now<'s>(&'s Socket);
+
+impl io::Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn none_if_blocked(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        other => other,
+    }
+}
+
+macro_rules! delegate {
+    ($kind:ty { $($variant:ident),+ }) => {
+        impl AsyncRead for $kind {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() { $(Self::$variant(inner) => Pin::new(inner).poll_read(cx, buffer),)+ }
+            }
+        }
+
+        impl AsyncWrite for $kind {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() { $(Self::$variant(inner) => Pin::new(inner).poll_write(cx, bytes),)+ }
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() { $(Self::$variant(inner) => Pin::new(inner).poll_write_vectored(cx, slices),)+ }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self { $(Self::$variant(inner) => inner.is_write_vectored(),)+ }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() { $(Self::$variant(inner) => Pin::new(inner).poll_flush(cx),)+ }
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() { $(Self::$variant(inner) => Pin::new(inner).poll_shutdown(cx),)+ }
+            }
+        }
+    };
+}
+
+delegate!(Socket { Tcp, Unix });
+delegate!(Transport { Plain, Tls });

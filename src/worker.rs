@@ -1,0 +1,230 @@
+//! One thread of traffic: a current-thread runtime with everything that its connections need, shared with nobody but
+//! through the hub.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::access_log::WorkerLog;
+use crate::auth::Authenticator;
+use crate::config::{Config, Listen};
+use crate::connection::{self, Drain, Handler, Info, Outcome, Settings, Shared};
+use crate::hub::Hub;
+use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
+use crate::metrics::Counters;
+use crate::publish::Publisher;
+use crate::router::{Origin, ReplyBody, Routed, Router};
+use crate::shutdown::{Signal, Stage};
+use crate::stream::Streams;
+use crate::tls::Certificates;
+
+/// How often the access log is handed over and old connections to apps are closed.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Of the time that a shutdown may take, streams are ended over the first part: one in this many.
+const DRAIN_SHARE: u32 = 3;
+
+/// How often a draining worker looks for streams that were opened by requests already on their way.
+const LATE_STREAMS: Duration = Duration::from_millis(100);
+
+/// What a worker is given. Everything here can cross to its thread.
+pub struct Setup {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The hub.
+    pub hub: Hub,
+    /// Its own counters.
+    pub counters: Arc<Counters>,
+    /// Who knows credentials.
+    pub auth: Arc<Authenticator>,
+    /// What takes publications of public routes.
+    pub publisher: Publisher,
+    /// Its sockets, in the order of the configuration, each with its TLS.
+    pub sockets: Vec<(Unaccepted, Option<Tls>)>,
+    /// How many connections all workers may have.
+    pub limit: ConnectionLimit,
+    /// Its end of the access log.
+    pub log: Option<WorkerLog>,
+    /// Says when to end.
+    pub signal: Signal,
+    /// Dropped when the worker has ended.
+    pub ended: mpsc::Sender<()>,
+}
+
+/// The TLS of a listener, shared by the workers.
+pub type Tls = (Arc<Certificates>, TlsAcceptor);
+
+/// Starts a worker's thread.
+pub fn start(setup: Setup) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{}", setup.index)).spawn(move || {
+        let local = LocalSet::new();
+        if let Err(error) = local.block_on(&runtime, run(setup)) {
+            tracing::error!(%error, "a worker could not start");
+        }
+    })
+}
+
+async fn run(setup: Setup) -> io::Result<()> {
+    let Setup { index, config, hub, counters, auth, publisher, sockets, limit, log, mut signal, ended } =
+        setup;
+    let log = log.map(Rc::new);
+    let streams = Streams::new(hub, index, counters.clone(), log.clone());
+    let router = Router::new(&config, auth, streams.clone(), publisher, counters.clone(), log.clone());
+    let shared = Rc::new(Shared {
+        handler: Route(router),
+        streams: streams.clone(),
+        counters: counters.clone(),
+        drain: Drain::default(),
+    });
+    let open = Rc::new(Open::default());
+
+    let mut accepting = Vec::new();
+    for ((socket, tls), listen) in sockets.into_iter().zip(&config.listen) {
+        let listener = Listener::new(socket)?;
+        let settings = Rc::new(settings(&config, listen, tls));
+        let (shared, counters, open, limit) = (shared.clone(), counters.clone(), open.clone(), limit.clone());
+        accepting.push(spawn_local(async move {
+            let accepted = |socket, address, permit| {
+                let held = OpenConnection::new(&open, &counters, permit);
+                spawn_local(connection::serve(shared.clone(), settings.clone(), socket, address, held));
+            };
+            listener.accept_all(&limit, &counters, accepted).await;
+        }));
+    }
+    let _delivering = {
+        let streams = streams.clone();
+        spawn_local(async move { streams.deliver().await })
+    };
+    let _timing = {
+        let streams = streams.clone();
+        spawn_local(async move { streams.keep_time().await })
+    };
+    let _keeping = spawn_local(keep_house(shared.clone(), log));
+
+    signal.reached(Stage::Draining).await;
+    for task in accepting {
+        // Drops the listening sockets: from here on the kernel refuses, or another process accepts.
+        task.abort();
+    }
+    let patience = config.server.shutdown_timeout;
+    tokio::select! {
+        _ = timeout(patience, drain(&shared, &open, patience)) => {}
+        () = signal.reached(Stage::Stopped) => {}
+    }
+    drop(ended);
+    Ok(())
+}
+
+async fn drain(shared: &Shared<Route>, open: &Open, patience: Duration) {
+    shared.drain.begin();
+    shared.streams.drain(patience / DRAIN_SHARE).await;
+    shared.drain.end_tunnels();
+    loop {
+        tokio::select! {
+            () = open.closed() => return,
+            () = sleep(LATE_STREAMS) => shared.streams.drain(Duration::ZERO).await,
+        }
+    }
+}
+
+async fn keep_house(shared: Rc<Shared<Route>>, log: Option<Rc<WorkerLog>>) {
+    let mut ticks = interval(TICK);
+    loop {
+        ticks.tick().await;
+        shared.handler.0.sweep();
+        if let Some(log) = &log {
+            shared.counters.log_lines_dropped.add(log.flush());
+        }
+    }
+}
+
+fn settings(config: &Config, listen: &Listen, tls: Option<Tls>) -> Settings {
+    Settings {
+        deadlines: listen.deadlines.clone(),
+        max_headers: listen.max_headers,
+        server_names: listen.server_names.clone(),
+        tls,
+        trusted: config.server.trusted_proxies.clone(),
+    }
+}
+
+/// The connections of a worker.
+#[derive(Debug, Default)]
+struct Open {
+    count: Cell<usize>,
+    closed: Notify,
+}
+
+impl Open {
+    async fn closed(&self) {
+        while self.count.get() > 0 {
+            self.closed.notified().await;
+        }
+    }
+}
+
+/// One connection, counted while this lives.
+struct OpenConnection {
+    open: Rc<Open>,
+    counters: Arc<Counters>,
+    _permit: Permit,
+}
+
+impl OpenConnection {
+    fn new(open: &Rc<Open>, counters: &Arc<Counters>, permit: Permit) -> Self {
+        open.count.set(open.count.get() + 1);
+        counters.connections.inc();
+        Self { open: open.clone(), counters: counters.clone(), _permit: permit }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.counters.connections.dec();
+        self.open.count.set(self.open.count.get() - 1);
+        if self.open.count.get() == 0 {
+            self.open.closed.notify_one();
+        }
+    }
+}
+
+/// The router, as connections know it.
+struct Route(Router);
+
+impl Handler for Route {
+    type Body = ReplyBody;
+
+    async fn handle(&self, request: http::Request<Incoming>, info: &Rc<Info>) -> Outcome<ReplyBody> {
+        let settings = &info.settings;
+        let origin = Origin {
+            peer: &info.peer,
+            client: client(info, request.headers()),
+            sni: info.sni.as_deref(),
+            certificates: settings.tls.as_ref().map(|(certificates, _)| &**certificates),
+            server_names: &settings.server_names,
+            h2: info.h2,
+            body_stall: settings.deadlines.body_stall,
+        };
+        match self.0.route(request, origin).await {
+            Routed::Reply(response) => Outcome::Reply(response),
+            Routed::Park(grant) => Outcome::Park(grant),
+            Routed::Tunnel(response, app) => Outcome::Tunnel(response, app),
+        }
+    }
+}
+
+fn client(info: &Info, fields: &http::HeaderMap) -> String {
+    info.client(fields).map_or_else(|| "unix".to_owned(), |address| address.to_string())
+}
