@@ -109,6 +109,18 @@ def test_a_restart_of_the_app_drops_no_stream(shop: Deployment, tabs: dict[int, 
     assert still_open(tabs)
 
 
+def test_an_order_stands_though_its_push_fails(shop: Deployment) -> None:
+    alice = shop.login("alice")
+    publish_socket = shop.folder / "publish.sock"
+    hidden = publish_socket.rename(shop.folder / "hidden.sock")
+    try:
+        order = alice.order("Tray")
+    finally:
+        hidden.rename(publish_socket)
+    assert order["delivered"] is None
+    assert alice.get("/api/orders").json()["orders"][-1] == {"order": order["order"], "item": "Tray"}
+
+
 def test_a_stream_without_a_good_token_is_refused(shop: Deployment) -> None:
     alice = shop.login("alice")
     for headers in ({}, {"Authorization": "Bearer " + alice.token()[:-4] + "AAAA"}):

@@ -1,6 +1,6 @@
 """Events from a Python app to its users' browsers, through Sidestream. Standard library only: copy this file into your app.
 
-    transaction.on_commit(partial(publish, user=request.user.pk, event="notification", data={"title": "hi"}), robust=True)
+    transaction.on_commit(lambda: publish(user=42, event="notification", data={"title": "hi"}), robust=True)
 
 Environment: SIDESTREAM_SOCKET is [publish] socket, SIDESTREAM_SECRET the [auth] secret of sidestream.toml.
 """
