@@ -6,18 +6,25 @@
 
 mod auth;
 mod certificate;
+mod host;
 mod listen;
 mod log;
 mod problem;
 mod publish;
+mod reader;
 mod route;
+mod schema;
 mod secret;
 mod server;
 mod store;
+mod suggest;
 mod units;
 mod upstream;
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use toml::de::DeTable;
 
 pub use auth::{Auth, JwtKey, JwtKeyKind, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
@@ -35,7 +42,11 @@ pub use store::Store;
 pub use upstream::{Origin, Upstream, UpstreamKind};
 
 use problem::Fault;
+use reader::{Report, Section};
+use route::Names;
 
+/// The largest file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 /// What a Unix socket's address holds, less the NUL at its end (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -64,17 +75,62 @@ impl Config {
     /// Reads the file at `path`. Relative paths in it are taken from the folder it stands in.
     pub fn load(path: &Path) -> Result<Self, Problems> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems::new(&file, "", vec![Problem::new(format!("cannot read the file: {error}"))])
-        })?;
+        let text = read_text(path).map_err(|problem| Problems::new(&file, "", vec![problem]))?;
         Self::parse(&text, &file, path.parent().unwrap_or(Path::new("")))
     }
 
     /// Reads a configuration from its text. `file` is how the file is called in problems; relative paths are taken
     /// from `base`.
     pub fn parse(text: &str, file: &str, base: &Path) -> Result<Self, Problems> {
-        let _ = base;
-        Err(Problems::new(file, text, vec![Problem::new("not written yet")]))
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if let Some(first) = errors.first() {
+            let problem = Problem::new(format!("this is not TOML: {}", first.message()));
+            let problem = first.span().into_iter().fold(problem, Problem::at);
+            return Err(Problems::new(file, text, vec![problem]));
+        }
+        let report = Report::new(base);
+        let config = Self::read(&Section::new(&report, &schema::ROOT, table.get_ref(), 0..0));
+        match report.into_problems() {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(Problems::new(file, text, problems)),
+        }
+    }
+
+    /// Reads the sections. What comes back is worth something only if nothing was reported.
+    fn read(file: &Section<'_>) -> Self {
+        let report = file.report;
+        let server = Server::read(file.section("server", &schema::SERVER));
+        let mut taken = Vec::new();
+        let listen = file.sections("listen", &schema::LISTEN);
+        let upstreams = file.named("upstreams", &schema::UPSTREAM);
+        let auth = file.named("auth", &schema::AUTH);
+        let routes = file.sections("route", &schema::ROUTE);
+        for (key, help) in [
+            ("listen", "add [[listen]] with an address"),
+            ("route", "add [[route]] with a path and an action"),
+        ] {
+            if (!file.has(key) || file.is_empty_list(key)) && !file.misspells(&[key]) {
+                report.add(Problem::new(format!("there is no [[{key}]]")).hint(help));
+            }
+        }
+        let misspelt = |key| file.misspells(&[key]);
+        let names = Names {
+            upstreams: (!misspelt("upstreams")).then(|| upstreams.iter().map(|(name, _)| *name).collect()),
+            auth: (!misspelt("auth")).then(|| auth.iter().map(|(name, _)| *name).collect()),
+        };
+        let listen: Vec<_> = listen.iter().filter_map(|section| Listen::read(section, &mut taken)).collect();
+        let upstreams: Vec<_> =
+            upstreams.iter().filter_map(|(name, section)| Upstream::read(name, section)).collect();
+        Self {
+            server,
+            publish: Publish::read(file.section("publish", &schema::PUBLISH), report.base, &taken),
+            listen,
+            auth: auth.iter().filter_map(|(name, section)| Auth::read(name, section)).collect(),
+            store: Store::read(file.section("store", &schema::STORE)),
+            log: Log::read(file.section("log", &schema::LOG), report.base),
+            routes: Route::read_all(&routes, &names, &upstreams),
+            upstreams,
+        }
     }
 
     /// The configuration of a `run` without a file: everything goes to the upstream, except a stream at `/events`
@@ -118,6 +174,19 @@ impl Config {
     }
 }
 
+/// Reads the text of the file.
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let unreadable = |error: io::Error| Problem::new(format!("the file cannot be read: {error}"));
+    if fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
+        return Err(Problem::new("the file is larger than 1MiB, which no configuration is"));
+    }
+    String::from_utf8(fs::read(path).map_err(unreadable)?).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = memchr::memchr_iter(b'\n', good).count() + 1;
+        Problem::new(format!("line {line} of the file is not UTF-8"))
+    })
+}
+
 /// Reads the path of a Unix socket.
 fn unix_path(path: &str, base: &Path) -> Result<PathBuf, Fault> {
     if path.is_empty() {
@@ -126,7 +195,8 @@ fn unix_path(path: &str, base: &Path) -> Result<PathBuf, Fault> {
     if path.contains('\0') {
         return Err(Fault::new("holds NUL"));
     }
-    let path = base.join(path);
+    // Without the dots that joining leaves in the middle.
+    let path: PathBuf = base.join(path).components().collect();
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(Fault::new(format!(
             "is longer than the {MAX_SOCKET_PATH} bytes that a socket's path can have"

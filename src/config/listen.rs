@@ -1,15 +1,24 @@
 //! `[[listen]]`: where clients come in, and how long they may take.
 
+use std::error::Error as _;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Certificate;
-use super::problem::Fault;
+use super::host::hosts;
+use super::problem::{Fault, Problem};
+use super::reader::{Section, Value};
+use super::{Certificate, CertificateError, schema};
 
 /// Room for the head of a request, all its lines together.
 const MAX_HEADERS: usize = 64 * 1024;
+
+/// Below 8 KiB ordinary cookies do not fit.
+const HEADERS_BOUNDS: RangeInclusive<u64> = 8 << 10..=1 << 20;
+/// A deadline of an hour protects nobody any more.
+const DEADLINE_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 
 /// One listening socket.
 #[derive(Debug, Clone)]
@@ -29,6 +38,21 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Reads a `[[listen]]`. `taken` are the addresses of those before it.
+    pub(super) fn read(section: &Section<'_>, taken: &mut Vec<Endpoint>) -> Option<Self> {
+        let address = section.required("address", "write address = \"0.0.0.0:8080\" or \"unix:PATH\"");
+        let server_names = hosts(section.value("server_names"));
+        let tls = section.value("tls");
+        let http2 = section.value("http2").and_then(|value| value.flag()).unwrap_or(true);
+        let deadlines = Deadlines::read(section);
+        let max_headers = section.room("max_headers", MAX_HEADERS, HEADERS_BOUNDS);
+
+        let endpoint = address.and_then(|value| endpoint(&value, section.report.base, taken));
+        let on_unix = matches!(endpoint, Some(Endpoint::Unix(_)));
+        let tls = tls.map_or_else(Vec::new, |value| certificates(&value, on_unix));
+        Some(Self { server_names, tls, http2, deadlines, max_headers, ..Self::new(endpoint?) })
+    }
+
     /// A cleartext listener with the defaults of the file.
     pub(super) fn new(endpoint: Endpoint) -> Self {
         Self {
@@ -55,6 +79,20 @@ pub struct Deadlines {
     pub body_stall: Duration,
     /// Between two writes that the client takes.
     pub write_stall: Duration,
+}
+
+impl Deadlines {
+    fn read(section: &Section<'_>) -> Self {
+        let default = Self::default();
+        let read = |key, default| section.duration(key, default, DEADLINE_BOUNDS);
+        Self {
+            handshake_timeout: read("handshake_timeout", default.handshake_timeout),
+            header_timeout: read("header_timeout", default.header_timeout),
+            idle_timeout: read("idle_timeout", default.idle_timeout),
+            body_stall: read("body_stall", default.body_stall),
+            write_stall: read("write_stall", default.write_stall),
+        }
+    }
 }
 
 impl Default for Deadlines {
@@ -89,7 +127,7 @@ impl Endpoint {
             return Err(Fault::new("names an inherited socket, which is not in this version"));
         }
         if let Some((_, rest)) = text.split_once("://") {
-            return Err(Fault::new("is an URL, not an address")
+            return Err(Fault::new("is a URL, not an address")
                 .hint(format!("write \"{}\"", rest.trim_end_matches('/'))));
         }
         tcp(text).map(Self::Tcp)
@@ -105,6 +143,61 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Reads the address of a listener, which no other one has.
+fn endpoint(value: &Value<'_>, base: &Path, taken: &mut Vec<Endpoint>) -> Option<Endpoint> {
+    let endpoint = value.parse(|text| Endpoint::parse(text, base))?;
+    if taken.contains(&endpoint) {
+        value.fault(Fault::new("is taken by another section of this file"));
+    }
+    // With port 0 the system gives each of them a port of its own.
+    if !matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0) {
+        taken.push(endpoint.clone());
+    }
+    Some(endpoint)
+}
+
+/// Loads the certificates of a listener.
+fn certificates(tls: &Value<'_>, on_unix: bool) -> Vec<Certificate> {
+    let mut loaded = Vec::new();
+    let entries = tls.list();
+    if on_unix && !entries.is_empty() {
+        tls.fault(Fault::new("is not for a Unix socket").hint("end TLS on a TCP address"));
+        return loaded;
+    }
+    for section in entries.iter().filter_map(|entry| entry.section(&schema::TLS)) {
+        let help = "write tls = [{ cert = \"cert.pem\", key = \"key.pem\" }]";
+        let (cert, key) = (section.required("cert", help), section.required("key", help));
+        let (Some(cert), Some(key)) = (cert, key) else {
+            continue;
+        };
+        let (Some(cert_path), Some(key_path)) = (cert.parse(not_empty), key.parse(not_empty)) else {
+            continue;
+        };
+        let base = section.report.base;
+        match Certificate::load(&base.join(cert_path), &base.join(key_path)) {
+            Ok(certificate) => loaded.push(certificate),
+            Err(error) => {
+                let value = if error.is_of_key() { &key } else { &cert };
+                section.report.add(unusable(value, &error));
+            }
+        }
+    }
+    loaded
+}
+
+fn unusable(value: &Value<'_>, error: &CertificateError) -> Problem {
+    let problem = value.problem(format!("cannot be used: {error}"));
+    match error.source() {
+        Some(cause) => problem.hint(cause.to_string()),
+        None => problem,
+    }
+}
+
+/// A path cannot be nothing.
+fn not_empty(text: &str) -> Result<&str, Fault> {
+    if text.is_empty() { Err(Fault::new("is empty")) } else { Ok(text) }
+}
+
 /// Reads a TCP address to bind.
 pub(super) fn tcp(text: &str) -> Result<SocketAddr, Fault> {
     if let Ok(address) = text.parse() {
@@ -115,7 +208,9 @@ pub(super) fn tcp(text: &str) -> Result<SocketAddr, Fault> {
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(match text.parse::<IpAddr>() {
-            Ok(_) => Fault::new("has no port").hint(format!("write \"{text}:8080\"")),
+            Ok(ip) if ip.is_ipv6() => Fault::new("has no port").hint(format!("write \"[{ip}]:8080\"")),
+            Ok(ip) => Fault::new("has no port").hint(format!("write \"{ip}:8080\"")),
+            Err(_) if text == "localhost" => Fault::new("has no port").hint("write \"localhost:8080\""),
             Err(_) => Fault::new("is not an address").hint("write \"0.0.0.0:8080\" or \"unix:PATH\""),
         });
     };

@@ -1,15 +1,21 @@
 //! Mistakes in what the operator wrote, and how they are shown.
 //!
 //! Invariant: a problem is text for a person. It says what was wrong, where, and what to do, and it never quotes a
-//! secret: messages are written without values of secret keys, and [`snippet`] masks them on the source line.
+//! secret: messages are written without values of secret keys, and the source line is shown with them masked.
 
 use std::fmt;
 use std::ops::Range;
 
+mod mask;
 mod snippet;
+
+use snippet::Snippet;
 
 /// The most problems that are printed; more of them would push the first ones off the screen.
 const SHOWN: usize = 40;
+
+/// The most characters of a word of the file that a message repeats.
+const QUOTED: usize = 60;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,15 @@ impl Problem {
     }
 }
 
+/// A word of the file as a message repeats it: cut when it is long, without what could move the cursor.
+pub(super) fn quote(word: &str) -> String {
+    let mut quoted: String = word.chars().take(QUOTED).flat_map(char::escape_debug).collect();
+    if word.chars().nth(QUOTED).is_some() {
+        quoted.push('…');
+    }
+    format!("`{quoted}`")
+}
+
 /// A value that cannot be used, said by code that does not know where the value stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -86,7 +101,7 @@ impl Fault {
 
 /// Everything that is wrong with one configuration; at least one problem. Printed, it is what `sidestream check`
 /// shows.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Problems {
     /// What the problems are in: the file as it was named, or the command line.
     origin: String,
@@ -115,22 +130,21 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secrets = mask::secrets(&self.text);
         for problem in self.list.iter().take(SHOWN) {
             writeln!(f, "error: {}", problem.message)?;
-            match &problem.span {
-                Some(span) => snippet::write(
-                    f,
-                    &self.origin,
-                    &self.text,
-                    span.clone(),
-                    problem.hint.as_deref(),
-                    problem.help.as_deref(),
-                )?,
-                None => {
-                    for line in [&problem.hint, &problem.help].into_iter().flatten() {
-                        writeln!(f, "  = {line}")?;
-                    }
+            let mut margin = 0;
+            let mut rest = [problem.hint.as_deref(), problem.help.as_deref()];
+            if let Some(span) = &problem.span {
+                let snippet = Snippet::new(&self.text, span.clone(), &secrets);
+                margin = snippet.margin();
+                snippet.write(f, &self.origin, rest[0].take())?;
+                if rest[1].is_some() {
+                    writeln!(f, " {:margin$} |", "")?;
                 }
+            }
+            for line in rest.into_iter().flatten() {
+                writeln!(f, " {:margin$} = {line}", "")?;
             }
             writeln!(f)?;
         }
@@ -139,6 +153,13 @@ impl fmt::Display for Problems {
         }
         let plural = if self.list.len() == 1 { "" } else { "s" };
         write!(f, "{} error{plural} in {}", self.list.len(), self.origin)
+    }
+}
+
+/// The same as what is printed: the text of the file has secrets in it.
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::Secret;
+use super::problem::Fault;
+use super::reader::{Section, Value};
+use super::{Endpoint, Secret, listen, unix_path};
 
 const SOCKET: &str = "sidestream.sock";
 /// The owner and the group: an app usually runs as another user of the same group.
@@ -29,6 +31,25 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// Reads `[publish]`. `taken` are the addresses that listeners have.
+    pub(super) fn read(section: Option<Section<'_>>, base: &Path, taken: &[Endpoint]) -> Self {
+        let mut publish = Self::new(base);
+        let Some(section) = section else {
+            return publish;
+        };
+        if let Some(value) = section.value("socket") {
+            publish.socket = socket(&value, base, taken);
+        }
+        if let Some(mode) = section.value("mode").and_then(|value| mode(&value)) {
+            publish.mode = mode;
+        }
+        publish.allow_uids = section.value("allow_uids").map(|value| uids(&value));
+        publish.http = http(&section, taken);
+        publish.max_event = section.room("max_event", MAX_EVENT, 1 << 10..=64 << 20);
+        publish.max_batch = section.count("max_batch", MAX_BATCH, 1..=100_000);
+        publish
+    }
+
     /// The defaults of the file; the socket stands in `base`.
     pub(super) fn new(base: &Path) -> Self {
         Self {
@@ -40,4 +61,68 @@ impl Publish {
             max_batch: MAX_BATCH,
         }
     }
+}
+
+/// Reads the path of the socket; the empty one switches it off.
+fn socket(value: &Value<'_>, base: &Path, taken: &[Endpoint]) -> Option<PathBuf> {
+    let path = value.parse(|text| match text {
+        "" => Ok(None),
+        _ => unix_path(text.strip_prefix("unix:").unwrap_or(text), base).map(Some),
+    })??;
+    if taken.contains(&Endpoint::Unix(path.clone())) {
+        value.fault(Fault::new("is the socket of a listener"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        value.fault(Fault::new("is in a folder that does not exist").hint("make the folder first"));
+    }
+    Some(path)
+}
+
+/// Reads permission bits, which are octal by custom.
+fn mode(value: &Value<'_>) -> Option<u32> {
+    if !value.is_text() {
+        value.fault(Fault::new("must be a string of octal digits").hint("write \"0660\""));
+        return None;
+    }
+    value.parse(|text| match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && text.len() >= 3 && !text.starts_with('+') => Ok(mode),
+        _ => Err(Fault::new("is not a mode").hint("write octal digits, like \"0660\"")),
+    })
+}
+
+fn uids(value: &Value<'_>) -> Vec<u32> {
+    let entries = value.list();
+    if entries.is_empty() && value.node().is_array() {
+        value.fault(
+            Fault::new("is empty, so nobody could publish").hint("leave it out to go by `mode` alone"),
+        );
+    }
+    let uid = |entry: &Value<'_>| u32::try_from(entry.count(0..=u64::from(u32::MAX))?).ok();
+    entries.iter().filter_map(uid).collect()
+}
+
+/// Reads the TCP door, which never stands open without a token.
+fn http(section: &Section<'_>, taken: &[Endpoint]) -> Option<(SocketAddr, Secret)> {
+    let (http, token) = (section.value("http"), section.value("token"));
+    match (&http, &token) {
+        (Some(http), None) => {
+            let fault = Fault::new("needs a `token`: a port has no permissions as a socket has");
+            http.fault(fault.hint("add token = \"env:NAME\""));
+        }
+        (None, Some(token)) => {
+            let fault = Fault::new("is only for `http`, which is not there");
+            token.fault(fault.hint("the socket goes by `mode` and `allow_uids`"));
+        }
+        _ => {}
+    }
+    let address = http.and_then(|value| {
+        let address = value.parse(listen::tcp)?;
+        if address.port() != 0 && taken.contains(&Endpoint::Tcp(address)) {
+            value.fault(Fault::new("is the address of a listener"));
+        }
+        Some(address)
+    });
+    let token = token.and_then(|value| Secret::read(&value, section.report.base));
+    address.zip(token)
 }

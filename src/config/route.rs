@@ -1,10 +1,29 @@
 //! `[[route]]`: a path, and the one thing that happens there.
 
+use super::host::hosts;
+use super::problem::{Fault, Problem, quote};
+use super::reader::{Section, Value};
+use super::upstream::BODY_BOUNDS;
+use super::{Upstream, schema, suggest};
+
+mod path;
+mod pattern;
 mod publish;
+mod said;
 mod stream;
 
 pub use publish::{PublishCheck, PublishRoute};
-pub use stream::{Heartbeat, HeartbeatForm, OnGap, Said, StreamRoute, Unauthorized};
+pub use said::{Heartbeat, HeartbeatForm, OnGap, Said};
+pub use stream::{StreamRoute, Unauthorized};
+
+/// What routes may name, in the order of the indexes. Sections with mistakes are among them, so that one mistake
+/// does not bring another one; for the same reason there are none if the whole list is misspelt.
+pub(super) struct Names<'a> {
+    /// Names of upstreams.
+    pub(super) upstreams: Option<Vec<&'a str>>,
+    /// Names of providers.
+    pub(super) auth: Option<Vec<&'a str>>,
+}
 
 /// One row of the routing table.
 #[derive(Debug, Clone)]
@@ -18,6 +37,62 @@ pub struct Route {
 }
 
 impl Route {
+    /// Reads the routing table.
+    pub(super) fn read_all(sections: &[Section<'_>], names: &Names<'_>, upstreams: &[Upstream]) -> Vec<Self> {
+        let mut routes: Vec<Self> = Vec::new();
+        for section in sections {
+            let Some(route) = Self::read(section, names, upstreams) else {
+                continue;
+            };
+            if routes.iter().any(|earlier| earlier.is_shadowed_by(&route)) {
+                let on = if route.hosts.is_empty() { "" } else { " on the same host" };
+                section.report.add(
+                    Problem::new(format!("an earlier route has the path {}{on}", quote(&route.path)))
+                        .at(section.value_span("path")),
+                );
+            }
+            routes.push(route);
+        }
+        routes
+    }
+
+    fn read(section: &Section<'_>, names: &Names<'_>, upstreams: &[Upstream]) -> Option<Self> {
+        let path = section.required("path", "write path = \"/\" for everything");
+        let hosts = hosts(section.value("hosts"));
+        let proxy = section.section("proxy", &schema::ROUTE_PROXY);
+        let stream = section.section("stream", &schema::ROUTE_STREAM);
+        let publish = section.section("publish", &schema::ROUTE_PUBLISH);
+
+        let mut there = ["proxy", "stream", "publish"].into_iter().filter(|key| section.has(key));
+        match (there.next(), there.next()) {
+            (Some(first), Some(second)) => {
+                let problem =
+                    Problem::new(format!("a route has one action, and this one has `{first}` already"));
+                section.report.add(problem.at(section.key_span(second)));
+            }
+            (None, _) if !section.has_unknown_table() => {
+                let help = "add [route.proxy], [route.stream] or [route.publish] below it";
+                section.report.add(section.problem("the route has no action").help(help));
+            }
+            _ => {}
+        }
+        let proxy = proxy.map(|section| ProxyRoute::read(&section, names, upstreams).map(Action::Proxy));
+        let stream =
+            stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
+        let publish = publish.map(|section| PublishRoute::read(&section).map(Action::Publish));
+        let path = path?.parse(path::check)?;
+        Some(Self { path: path.to_owned(), hosts, action: proxy.or(stream).or(publish)?? })
+    }
+
+    /// Whether no request could tell the two apart. A prefix and an exact path are told apart, and a route for some
+    /// hosts and one for any.
+    fn is_shadowed_by(&self, other: &Self) -> bool {
+        self.path == other.path
+            && self.is_prefix() == other.is_prefix()
+            && (self.hosts.is_empty() && other.hosts.is_empty()
+                || self.hosts.iter().any(|host| other.hosts.contains(host)))
+    }
+
     /// Whether the path is a prefix: a `proxy` route whose path ends in `/`. Every other path is exact.
     pub fn is_prefix(&self) -> bool {
         matches!(self.action, Action::Proxy(_)) && self.path.ends_with('/')
@@ -42,4 +117,32 @@ pub struct ProxyRoute {
     pub upstream: usize,
     /// The largest request body, in bytes: the route's own bound, or else its upstream's.
     pub max_body: u64,
+}
+
+impl ProxyRoute {
+    fn read(section: &Section<'_>, names: &Names<'_>, upstreams: &[Upstream]) -> Option<Self> {
+        let upstream = section.required("upstream", "write the NAME of an [upstreams.NAME]");
+        let max_body = section.value("max_body").and_then(|value| value.size(BODY_BOUNDS));
+        let upstream = named(&upstream?, "upstreams", names.upstreams.as_ref())?;
+        // A missing one has a mistake of its own, and the result is void.
+        let default = upstreams.get(upstream).map_or(0, |upstream| upstream.max_body);
+        Some(Self { upstream, max_body: max_body.unwrap_or(default) })
+    }
+}
+
+/// The index of what a value names.
+fn named(value: &Value<'_>, section: &str, names: Option<&Vec<&str>>) -> Option<usize> {
+    value.parse(|text| {
+        let Some(names) = names else {
+            return Ok(0);
+        };
+        names.iter().position(|name| *name == text).ok_or_else(|| {
+            let fault = Fault::new(format!("names {}, but no [{section}.NAME] is called that", quote(text)));
+            match suggest::closest(text, names.iter().copied()) {
+                Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
+                None if names.is_empty() => fault.hint(format!("there is no [{section}.NAME] at all")),
+                None => fault.hint(format!("there are: {}", names.join(", "))),
+            }
+        })
+    })
 }

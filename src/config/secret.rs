@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::{env, error, fmt, fs, io};
 
+use super::problem::Fault;
+use super::reader::Value;
+
 /// The largest secret file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -30,6 +33,11 @@ impl Secret {
             return Err(SecretError::Empty);
         }
         Ok(Self(secret))
+    }
+
+    /// Reads a secret of the file.
+    pub(super) fn read(value: &Value<'_>, base: &Path) -> Option<Self> {
+        value.parse(|text| Self::resolve_in(text, base).map_err(|error| Fault::new(error.to_string())))
     }
 
     /// The secret itself. Never give it to a log, an error or a reply.

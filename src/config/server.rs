@@ -7,8 +7,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::problem::Fault;
+use super::reader::{Section, Value};
+
 /// Long enough for ordinary requests, short enough for an orchestrator's own deadline (Kubernetes waits 30 s too).
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Beyond it a deployment hangs on a stuck client.
+const MAX_SHUTDOWN: Duration = Duration::from_secs(3600);
+/// More threads than any machine of today has cores.
+const MAX_WORKERS: u64 = 1024;
+/// More than the ephemeral state of one kernel bears.
+const MAX_CONNECTIONS: u64 = 10_000_000;
 
 /// The process.
 #[derive(Debug, Clone)]
@@ -21,6 +31,30 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// The peers whose forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
+}
+
+impl Server {
+    /// Reads `[server]`.
+    pub(super) fn read(section: Option<Section<'_>>) -> Self {
+        let mut server = Self::default();
+        let Some(section) = section else {
+            return server;
+        };
+        match section.count("workers", 0, 0..=MAX_WORKERS) {
+            0 => {}
+            workers => server.workers = workers,
+        }
+        server.shutdown_timeout =
+            section.duration("shutdown_timeout", SHUTDOWN_TIMEOUT, Duration::ZERO..=MAX_SHUTDOWN);
+        server.max_connections = section
+            .value("max_connections")
+            .and_then(|value| value.count(1..=MAX_CONNECTIONS))
+            .and_then(|count| usize::try_from(count).ok());
+        if let Some(value) = section.value("trusted_proxies") {
+            server.trusted_proxies = TrustedProxies::read(&value);
+        }
+        server
+    }
 }
 
 impl Default for Server {
@@ -44,11 +78,42 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
+    fn read(value: &Value<'_>) -> Self {
+        let mut proxies = Self::default();
+        for entry in value.list() {
+            if entry.node().as_str() == Some("unix") {
+                proxies.unix = true;
+            } else {
+                proxies.networks.extend(entry.parse(network));
+            }
+        }
+        proxies
+    }
+
     /// Whether a TCP peer is trusted. An IPv4 peer seen through an IPv6 socket counts as the IPv4 address it is.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
     }
+}
+
+/// Reads a network, or one address.
+fn network(text: &str) -> Result<IpNet, Fault> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        Fault::new("is neither a network nor \"unix\"").hint("write \"10.0.0.0/8\", \"::1\" or \"unix\"")
+    })?;
+    if network.trunc() != network {
+        // Whether the address or the whole network was meant is not for us to guess.
+        return Err(Fault::new("is an address within its network").hint(format!(
+            "write \"{}\" or \"{}\"",
+            network.trunc(),
+            network.addr()
+        )));
+    }
+    Ok(network)
 }
 
 /// One worker per core that this process may run on.

@@ -1,15 +1,22 @@
 //! `[upstreams.NAME]`: the apps behind Sidestream.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::Fault;
+use super::reader::Section;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Larger than nginx's 1 MiB, which is the first thing everybody raises.
 const MAX_BODY: u64 = 10 * 1024 * 1024;
+
+/// An app that takes longer than a day is a stream, and those do not go through here.
+const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+/// Up to 1 TiB; bodies are streamed, so this is no question of memory.
+pub(super) const BODY_BOUNDS: RangeInclusive<u64> = 0..=1 << 40;
 
 /// An app, and how it is reached.
 #[derive(Debug, Clone)]
@@ -29,6 +36,33 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Reads an `[upstreams.NAME]`.
+    pub(super) fn read(name: &str, section: &Section<'_>) -> Option<Self> {
+        let servers =
+            section.required("servers", "write servers = [\"http://127.0.0.1:8000\"] or [\"unix:PATH\"]");
+        let kinds =
+            [("wsgi", UpstreamKind::Wsgi), ("asgi", UpstreamKind::Asgi), ("node", UpstreamKind::Node)];
+        let kind = section.value("kind").and_then(|value| value.choice(&kinds, &[])).unwrap_or_default();
+        let connect_timeout = section.duration("connect_timeout", CONNECT_TIMEOUT, TIMEOUT_BOUNDS);
+        let response_timeout = section.duration("response_timeout", RESPONSE_TIMEOUT, TIMEOUT_BOUNDS);
+        let max_body = section.size("max_body", MAX_BODY, BODY_BOUNDS);
+
+        let value = servers?;
+        let entries = value.list();
+        if entries.is_empty() && value.node().is_array() {
+            value.fault(Fault::new("is empty").hint("an upstream has at least one server"));
+        }
+        let mut servers = Vec::new();
+        for entry in entries {
+            match entry.parse(|text| Origin::parse(text, section.report.base)) {
+                Some(origin) if servers.contains(&origin) => entry.fault(Fault::new("is there twice")),
+                Some(origin) => servers.push(origin),
+                None => {}
+            }
+        }
+        Some(Self { kind, connect_timeout, response_timeout, max_body, ..Self::new(name, servers) })
+    }
+
     /// An upstream with the defaults of the file.
     pub(super) fn new(name: impl Into<String>, servers: Vec<Origin>) -> Self {
         Self {

@@ -1,14 +1,37 @@
 //! `[route.stream]`: where subscribers connect, what they get, and what the route itself says.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::pattern::patterns;
+use super::{Heartbeat, Names, OnGap, Said, named};
+use crate::config::problem::{Fault, Problem, quote};
+use crate::config::reader::{Section, Value};
+
 const RETRY: Duration = Duration::from_secs(5);
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const BACKLOG: usize = 64 * 1024;
-/// Below the minute after which most proxies and load balancers cut a silent connection.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+/// The largest backlog. It is held for every slow reader.
+const BACKLOG_BOUNDS: RangeInclusive<u64> = 1 << 10..=16 << 20;
+const RETRY_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+/// A year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Headers that frame the response or say what a stream is.
+const OWN_HEADERS: [HeaderName; 10] = [
+    http::header::CONNECTION,
+    http::header::CONTENT_ENCODING,
+    http::header::CONTENT_LENGTH,
+    http::header::CONTENT_TYPE,
+    http::header::DATE,
+    http::header::TE,
+    http::header::TRAILER,
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
 
 /// A subscriber's stream.
 #[derive(Debug, Clone)]
@@ -40,6 +63,46 @@ pub struct StreamRoute {
 }
 
 impl StreamRoute {
+    /// Reads a `[route.stream]`.
+    pub(super) fn read(section: &Section<'_>, names: &Names<'_>) -> Option<Self> {
+        let auth = section.required("auth", "name providers, or write auth = [] to let anybody in");
+        let anonymous = section.is_empty_list("auth");
+        let route = Self::new(auth.map_or_else(Vec::new, |value| providers(&value, names)));
+        let list = |key, wildcards| section.value(key).map(|value| patterns(&value, wildcards, anonymous));
+        let channels = list("channels", false).unwrap_or(route.channels);
+        let allow = list("allow", true).unwrap_or(route.allow);
+        if section.is_empty_list("channels") && allow.is_empty() {
+            let problem = Problem::new("a stream without channels never says anything");
+            let problem = problem.at(section.value_span("channels"));
+            section.report.add(problem.hint("name some here or under `allow`"));
+        }
+        let modes = [("status", Unauthorized::Status), ("event", Unauthorized::Event)];
+        Some(Self {
+            channels,
+            allow,
+            hello: section.value("hello").and_then(|value| Said::hello(&value)),
+            heartbeat: match section.value("heartbeat") {
+                Some(value) => Heartbeat::read(&value),
+                None => route.heartbeat,
+            },
+            replay: section
+                .value("replay")
+                .and_then(|value| value.choice(&[("since", true), ("none", false)], &["unread"]))
+                .unwrap_or(route.replay),
+            on_gap: section.value("on_gap").and_then(|value| OnGap::read(&value)).unwrap_or(route.on_gap),
+            retry: section.duration("retry", RETRY, RETRY_BOUNDS),
+            max_age: Some(section.duration("max_age", MAX_AGE, Duration::ZERO..=LONGEST))
+                .filter(|age| !age.is_zero()),
+            unauthorized: section
+                .value("unauthorized")
+                .and_then(|value| value.choice(&modes, &[]))
+                .unwrap_or(route.unauthorized),
+            backlog: section.room("backlog", BACKLOG, BACKLOG_BOUNDS),
+            headers: section.value("headers").map_or_else(Vec::new, |value| headers(&value)),
+            auth: route.auth,
+        })
+    }
+
     /// A route with the defaults of the file.
     pub(in crate::config) fn new(auth: Vec<usize>) -> Self {
         let channels: &[&str] = if auth.is_empty() { &["all"] } else { &["user:{user}", "all"] };
@@ -60,55 +123,6 @@ impl StreamRoute {
     }
 }
 
-/// An event that the route itself sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// The `event:` field; none is the client's default, `message`. No control characters.
-    pub event: Option<String>,
-    /// The data, as it is; no NUL.
-    pub data: String,
-}
-
-/// What a quiet stream says, and how often.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heartbeat {
-    /// The time between two of them.
-    pub every: Duration,
-    /// What is said.
-    pub form: HeartbeatForm,
-}
-
-impl Default for Heartbeat {
-    fn default() -> Self {
-        Self { every: HEARTBEAT, form: HeartbeatForm::Comment(String::new()) }
-    }
-}
-
-/// What a heartbeat is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeartbeatForm {
-    /// A comment line of this text (without line breaks), which a client ignores.
-    Comment(String),
-    /// An event that a client sees.
-    Event {
-        /// What it says.
-        said: Said,
-        /// Whether it repeats the subscriber's own cursor as its id.
-        id: bool,
-    },
-}
-
-/// What a subscriber is told whose id history does not reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OnGap {
-    /// `event: reset`, with the reason.
-    Reset,
-    /// Nothing: the stream goes on with live events.
-    Ignore,
-    /// An event of the operator's own.
-    Event(Said),
-}
-
 /// How a subscriber without a good credential is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unauthorized {
@@ -116,4 +130,40 @@ pub enum Unauthorized {
     Status,
     /// By an event on a stream that ends at once, for clients that cannot see a status.
     Event,
+}
+
+/// Reads the providers of a route.
+fn providers(value: &Value<'_>, names: &Names<'_>) -> Vec<usize> {
+    let mut providers = Vec::new();
+    for entry in value.list() {
+        match named(&entry, "auth", names.auth.as_ref()) {
+            Some(index) if providers.contains(&index) => entry.fault(Fault::new("is there twice")),
+            Some(index) => providers.push(index),
+            None => {}
+        }
+    }
+    providers
+}
+
+/// Reads the response headers that a route sets.
+fn headers(value: &Value<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    for (name, value) in value.entries() {
+        let Ok(header) = HeaderName::from_bytes(name.get_ref().as_bytes()) else {
+            let problem = Problem::new(format!("{} is not the name of a header", quote(name.get_ref())));
+            value.report(problem.at(name.span()));
+            continue;
+        };
+        if OWN_HEADERS.contains(&header) {
+            let problem = Problem::new(format!("`{header}` is a header that Sidestream sets itself"));
+            value.report(problem.at(name.span()));
+            continue;
+        }
+        let content = value.parse(|text| {
+            HeaderValue::from_str(text)
+                .map_err(|_| Fault::new("holds what a header cannot: visible ASCII only"))
+        });
+        headers.extend(content.map(|content| (header, content)));
+    }
+    headers
 }

@@ -1,0 +1,126 @@
+//! Finds the secrets in the text of a configuration.
+//!
+//! It works on the text, not on the parsed file: a syntax error is shown too, and just then there is nothing parsed.
+//! Invariant: where it is in doubt it finds too much. What follows `secret =` on its line is never left out.
+
+use std::ops::Range;
+
+use crate::config::schema;
+
+/// The parts of the text that must not be shown, in order. `env:NAME` and `file:PATH` are no secrets.
+pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (equals, _) in text.match_indices('=') {
+        let known = found.last().is_some_and(|last| last.contains(&equals));
+        if !known && schema::is_secret(key_before(&text[..equals])) {
+            found.extend(value_after(text, equals + 1));
+        }
+    }
+    for (start, _) in text.match_indices("://") {
+        let start = start + 3;
+        let rest = &text[start..];
+        let end =
+            rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(rest.len());
+        if let Some(at) = rest[..end].rfind('@') {
+            found.push(start..start + at);
+        }
+    }
+    found.sort_by_key(|range| range.start);
+    found
+}
+
+/// The last part of the key that ends here: `secret` of `auth.jwt."secret" `.
+fn key_before(text: &str) -> &str {
+    let text = text.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
+    let start = text
+        .rfind(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-'))
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+    &text[start..]
+}
+
+/// The secret part of the value that starts here.
+fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
+    let start = at + (text[at..].len() - text[at..].trim_start_matches([' ', '\t']).len());
+    let value = &text[start..];
+    let line = value.find(['\n', '\r']).unwrap_or(value.len());
+    for quotes in ["\"\"\"", "'''"] {
+        if let Some(inner) = value.strip_prefix(quotes) {
+            let end = inner.find(quotes).unwrap_or(inner.len());
+            return Some(start + quotes.len()..start + quotes.len() + end);
+        }
+    }
+    if value.starts_with('[') {
+        return Some(start + 1..start + value.find(']').unwrap_or(value.len()));
+    }
+    if let Some(inner) = value[..line].strip_prefix(['"', '\''])
+        && let Some(end) = closing(inner, value.as_bytes()[0])
+    {
+        let plain = inner[..end].starts_with("env:") || inner[..end].starts_with("file:");
+        return (!plain).then(|| start + 1..start + 1 + end);
+    }
+    // Without quotes, or without their end, nobody can say where the secret stops.
+    (line > 0).then(|| start..start + line)
+}
+
+/// Where the string ends, if what follows it can follow a string.
+fn closing(inner: &str, quote: u8) -> Option<usize> {
+    let mut bytes = inner.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' if quote == b'"' => {
+                bytes.next();
+            }
+            byte if byte == quote => {
+                let after = inner[at + 1..].trim_start_matches([' ', '\t']);
+                return (after.is_empty() || after.starts_with([',', '}', '#'])).then_some(at);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with what was found replaced.
+    fn masked(text: &str) -> String {
+        let mut shown = text.to_owned();
+        for range in secrets(text).into_iter().rev() {
+            shown.replace_range(range, "***");
+        }
+        shown
+    }
+
+    #[test]
+    fn secrets_are_found_however_they_are_written() {
+        for (text, want) in [
+            ("secret = \"hunter2\"", "secret = \"***\""),
+            ("secret='hunter2' # x", "secret='***' # x"),
+            ("\"secret\" = \"a\\\"b\"", "\"secret\" = \"***\""),
+            ("auth.jwt.secret = \"a=b\"", "auth.jwt.secret = \"***\""),
+            (
+                "jwt = { kind = \"jwt\", secret = \"a\", query = \"token\" }",
+                "jwt = { kind = \"jwt\", secret = \"***\", query = \"token\" }",
+            ),
+            ("webhook = \"whsec_x", "webhook = ***"),
+            ("webhook = \"whsec_x\"y\"", "webhook = ***"),
+            ("token = hunter2\nx = 1", "token = ***\nx = 1"),
+            ("# secert = \"hunter2\"", "# secert = \"***\""),
+            ("secret = \"\"\"\na\nb\"\"\"\nx = 1", "secret = \"\"\"***\"\"\"\nx = 1"),
+            ("secret = '''\na\nb", "secret = '''***"),
+            ("secret = [\n 'a',\n 'b' ]", "secret = [***]"),
+            ("secret = \"env:NAME\"", "secret = \"env:NAME\""),
+            ("secret = \"file:/a/b\"", "secret = \"file:/a/b\""),
+            ("secret = \"evn:NAME\"", "secret = \"***\""),
+            ("secret =", "secret ="),
+            ("socket = \"./s.sock\"", "socket = \"./s.sock\""),
+            ("query = \"token\"", "query = \"token\""),
+            ("servers = [\"http://u:p@h/\"]", "servers = [\"http://***@h/\"]"),
+            ("schlüssel-ü = 1", "schlüssel-ü = 1"),
+        ] {
+            assert_eq!(masked(text), want);
+        }
+    }
+}

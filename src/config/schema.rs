@@ -1,0 +1,215 @@
+//! The shape of the file: which sections there are and which keys each of them has.
+//!
+//! Invariant: a shape lists exactly the keys that the code reading the section asks for (the reader asserts it in
+//! debug builds), and `config.example.toml` shows every one of them (a test holds it).
+
+/// The keys of one kind of table.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// How the table is called in messages, the way it is written in the file.
+    pub(super) title: &'static str,
+    /// The keys it has.
+    pub(super) keys: &'static [&'static str],
+    /// Keys that Sidestream is going to have, and that this version does not.
+    pub(super) later: &'static [&'static str],
+}
+
+const fn shape(title: &'static str, keys: &'static [&'static str], later: &'static [&'static str]) -> Shape {
+    Shape { title, keys, later }
+}
+
+/// The file itself.
+pub(super) static ROOT: Shape = shape(
+    "the top level of the file",
+    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "route"],
+    &["admin", "source", "limits"],
+);
+
+pub(super) static SERVER: Shape = shape(
+    "[server]",
+    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies"],
+    &["secret", "temp_dir"],
+);
+
+pub(super) static LISTEN: Shape = shape(
+    "[[listen]]",
+    &[
+        "address",
+        "server_names",
+        "tls",
+        "http2",
+        "handshake_timeout",
+        "header_timeout",
+        "idle_timeout",
+        "body_stall",
+        "write_stall",
+        "max_headers",
+    ],
+    &["acme", "proxy_protocol", "redirect_https", "client_ca"],
+);
+
+pub(super) static TLS: Shape = shape("an entry of `tls`", &["cert", "key"], &[]);
+
+pub(super) static UPSTREAM: Shape = shape(
+    "[upstreams.NAME]",
+    &["servers", "kind", "connect_timeout", "response_timeout", "max_body"],
+    &["balance", "max_connections", "queue_timeout", "retry_for", "health"],
+);
+
+pub(super) static AUTH: Shape = shape(
+    "[auth.NAME]",
+    &[
+        "kind",
+        "secret",
+        "public_key",
+        "algorithms",
+        "user_claim",
+        "query",
+        "header",
+        "cookie",
+        "issuer",
+        "audience",
+        "leeway",
+        "require",
+    ],
+    &["jwks", "upstream", "path", "cookies", "user", "user_header", "channels", "cache", "recheck"],
+);
+
+pub(super) static PUBLISH: Shape =
+    shape("[publish]", &["socket", "mode", "allow_uids", "http", "token", "max_event", "max_batch"], &[]);
+
+pub(super) static STORE: Shape = shape(
+    "[store]",
+    &["kind", "age", "events", "bytes", "max_bytes", "max_channels"],
+    &["path", "url", "sync", "prefix"],
+);
+
+pub(super) static LOG: Shape = shape("[log]", &["access", "format", "level"], &[]);
+
+pub(super) static ROUTE: Shape =
+    shape("[[route]]", &["path", "hosts", "proxy", "stream", "publish"], &["internal", "cors", "files"]);
+
+pub(super) static ROUTE_PROXY: Shape = shape(
+    "[route.proxy]",
+    &["upstream", "max_body"],
+    &["strip_prefix", "request_headers", "response_headers", "compress"],
+);
+
+pub(super) static ROUTE_STREAM: Shape = shape(
+    "[route.stream]",
+    &[
+        "auth",
+        "channels",
+        "allow",
+        "hello",
+        "heartbeat",
+        "replay",
+        "on_gap",
+        "retry",
+        "max_age",
+        "unauthorized",
+        "backlog",
+        "headers",
+    ],
+    &["read", "max_per_user"],
+);
+
+pub(super) static HELLO: Shape = shape("`hello`", &["event", "data"], &[]);
+
+pub(super) static ON_GAP: Shape = shape("`on_gap`", &["event", "data"], &[]);
+
+pub(super) static HEARTBEAT: Shape = shape("`heartbeat`", &["every", "comment", "event", "data", "id"], &[]);
+
+pub(super) static ROUTE_PUBLISH: Shape =
+    shape("[route.publish]", &["webhook", "token"], &["auth", "to", "map", "rate"]);
+
+/// Every shape, a table before the tables in it.
+pub(super) static ALL: [&Shape; 16] = [
+    &ROOT,
+    &SERVER,
+    &LISTEN,
+    &TLS,
+    &UPSTREAM,
+    &AUTH,
+    &PUBLISH,
+    &STORE,
+    &LOG,
+    &ROUTE,
+    &ROUTE_PROXY,
+    &ROUTE_STREAM,
+    &HELLO,
+    &ON_GAP,
+    &HEARTBEAT,
+    &ROUTE_PUBLISH,
+];
+
+/// Keys whose values are secrets or may hold one, and are never shown.
+const SECRETS: [&str; 5] = ["secret", "token", "webhook", "jwt_secret", "public_key"];
+
+/// Whether the value of a key must not be shown. A misspelt or foreign key counts when it looks like a secret's.
+pub(super) fn is_secret(key: &str) -> bool {
+    if SECRETS.contains(&key) {
+        return true;
+    }
+    if ALL.iter().any(|shape| shape.keys.contains(&key)) {
+        return false;
+    }
+    let lower = key.to_ascii_lowercase();
+    ["secret", "token", "passw", "webhook", "private", "credential", "api_key"]
+        .iter()
+        .any(|part| lower.contains(part))
+        || super::suggest::closest(&lower, SECRETS).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_also_when_misspelt() {
+        for key in ["secret", "token", "webhook", "jwt_secret", "secert", "Token", "tokn", "db_password"] {
+            assert!(is_secret(key), "{key}");
+        }
+        for key in ["socket", "address", "key", "query", "adress", "path"] {
+            assert!(!is_secret(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_both_here_and_later() {
+        for shape in ALL {
+            for key in shape.keys {
+                assert!(!shape.later.contains(key), "{} {key}", shape.title);
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_shows_every_key_and_no_other() {
+        let mut shown: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        let mut section = String::new();
+        let mut inline = String::new();
+        for line in include_str!("../../config.example.toml").lines().filter(|line| !line.starts_with("# ")) {
+            if line.starts_with('[') {
+                section = line.replace("upstreams.app", "upstreams.NAME").replace("auth.jwt", "auth.NAME");
+            } else if let Some((key, value)) = line.trim_start_matches('#').split_once(" = ") {
+                shown.entry(section.clone()).or_default().insert(key);
+                inline += value;
+            }
+        }
+        let headers: BTreeSet<_> = shown.keys().cloned().collect();
+        for shape in ALL.iter().filter(|shape| shape.title.starts_with('[')) {
+            let inner = |key: &&str| headers.contains(&format!("[route.{key}]"));
+            let keys = shape.keys.iter().copied().filter(|key| shape.title != "[[route]]" || !inner(key));
+            assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
+        }
+        assert!(shown.is_empty(), "{shown:?}");
+        for shape in [&TLS, &HELLO, &HEARTBEAT, &ON_GAP] {
+            for key in shape.keys {
+                assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
+            }
+        }
+    }
+}
