@@ -12,9 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{ALLOW, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
@@ -129,11 +129,11 @@ impl Router {
             Ok(Acted::Tunnel(response, app)) => Routed::Tunnel(body::finish(response, log), app),
             // The lines of a stream are its own.
             Ok(Acted::Park(grant)) => {
-                log.map(RequestLog::leave);
+                leave(log);
                 Routed::Park(grant)
             }
             Ok(Acted::Stream(response)) => {
-                log.map(RequestLog::leave);
+                leave(log);
                 Routed::Reply(response)
             }
             Err(refusal) => {
@@ -223,6 +223,12 @@ enum Acted {
     Stream(Response<ReplyBody>),
     Park(Grant),
     Tunnel(Response<ReplyBody>, OnUpgrade),
+}
+
+fn leave(log: Option<RequestLog>) {
+    if let Some(log) = log {
+        log.leave();
+    }
 }
 
 /// Whether the request's host is served here and belongs to the certificate that the client was shown.

@@ -15,7 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 use tokio_rustls::TlsAcceptor;
 
-use crate::access_log::{self, AccessLog, Sink};
+use crate::access_log::{AccessLog, Sink};
 use crate::auth::Authenticator;
 use crate::config::{self, Auth, Config};
 use crate::event::{Epoch, Timestamp};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::WorkerLog;

@@ -69,8 +69,7 @@ pub(super) fn bind(config: Config) -> Result<Server, Failure> {
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
     let (trigger, signal) = shutdown::channel();
     watch_signals(trigger).map_err(|error| Failure::new("signals cannot be watched").because(error))?;
-    server.run(signal);
-    Ok(())
+    server.run(signal).map_err(|error| Failure::new("the server could not run").because(error))
 }
 
 /// Sends the program's own log to stderr, from `level` on.

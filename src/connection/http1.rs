@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::{Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
@@ -16,9 +16,6 @@ use super::{ConnectionError, Handler, Info, Outcome, Shared, close};
 use crate::proxy::tunnel;
 use crate::stream::{Grant, park};
 use crate::transport::Transport;
-
-/// The most fields of a head. hyper's own bound, with which it needs no memory for them.
-pub(super) const MAX_FIELDS: usize = 100;
 
 type Answer<B> = Result<Response<Tracked<B>>, Infallible>;
 

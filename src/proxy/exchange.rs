@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use super::ProxyError;

@@ -1,0 +1,94 @@
+//! `config.example.toml`: every key is right as it stands there, and what it shows as a default is the default.
+
+use std::fs;
+
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use sidestream::config::{Config, Problems};
+use tempfile::TempDir;
+
+const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+/// The keys of the example that have no default.
+const REQUIRED: &str = r#"
+    [[listen]]
+    address = "0.0.0.0:8080"
+    [upstreams.app]
+    servers = ["http://127.0.0.1:8000"]
+    [auth.jwt]
+    kind = "jwt"
+    secret = "env:JWT_SECRET"
+    [[route]]
+    path = "/"
+    [route.proxy]
+    upstream = "app"
+    [[route]]
+    path = "/events"
+    [route.stream]
+    auth = ["jwt"]
+    [[route]]
+    path = "/hooks/publish"
+    [route.publish]
+    token = "env:HOOK_TOKEN"
+"#;
+
+/// Lines that are taken out, and lines beginning with `#` that take effect then.
+const ALTERNATIVES: [(&str, &[&str]); 12] = [
+    ("", &["#max_connections"]),
+    ("tls", &["#tls"]),
+    ("secret", &["#public_key"]),
+    ("", &["#algorithms"]),
+    ("", &["#issuer"]),
+    ("", &["#allow_uids"]),
+    ("", &["#http", "#token"]),
+    ("", &["#max_body"]),
+    ("", &["#hello"]),
+    ("heartbeat", &["#heartbeat"]),
+    ("on_gap", &["#on_gap"]),
+    ("token", &["#webhook"]),
+];
+
+#[test]
+fn what_it_shows_are_the_defaults() {
+    let folder = folder();
+    let example = parse(EXAMPLE, &folder).unwrap_or_else(|problems| panic!("{problems}"));
+    let required = parse(REQUIRED, &folder).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(format!("{example:#?}"), format!("{required:#?}"));
+}
+
+#[test]
+fn its_alternatives_are_right_too() {
+    let folder = folder();
+    let key = |line: &'static str| line.split_once(" = ").map_or("", |(key, _)| key);
+    for (without, with) in ALTERNATIVES {
+        let lines = EXAMPLE.lines().filter(|line| key(line).is_empty() || key(line) != without);
+        let lines = lines.map(|line| if with.contains(&key(line)) { &line[1..] } else { line });
+        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+        assert_ne!(text, EXAMPLE);
+        parse(&text, &folder).unwrap_or_else(|problems| panic!("{with:?}: {problems}"));
+    }
+    let mut tried: Vec<_> = ALTERNATIVES.iter().flat_map(|(_, with)| with.iter().copied()).collect();
+    let mut shown: Vec<_> = EXAMPLE.lines().map(key).filter(|key| key.starts_with('#')).collect();
+    shown.retain(|key| !key.starts_with("# "));
+    tried.sort_unstable();
+    shown.sort_unstable();
+    assert_eq!(tried, shown);
+}
+
+/// A folder with the files that the example names.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    write("cert.pem", &cert.pem());
+    write("key.pem", &signing_key.serialize_pem());
+    write("jwt.pub.pem", &KeyPair::generate().unwrap().public_key_pem());
+    folder
+}
+
+/// Parses with secrets in the places where the example names variables: a test cannot set those.
+fn parse(text: &str, folder: &TempDir) -> Result<Config, Problems> {
+    let text = text
+        .replace("env:WEBHOOK_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")
+        .replace("env:", "instead-of-the-variable-");
+    Config::parse(&text, "config.example.toml", folder.path())
+}

@@ -1,0 +1,150 @@
+//! What the tests stand on: a Sidestream in this process, apps that say exactly what a test wants, and clients that
+//! show every byte. Everything is on port 0 and in temporary folders, and every wait has an end.
+
+pub(crate) mod app;
+pub(crate) mod client;
+pub(crate) mod tls;
+pub(crate) mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sidestream::config::Config;
+use sidestream::server::Server;
+use sidestream::shutdown::{self, Trigger};
+use tempfile::TempDir;
+
+pub(crate) use app::App;
+pub(crate) use client::Client;
+pub(crate) use tokens::{SECRET, token};
+
+/// How long a test waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running Sidestream. Stopped, and waited for, when it is dropped.
+pub(crate) struct Sidestream {
+    pub(crate) folder: TempDir,
+    addresses: Vec<String>,
+    trigger: Trigger,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sidestream {
+    /// Starts one from the text of its configuration. Relative paths in it are in a folder of its own.
+    pub(crate) fn start(text: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), text)
+    }
+
+    /// Starts one in a folder that has been prepared.
+    pub(crate) fn start_in(folder: TempDir, text: &str) -> Self {
+        let config = Config::parse(text, "test.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let server = Server::bind(config).unwrap_or_else(|error| panic!("{error}"));
+        let addresses = server.addresses().to_vec();
+        let (trigger, signal) = shutdown::channel();
+        let thread = std::thread::spawn(move || server.run(signal).unwrap());
+        Self { folder, addresses, trigger, thread: Some(thread) }
+    }
+
+    /// The address of the first listener.
+    pub(crate) fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// The address of a listener, in the order of the configuration.
+    pub(crate) fn address_of(&self, listener: usize) -> &str {
+        &self.addresses[listener]
+    }
+
+    /// A connection to the first listener.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// The publish socket, if the configuration names it `publish.sock`.
+    pub(crate) fn publish_socket(&self) -> PathBuf {
+        self.path("publish.sock")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Publishes over the socket and returns the reply.
+    pub(crate) fn publish(&self, publication: &str) -> serde_json::Value {
+        publish(&self.publish_socket(), publication)
+    }
+
+    /// Begins the graceful end.
+    pub(crate) fn drain(&self) {
+        self.trigger.drain();
+    }
+
+    /// Ends at once.
+    pub(crate) fn stop(&self) {
+        self.trigger.stop();
+    }
+
+    /// Waits for the end and returns the folder.
+    pub(crate) fn wait(mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for Sidestream {
+    fn drop(&mut self) {
+        self.trigger.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the server panicked");
+        }
+    }
+}
+
+/// Hands one line to a publish socket and reads its reply.
+pub(crate) fn publish(socket: &Path, publication: &str) -> serde_json::Value {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("{publication}\n").as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+/// A configuration in front of an app, with a stream at `/events` for tokens of [`SECRET`]; `more` is added at its
+/// end, and `stream` to the stream's route.
+pub(crate) fn in_front_of(upstream: &str, stream: &str, more: &str) -> String {
+    format!(
+        r#"
+[server]
+workers = 2
+shutdown_timeout = "3s"
+[log]
+access = "access.log"
+[publish]
+socket = "publish.sock"
+[[listen]]
+address = "127.0.0.1:0"
+[upstreams.app]
+servers = ["{upstream}"]
+kind = "asgi"
+[auth.jwt]
+kind = "jwt"
+secret = "{SECRET}"
+cookie = "token"
+[[route]]
+path = "/"
+[route.proxy]
+upstream = "app"
+[[route]]
+path = "/events"
+[route.stream]
+auth = ["jwt"]
+{stream}
+{more}
+"#
+    )
+}
