@@ -101,6 +101,17 @@ impl Bound {
     }
 }
 
+/// Binds a TCP address that one thread alone accepts from.
+pub fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+    let bind = || {
+        let socket = tcp_socket(address, false)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|cause| BindError { endpoint: Endpoint::Tcp(address), cause })
+}
+
 fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     // With SO_REUSEPORT a second Sidestream would silently share the port; without it the first bind finds it taken.
     let probe = tcp_socket(address, false)?;

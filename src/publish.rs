@@ -1,30 +1,27 @@
 //! Publishing: what a publisher may hand in, by which proof, and what it is told.
 //!
-//! Invariant: nothing gets past this module that a subscriber's stream, a channel or a log could not hold. The parts
-//! here do no I/O; sockets and routes are built on top of them.
+//! Invariant: nothing gets past this module that a subscriber's stream, a channel or a log could not hold. Reading and
+//! checking do no I/O; the doors ([`serve`] for the app, [`route::receive`] for a public route) are built on top of them and
+//! all end in one [`Publisher`].
 
 mod bearer;
+mod body;
+mod bounds;
+mod door;
+mod gate;
+mod ndjson;
 pub mod publication;
+mod publisher;
 pub mod refusal;
+mod reply;
+pub mod route;
+mod socket;
 pub mod webhook;
 
 pub use bearer::bearer;
+pub use bounds::Bounds;
+pub use gate::serve;
 pub use publication::Limits;
+pub use publisher::Publisher;
 pub use refusal::{Refusal, RefusalKind};
-
-// STUB
-#[derive(Debug, Clone)]
-pub struct Publisher {
-    pub hub: crate::hub::Hub,
-}
-pub mod route {
-    pub async fn receive(
-        _p: &super::Publisher,
-        _c: &crate::config::PublishCheck,
-        _parts: &http::request::Parts,
-        _body: hyper::body::Incoming,
-        _now: std::time::SystemTime,
-    ) -> http::Response<bytes::Bytes> {
-        http::Response::default()
-    }
-}
+pub use socket::{PublishSocket, SocketError};

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::Authenticator;
-use crate::config::{self, Auth, Config};
+use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
-use crate::publish::Publisher;
+use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::shutdown::Signal;
 use crate::store::{Limits, Memory};
 use crate::tls::{self, Certificates};
@@ -53,6 +54,10 @@ pub enum BindError {
         /// Why.
         cause: io::Error,
     },
+    /// The publish socket.
+    PublishSocket(publish::SocketError),
+    /// The publishers' TCP address.
+    PublishHttp(listener::BindError),
     /// No random bytes for the epoch.
     Random,
 }
@@ -65,6 +70,8 @@ impl fmt::Display for BindError {
             Self::AccessLog { path, cause } => {
                 write!(f, "cannot write the access log to {}: {cause}", path.display())
             }
+            Self::PublishSocket(error) => error.fmt(f),
+            Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
             Self::Random => f.write_str("the system gives no random bytes"),
         }
     }
@@ -76,6 +83,8 @@ impl std::error::Error for BindError {
             Self::Listen(error) => Some(error),
             Self::Tls { cause, .. } => Some(cause),
             Self::AccessLog { cause, .. } => Some(cause),
+            Self::PublishSocket(error) => Some(error),
+            Self::PublishHttp(error) => Some(error),
             Self::Random => None,
         }
     }
@@ -87,6 +96,8 @@ pub struct Server {
     listeners: Vec<(Bound, Option<Tls>)>,
     addresses: Vec<String>,
     sink: Option<Sink>,
+    publish_socket: Option<PublishSocket>,
+    publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
     counters: Vec<Arc<Counters>>,
 }
@@ -111,6 +122,19 @@ impl Server {
             addresses.push(bound.endpoint.to_string());
             listeners.push((bound, tls));
         }
+        let publish = &config.publish;
+        let publish_socket = publish
+            .socket
+            .as_ref()
+            .map(|path| PublishSocket::bind(path, publish.mode, publish.allow_uids.clone()))
+            .transpose()
+            .map_err(BindError::PublishSocket)?;
+        let publish_http = publish
+            .http
+            .as_ref()
+            .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
+            .transpose()
+            .map_err(BindError::PublishHttp)?;
         let store = &config.store;
         let memory = Memory::new(Limits {
             age: store.age,
@@ -123,7 +147,8 @@ impl Server {
         aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
         let hub = Hub::new(config.server.workers, memory, Epoch::from_bits(u32::from_ne_bytes(bits)));
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
-        Ok(Self { config: Arc::new(config), listeners, addresses, sink, hub, counters })
+        let config = Arc::new(config);
+        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters })
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -133,17 +158,23 @@ impl Server {
 
     /// Where publishers connect.
     pub fn publish_socket(&self) -> Option<&Path> {
-        self.config.publish.socket.as_deref()
+        self.publish_socket.as_ref().map(PublishSocket::path)
+    }
+
+    /// The TCP address where publishers connect, as it was bound.
+    pub fn publish_address(&self) -> Option<SocketAddr> {
+        self.publish_http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
-        let Self { config, listeners, sink, hub, counters, .. } = self;
+        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, .. } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
         let auth = Arc::new(Authenticator::new(&config.auth));
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
-        let publisher = Publisher { hub: hub.clone() };
+        let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
+        let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
         let (ended, all_ended) = mpsc::channel(1);
 
         let mut files = Vec::new();
@@ -174,7 +205,8 @@ impl Server {
         drop(ended);
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, control(hub, all_ended));
+        let serving = publish::serve(publisher, publish_socket, publish_http, signal);
+        LocalSet::new().block_on(&runtime, control(hub, serving, all_ended))?;
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -188,7 +220,11 @@ impl Server {
     }
 }
 
-async fn control(hub: Hub, mut all_ended: mpsc::Receiver<()>) {
+async fn control(
+    hub: Hub,
+    serving: impl Future<Output = io::Result<()>>,
+    mut all_ended: mpsc::Receiver<()>,
+) -> io::Result<()> {
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {
@@ -196,8 +232,18 @@ async fn control(hub: Hub, mut all_ended: mpsc::Receiver<()>) {
             hub.sweep(Timestamp::now());
         }
     });
-    // Nobody sends: this resolves when the last worker has dropped its end.
-    let _ = all_ended.recv().await;
+    let ended = async {
+        // Nobody sends: this resolves when the last worker has dropped its end.
+        let _ = all_ended.recv().await;
+    };
+    let mut ended = std::pin::pin!(ended);
+    // Publishers are served to the end: what they hand in meanwhile is kept, and reaches streams that are still open.
+    tokio::select! {
+        served = serving => served?,
+        () = &mut ended => return Ok(()),
+    }
+    ended.await;
+    Ok(())
 }
 
 fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {

@@ -1,5 +1,6 @@
 //! `sidestream run`: the server, from a file or from flags alone.
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -76,7 +77,8 @@ pub(super) fn serve(server: Server) -> Result<(), Failure> {
 pub(super) fn log_to_stderr(level: LevelFilter) {
     // It fails when a log was already set up, which is then as good.
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)
         .try_init();
@@ -95,7 +97,7 @@ fn from_file(path: &Path) -> Result<Config, Failure> {
 /// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(trigger: shutdown::Trigger) -> std::io::Result<()> {
+fn watch_signals(trigger: shutdown::Trigger) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut terminate, mut interrupt) = {
         let _entered = runtime.enter();
@@ -109,9 +111,12 @@ fn watch_signals(trigger: shutdown::Trigger) -> std::io::Result<()> {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
-            info!(signal = next().await, "stopping; a second signal ends it at once");
+            // Awaited outside the macros, which leave their fields alone below the log's level.
+            let first = next().await;
+            info!(signal = first, "stopping; a second signal ends it at once");
             trigger.drain();
-            info!(signal = next().await, "ending at once");
+            let second = next().await;
+            info!(signal = second, "ending at once");
             trigger.stop();
         });
     })?;

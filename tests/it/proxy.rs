@@ -8,7 +8,8 @@ fn a_request_reaches_the_app_and_comes_back() {
     let site = Sidestream::start(&in_front_of(&app.origin(), "", ""));
     let mut client = site.connect();
     for _ in 0..3 {
-        let response = client.get("/shop?a=1", "X-Forwarded-For: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\n").response();
+        let response =
+            client.get("/shop?a=1", "X-Forwarded-For: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\n").response();
         assert_eq!(response.status, 200);
         let head = response.text();
         assert!(head.starts_with("GET /shop?a=1 HTTP/1.1\r\n"), "{head}");

@@ -38,7 +38,8 @@ impl Sidestream {
 
     /// Starts one in a folder that has been prepared.
     pub(crate) fn start_in(folder: TempDir, text: &str) -> Self {
-        let config = Config::parse(text, "test.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let config =
+            Config::parse(text, "test.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
         let server = Server::bind(config).unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().to_vec();
         let (trigger, signal) = shutdown::channel();

@@ -55,8 +55,10 @@ impl App {
     pub(crate) fn that_echoes() -> Self {
         Self::start(|mut client| {
             while let Some(head) = client.try_head() {
-                let answer =
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: text/plain\r\n\r\n{head}", head.len());
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: text/plain\r\n\r\n{head}",
+                    head.len()
+                );
                 if client.try_send(answer).is_err() {
                     return;
                 }

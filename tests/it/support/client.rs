@@ -101,7 +101,12 @@ impl Client {
             }
             let got = self.more().unwrap_or_else(|error| panic!("{error}, after {:?}", self.shown()));
             assert!(got > 0, "closed before {:?}, after {:?}", String::from_utf8_lossy(end), self.shown());
-            assert!(begun.elapsed() < PATIENCE, "no {:?} in {:?}", String::from_utf8_lossy(end), self.shown());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "no {:?} in {:?}",
+                String::from_utf8_lossy(end),
+                self.shown()
+            );
         }
     }
 
@@ -155,7 +160,8 @@ impl Client {
     /// Reads one chunk; an empty one is the end of the body.
     pub(crate) fn chunk(&mut self) -> Vec<u8> {
         let line = self.until("\r\n");
-        let size = usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("no chunk size: {line:?}"));
+        let size =
+            usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("no chunk size: {line:?}"));
         let mut chunk = self.exactly(size + 2);
         chunk.truncate(size);
         chunk

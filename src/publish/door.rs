@@ -1,0 +1,180 @@
+//! The HTTP door: `POST /publish`, `GET /channels/NAME` and `GET /healthz`, for the app and not for browsers.
+//!
+//! Invariant: with a token, nothing is said or read without it. A request that a browser made on its own is refused
+//! even at a loopback address: a page that somebody visits must not reach what listens beside the app.
+
+use std::convert::Infallible;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use crate::config::Secret;
+use crate::event::{ChannelName, Timestamp};
+use crate::publish::refusal::{Refusal, RefusalKind};
+use crate::publish::{Publisher, bearer, body, ndjson, reply};
+
+/// The most bytes of a request's head.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// How long an answered peer is listened to, so that what it still sends does not reset the connection before it has
+/// read the answer (RFC 9112, section 9.6).
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// How many bytes of that are thrown away at most.
+const LINGER_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Serves HTTP/1.1 on a connection until it ends. `begun` was read from it before.
+pub(super) async fn serve<S>(
+    publisher: Publisher,
+    token: Option<Rc<Secret>>,
+    stream: S,
+    begun: Bytes,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let head_time = publisher.bounds().head_time;
+    let (reader, writer) = tokio::io::split(stream);
+    let whole = tokio::io::join(io::Cursor::new(begun).chain(reader), writer);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (publisher, token) = (publisher.clone(), token.clone());
+        async move {
+            let response = answer(&publisher, token.as_deref(), request).await;
+            Ok::<_, Infallible>(response.map(Full::new))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_time)
+        .max_buf_size(MAX_HEAD)
+        .half_close(true)
+        .serve_connection(TokioIo::new(whole), service);
+    let mut stream = connection.without_shutdown().await.map_err(io::Error::other)?.io.into_inner();
+    stream.shutdown().await?;
+    let mut rest = stream.take(LINGER_BYTES);
+    let dropped = timeout(LINGER_TIME, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    // A peer that is too slow even to hang up is hung up on.
+    dropped.map_or(Ok(()), |read| read.map(drop))
+}
+
+async fn answer(
+    publisher: &Publisher,
+    token: Option<&Secret>,
+    request: Request<Incoming>,
+) -> Response<Bytes> {
+    route(publisher, token, request).await.unwrap_or_else(|refusal| reply::refusal(&refusal))
+}
+
+async fn route(
+    publisher: &Publisher,
+    token: Option<&Secret>,
+    request: Request<Incoming>,
+) -> Result<Response<Bytes>, Refusal> {
+    let (parts, body) = request.into_parts();
+    if token.is_some_and(|token| !bearer(&parts.headers, token.expose())) {
+        return Err(Refusal::new(RefusalKind::Unauthorized, "this address asks for the publish token"));
+    }
+    if from_browser(&parts.headers) {
+        return Err(Refusal::new(RefusalKind::Forbidden, "browsers may not publish here; let the app do it"));
+    }
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    match parts.uri.path() {
+        "/publish" if parts.method == Method::POST => publish(publisher, &parts.headers, body).await,
+        "/publish" => Ok(reply::method_not_allowed("POST")),
+        "/healthz" if reads => Ok(health(publisher)),
+        "/healthz" => Ok(reply::method_not_allowed("GET, HEAD")),
+        path => match path.strip_prefix("/channels/") {
+            Some(name) if reads => channel(publisher, name),
+            Some(_) => Ok(reply::method_not_allowed("GET, HEAD")),
+            None => Err(Refusal::new(
+                RefusalKind::NotFound,
+                "there are POST /publish, GET /channels/NAME and GET /healthz",
+            )),
+        },
+    }
+}
+
+/// Whether a browser made the request for a page: it says so itself, and a page cannot keep it from that.
+fn from_browser(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::ORIGIN) || fields.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+}
+
+async fn publish(
+    publisher: &Publisher,
+    fields: &HeaderMap,
+    body: Incoming,
+) -> Result<Response<Bytes>, Refusal> {
+    match Kind::of(fields)? {
+        Kind::Json => {
+            let json = body::read_json(body, publisher.bounds(), usize::MAX).await?;
+            let posted = publisher.read(&json)?;
+            Ok(reply::ok(reply::JSON, publisher.answer(posted, Timestamp::now()).await?))
+        }
+        Kind::Ndjson => Ok(reply::ok(reply::NDJSON, ndjson::answer(publisher, body).await)),
+    }
+}
+
+/// What a body says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One publication or an array of them.
+    Json,
+    /// A publication a line.
+    Ndjson,
+}
+
+impl Kind {
+    /// Reads `Content-Type`. A body without one is JSON.
+    pub(super) fn of(fields: &HeaderMap) -> Result<Self, Refusal> {
+        let Some(line) = fields.get(header::CONTENT_TYPE) else {
+            return Ok(Self::Json);
+        };
+        let kind = line.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        if kind.eq_ignore_ascii_case(b"application/json") {
+            Ok(Self::Json)
+        } else if kind.eq_ignore_ascii_case(b"application/x-ndjson") {
+            Ok(Self::Ndjson)
+        } else {
+            Err(Refusal::new(
+                RefusalKind::UnsupportedMediaType,
+                "send Content-Type: application/json or application/x-ndjson",
+            ))
+        }
+    }
+}
+
+fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, Refusal> {
+    let invalid = |message: String| Refusal::of_field(RefusalKind::InvalidPublication, "channel", message);
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| invalid("must be UTF-8".to_owned()))?;
+    let name = ChannelName::new(&name).map_err(|why| invalid(why.to_string()))?;
+    let info = publisher.hub().channel(&name);
+    let body = serde_json::json!({
+        "channel": name.as_str(),
+        "streams": info.as_ref().map_or(0, |info| info.streams),
+        "events": info.as_ref().map_or(0, |info| info.events),
+        "last_id": info.and_then(|info| info.last_id).map(|id| id.to_string()),
+    });
+    Ok(reply::ok(reply::JSON, body.to_string()))
+}
+
+fn health(publisher: &Publisher) -> Response<Bytes> {
+    let mut text = String::from("{\"status\":\"ok\"");
+    for (name, value) in publisher.totals().entries() {
+        // The names are our own identifiers, which need no escaping.
+        text.push_str(&format!(",\"{name}\":{value}"));
+    }
+    text.push('}');
+    reply::ok(reply::JSON, text)
+}

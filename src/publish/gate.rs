@@ -1,0 +1,160 @@
+//! The gate: who is let in to publish, at which door, and by which protocol.
+//!
+//! Invariants: an error at one connection or in accepting one never ends a door; each door holds a bounded number of
+//! connections, so that one cannot starve the other; over the network nothing is answered without the token.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use crate::config::Secret;
+use crate::publish::refusal::{Refusal, RefusalKind};
+use crate::publish::{PublishSocket, Publisher, door, ndjson};
+use crate::shutdown::{Signal, Stage};
+
+/// The first pause after an error in accepting, doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest such pause. An error like "too many open files" lasts until something is closed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much is read to tell the protocols apart, in bytes; usually the whole of a first publication.
+const FIRST_READ: usize = 4096;
+
+/// Lets publishers in, at the Unix socket and over HTTP on TCP with a token, until everything stops. Within a
+/// `LocalSet`. Dropping it ends every connection and removes the socket's file.
+///
+/// # Errors
+/// If a listener cannot be registered with the runtime.
+pub async fn serve(
+    publisher: Publisher,
+    socket: Option<PublishSocket>,
+    http: Option<(std::net::TcpListener, Secret)>,
+    mut signal: Signal,
+) -> io::Result<()> {
+    let most = publisher.bounds().max_publishers;
+    let unix = async {
+        let Some(socket) = socket else {
+            return std::future::pending().await;
+        };
+        let listener = socket.listener()?;
+        let (publisher, socket) = (publisher.clone(), Rc::new(socket));
+        admit(&listener, most, |stream| enter_unix(publisher.clone(), socket.clone(), stream)).await;
+        Ok(())
+    };
+    let tcp = async {
+        let Some((listener, token)) = http else {
+            return std::future::pending().await;
+        };
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let (publisher, token) = (publisher.clone(), Rc::new(token));
+        admit(&listener, most, |stream| enter_tcp(publisher.clone(), token.clone(), stream)).await;
+        Ok(())
+    };
+    tokio::select! {
+        failed = unix => failed,
+        failed = tcp => failed,
+        () = signal.reached(Stage::Stopped) => Ok(()),
+    }
+}
+
+/// A listener of either kind.
+trait Listen {
+    type Stream;
+
+    async fn next(&self) -> io::Result<Self::Stream>;
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Accepts for ever and serves each connection in a task of its own. Those over `most` are closed at once.
+async fn admit<L, F>(listener: &L, most: usize, serve: impl Fn(L::Stream) -> F)
+where
+    L: Listen,
+    F: Future<Output = ()> + 'static,
+{
+    let mut publishers = JoinSet::new();
+    let mut pause = FIRST_PAUSE;
+    let mut full = false;
+    loop {
+        let stream = match listener.next().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a publisher; trying again in {pause:?}");
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+                continue;
+            }
+        };
+        pause = FIRST_PAUSE;
+        while publishers.try_join_next().is_some() {}
+        let over = publishers.len() >= most;
+        if over && !full {
+            // Once each time, not for each connection.
+            tracing::warn!("{most} publishers are connected; further ones are turned away");
+        }
+        full = over;
+        if !over {
+            publishers.spawn_local(serve(stream));
+        }
+    }
+}
+
+async fn enter_unix(publisher: Publisher, socket: Rc<PublishSocket>, mut stream: UnixStream) {
+    let ended = async {
+        let peer = stream.peer_cred()?;
+        if !socket.allows(peer.uid()) {
+            let message = format!("user id {} is not in allow_uids", peer.uid());
+            tracing::warn!(uid = peer.uid(), pid = peer.pid(), "a publisher was turned away by allow_uids");
+            let mut line = Refusal::new(RefusalKind::Forbidden, message).to_json().to_vec();
+            line.push(b'\n');
+            stream.write_all(&line).await?;
+            return stream.shutdown().await;
+        }
+        let mut begun = BytesMut::with_capacity(FIRST_READ);
+        if stream.read_buf(&mut begun).await? == 0 {
+            return Ok(());
+        }
+        if begun.starts_with(b"{") {
+            ndjson::converse(&publisher, stream, begun).await
+        } else {
+            door::serve(publisher, None, stream, begun.freeze()).await
+        }
+    };
+    note(ended.await);
+}
+
+async fn enter_tcp(publisher: Publisher, token: Rc<Secret>, stream: TcpStream) {
+    let ended = async {
+        stream.set_nodelay(true)?;
+        door::serve(publisher, Some(token), stream, Bytes::new()).await
+    };
+    note(ended.await);
+}
+
+/// A connection that breaks is the peer's affair, and of interest only to who looks for it.
+fn note(ended: io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a publisher's connection broke");
+    }
+}

@@ -1,0 +1,258 @@
+//! NDJSON: a line in, a line back, in order; over a connection of its own or as an HTTP body.
+//!
+//! Invariants: every line that is not blank gets exactly one reply, in its place. Lines are taken in turns, so that
+//! one publisher's flood neither keeps the others waiting nor fills the memory: a turn's replies are written before
+//! the next turn begins, and a peer that does not read them is not read from.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
+
+use crate::event::Timestamp;
+use crate::hub::Receipt;
+use crate::publish::body::{broken_off, too_large, too_slow};
+use crate::publish::refusal::{Refusal, RefusalKind};
+use crate::publish::{Publisher, reply};
+
+/// How much is read at once, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// The most lines in one turn.
+const TURN: usize = 1024;
+
+/// Serves a connection until the peer has sent its last line. `begun` was read from it before. The peer may take any
+/// time between lines, but not within one.
+///
+/// # Errors
+/// If the connection breaks. A peer that only stops listening to replies is still read to its end.
+pub(super) async fn converse(
+    publisher: &Publisher,
+    mut stream: UnixStream,
+    begun: BytesMut,
+) -> io::Result<()> {
+    let bounds = publisher.bounds();
+    let mut lines = Lines::new(begun);
+    let mut deaf = false;
+    let mut line_end = None;
+    let last = loop {
+        let turn = lines.publish(publisher, TURN, Timestamp::now());
+        if deaf {
+            lines.answers.clear();
+        } else {
+            deaf = lines.reply(&mut stream).await.is_err();
+        }
+        match turn.left {
+            Left::Lines => {
+                yield_now().await;
+                continue;
+            }
+            Left::TooLong => break None,
+            Left::Nothing => {
+                // An idle connection keeps no buffer.
+                lines.buffer = BytesMut::new();
+                line_end = None;
+            }
+            Left::Part if turn.taken => line_end = Some(Instant::now() + bounds.line_time),
+            Left::Part => {
+                line_end.get_or_insert_with(|| Instant::now() + bounds.line_time);
+            }
+        }
+        match more(&stream, &mut lines.buffer, line_end).await? {
+            Read::Some => {}
+            Read::End if lines.buffer.is_empty() => return Ok(()),
+            Read::End => break Some("the connection ended within this line".into()),
+            Read::TooSlow => break Some(format!("the line did not end within {:?}", bounds.line_time)),
+        }
+    };
+    if let Some(message) = last {
+        lines.answers.push(Err(Refusal::new(RefusalKind::InvalidJson, message)));
+        lines.reply(&mut stream).await?;
+    }
+    stream.shutdown().await
+}
+
+/// What reading came to.
+enum Read {
+    Some,
+    End,
+    TooSlow,
+}
+
+async fn more(stream: &UnixStream, buffer: &mut BytesMut, until: Option<Instant>) -> io::Result<Read> {
+    loop {
+        match until {
+            None => stream.readable().await?,
+            Some(until) => match timeout_at(until, stream.readable()).await {
+                Ok(readable) => readable?,
+                Err(_) => return Ok(Read::TooSlow),
+            },
+        }
+        buffer.reserve(CHUNK);
+        match stream.try_read_buf(buffer) {
+            Ok(0) => return Ok(Read::End),
+            Ok(_) => return Ok(Read::Some),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Publishes the lines of a request's body as they come and gives their replies, all that there were when it ended,
+/// broke off or ran into a bound. The last line need not end.
+pub(super) async fn answer<B>(publisher: &Publisher, body: B) -> Vec<u8>
+where
+    B: Body<Data = Bytes>,
+{
+    let bounds = publisher.bounds();
+    let until = Instant::now() + bounds.body_time;
+    let mut body = pin!(body);
+    let mut lines = Lines::new(BytesMut::new());
+    let mut replies = Vec::new();
+    let (mut taken, mut size) = (0, 0);
+    let mut ended = false;
+    let refusal = loop {
+        let turn = lines.publish(publisher, TURN.min(bounds.max_lines - taken), Timestamp::now());
+        taken += lines.answers.len();
+        // Into memory, where writing does not fail.
+        let _ = lines.reply(&mut replies).await;
+        match turn.left {
+            Left::TooLong => break None,
+            Left::Lines if taken == bounds.max_lines => {
+                break Some(Refusal::new(
+                    RefusalKind::TooLarge,
+                    format!("a body holds at most {} lines; send the rest in another", bounds.max_lines),
+                ));
+            }
+            Left::Lines => {
+                yield_now().await;
+                continue;
+            }
+            Left::Nothing | Left::Part if ended => break None,
+            Left::Nothing | Left::Part => {}
+        }
+        match timeout_at(until, body.frame()).await {
+            Err(_) => break Some(too_slow(bounds)),
+            Ok(Some(Err(_))) => break Some(broken_off()),
+            Ok(Some(Ok(frame))) => {
+                let data = frame.into_data().unwrap_or_default();
+                size += data.len();
+                if size > bounds.max_body {
+                    break Some(too_large(bounds.max_body));
+                }
+                lines.buffer.extend_from_slice(&data);
+            }
+            Ok(None) => {
+                ended = true;
+                lines.buffer.extend_from_slice(b"\n");
+            }
+        }
+    };
+    if let Some(refusal) = refusal {
+        put_refusal(&mut replies, &refusal);
+    }
+    replies
+}
+
+/// Lines as they come in, and their answers as they go out.
+struct Lines {
+    buffer: BytesMut,
+    /// So much of the buffer is known to hold no line end.
+    scanned: usize,
+    answers: Vec<Result<Receipt, Refusal>>,
+}
+
+/// What a turn came to.
+struct Turn {
+    /// Whether it took a line.
+    taken: bool,
+    left: Left,
+}
+
+/// What is in the buffer after a turn.
+enum Left {
+    Nothing,
+    /// The beginning of a line.
+    Part,
+    /// More than the turn may take.
+    Lines,
+    /// A line that is too long. It has been answered; nothing after it can be read.
+    TooLong,
+}
+
+impl Lines {
+    fn new(buffer: BytesMut) -> Self {
+        Self { buffer, scanned: 0, answers: Vec::new() }
+    }
+
+    /// Publishes the lines that are whole, but not more than `quota`.
+    fn publish(&mut self, publisher: &Publisher, quota: usize, now: Timestamp) -> Turn {
+        let max = publisher.bounds().max_object();
+        let mut start = 0;
+        let left = loop {
+            let end = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|at| self.scanned + at);
+            let line = &self.buffer[start..end.unwrap_or(self.buffer.len())];
+            let blank = line.trim_ascii().is_empty();
+            if !blank && self.answers.len() == quota {
+                break Left::Lines;
+            }
+            if line.len() > max {
+                let message = format!("the line is longer than {max} bytes; nothing after it was read");
+                self.answers.push(Err(Refusal::new(RefusalKind::TooLarge, message)));
+                break Left::TooLong;
+            }
+            let Some(end) = end else {
+                self.scanned = self.buffer.len();
+                break if line.is_empty() { Left::Nothing } else { Left::Part };
+            };
+            if !blank {
+                self.answers.push(publisher.publish_one(line, now));
+            }
+            start = end + 1;
+            self.scanned = start;
+        };
+        self.buffer.advance(start);
+        self.scanned -= start;
+        Turn { taken: start > 0, left }
+    }
+
+    /// Writes the answers of the last turn. Where a count is not known yet, what comes before it is written first.
+    async fn reply<W: AsyncWrite + Unpin>(&mut self, output: &mut W) -> io::Result<()> {
+        let mut text = Vec::with_capacity(48 * self.answers.len());
+        for answer in self.answers.drain(..) {
+            let receipt = match answer {
+                Ok(receipt) => receipt,
+                Err(refusal) => {
+                    put_refusal(&mut text, &refusal);
+                    continue;
+                }
+            };
+            let mut count = pin!(receipt.delivered.count());
+            let known = std::future::poll_fn(|cx| Poll::Ready(count.as_mut().poll(cx))).await;
+            let delivered = match known {
+                Poll::Ready(delivered) => delivered,
+                Poll::Pending => {
+                    output.write_all(&text).await?;
+                    text.clear();
+                    count.await
+                }
+            };
+            reply::put_receipt(&mut text, receipt.id, delivered);
+            text.push(b'\n');
+        }
+        output.write_all(&text).await
+    }
+}
+
+fn put_refusal(text: &mut Vec<u8>, refusal: &Refusal) {
+    text.extend_from_slice(&refusal.to_json());
+    text.push(b'\n');
+}
