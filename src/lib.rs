@@ -1,4 +1,99 @@
 //! Sidestream: a reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
+//!
+//! This page is the map. It says where things live, which way they flow and what must stay true; each module's own
+//! page says the rest. It is kept true: `tests/it/layers.rs` holds the tiers below against the code.
+//!
+//! # What it does
+//!
+//! It stands where nginx stood. An ordinary request goes to the app and its answer comes back ([`proxy`]). A request
+//! for a *stream route* never reaches the app: Sidestream verifies the token itself ([`auth`]), keeps the connection
+//! ([`stream`]), and writes to it whatever the app hands in at the publish socket ([`publish`]). So a browser tab
+//! costs two kilobytes here and nothing at all in the app.
+//!
+//! # Threads
+//!
+//! ```text
+//!              worker 0                       worker 1 …                  control thread
+//!   ┌─────────────────────────────┐  ┌─────────────────────────┐  ┌────────────────────────────┐
+//!   │ own listeners (SO_REUSEPORT)│  │ the same, all its own   │  │ publish socket, its HTTP   │
+//!   │ connections, h1 and h2      │  │                         │  │ sweeping of history        │
+//!   │ own pool of app connections │  │                         │  │ waiting for the end        │
+//!   │ own table of streams        │  │                         │  │                            │
+//!   └──────────┬──────────────────┘  └───────────┬─────────────┘  └─────────────┬──────────────┘
+//!              │ inbox                           │ inbox                        │
+//!              └───────────────┬─────────────────┴──────────────────────────────┘
+//!                       hub: one mutex; ids, history, who is interested
+//! ```
+//!
+//! A [`worker`] is a thread with a current-thread runtime. Everything that it touches for a request is its own (`Rc`,
+//! `Cell`, `RefCell`), so a proxied request takes no lock; the only shared write is the count of connections. The
+//! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
+//! writes the access log from a bounded queue ([`access_log`]).
+//!
+//! # A request
+//!
+//! [`listener`] accepts → [`connection`] shakes hands, picks HTTP/1 or HTTP/2 by ALPN, watches the deadlines →
+//! [`router`] checks the request (method, target, Host, framing, SNI) and finds its route →
+//!
+//! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
+//!   ([`http`]); then a pooled connection, or a new one; bodies pass through as they come.
+//! * **stream**: credentials become an identity, the identity a set of channels, both together a
+//!   [`stream::Grant`]. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
+//!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
+//!   bytes. On HTTP/2 the stream is a response body.
+//! * **publish**: a webhook's signature or a token is checked over the raw body, and then it is a publication like
+//!   any other.
+//!
+//! Whatever went wrong on the way meets HTTP in one table (`router/refusal.rs`).
+//!
+//! # A publication
+//!
+//! JSON → [`publish::publication`] (one parser for every door) → [`hub::Hub::publish`]. Under the hub's lock it gets
+//! its id, is encoded once into an [`event::Frame`], is kept in the [`store`], and is put into the inbox of each worker
+//! that has subscribers for it; then the lock is released and the workers are woken. A worker writes the same bytes
+//! to each of its parked sockets at once, from one task ([`stream::Streams::deliver`]); what a socket does not take
+//! waits in that stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
+//! and gets the rest from history.
+//!
+//! # What must stay true
+//!
+//! * **Order.** Ids are given, kept and handed to inboxes under one lock, so every worker, every stream and history
+//!   have the same order.
+//! * **Seams.** A stream registers and reads history in one step, and an event goes out only above its cursor: once,
+//!   in order, whatever the interleaving.
+//! * **Nothing is lost in silence.** A slow stream ends, it does not skip. A gap is told (`event: reset`). A
+//!   publication that cannot be taken in is refused.
+//! * **Everything has a bound** with a name: backlog, inbox, body, head, batch, keys, history, deadlines.
+//! * **No lock across an await**, no system call under the hub's lock.
+//! * **Nothing fails open.** A provider that finds a credential decides; a stream route without `auth` and a publish
+//!   route without a check are errors of the configuration.
+//! * **Tokens reach no log and no app**: targets are redacted where lines are written.
+//!
+//! # Tiers
+//!
+//! A module imports only from the tiers below its own, and nothing from beside it:
+//!
+//! ```text
+//! main, cli
+//! server
+//! worker
+//! router, connection, listener
+//! proxy, stream, publish
+//! hub, auth
+//! store
+//! config, http, tls, transport
+//! event, metrics, access_log, shutdown
+//! ```
+//!
+//! # Where this differs from the first design
+//!
+//! * The configuration is read by a small reader over TOML's spanned tables instead of serde's derive, so that all
+//!   mistakes of a file are shown in one go, each with its place (`config/reader.rs`).
+//! * A parked stream is taken from hyper whenever its socket is free; since that is only a matter of time, there is no
+//!   second path for HTTP/1 in which the stream stays a hyper body.
+//! * `transport` is a module of its own below the others: both the proxy's tunnels and the parked streams own sockets.
+//! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
+//!   of them; its reply waits for that count.
 
 pub mod access_log;
 pub mod auth;

@@ -9,6 +9,7 @@ mod body;
 mod error;
 mod exchange;
 mod pool;
+mod stall;
 mod tunnel;
 
 use std::rc::Rc;
@@ -25,7 +26,7 @@ use crate::http::{
     Peer, clean_request_fields, clean_response_fields, is_upgrade, join_cookies, set_forwarded,
 };
 
-pub use body::{BodyError, UpstreamBody};
+pub use body::{AnswerError, BodyError, UpstreamBody};
 pub use error::ProxyError;
 pub use tunnel::tunnel;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
@@ -184,7 +184,7 @@ impl Router {
         origin: Origin<'_>,
     ) -> Result<Acted, Refusal> {
         // The socket is handed over as it is: a body would be read as the client's next words.
-        if !body.is_end_stream() {
+        if parts.method == Method::GET && !body.is_end_stream() {
             return Err(Refusal::StreamWithBody);
         }
         let context =

@@ -1,6 +1,6 @@
 //! The stream route: who may subscribe, what a stream says of itself, and every open stream of a worker.
 //!
-//! A [`Grant`] is what a request becomes once it may be a stream; [`Streams::open`] makes a [`Subscriber`] of it, on a
+//! A [`Grant`] is what a request becomes once it may be a stream; opening it makes a [`Subscriber`], on a
 //! parked socket (HTTP/1) or as a body (HTTP/2). All of a worker's subscribers are in one table and are written to
 //! from one task, in the hub's order. Invariants: a subscriber is in the table if and only if it is registered with
 //! the hub; an event goes out only if its id is above the subscriber's cursor, so every seam between replay and live

@@ -23,7 +23,7 @@ pub struct Limits {
     pub age: Duration,
     /// How many events a channel keeps.
     pub events: usize,
-    /// How many bytes a channel keeps, [`RECORD_OVERHEAD`] a record included.
+    /// How many bytes a channel keeps, the overhead of each record included.
     pub bytes: usize,
     /// How many bytes all channels keep.
     pub max_bytes: usize,
@@ -152,7 +152,7 @@ impl Memory {
         self.channels.get(channel).map(|log| (log.records.len(), log.last))
     }
 
-    /// How many bytes are kept, [`RECORD_OVERHEAD`] a record included.
+    /// How many bytes are kept, the overhead of each record included.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod client;
+pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 
 pub(crate) use app::App;
 pub(crate) use client::Client;
+pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
 
 /// How long a test waits for anything.
@@ -149,3 +151,6 @@ auth = ["jwt"]
 "#
     )
 }
+
+/// An app that is not there, for tests that never ask it.
+pub(crate) const NO_APP: &str = "http://127.0.0.1:9";
