@@ -1,5 +1,6 @@
 """The shop's page in Chromium over HTTPS and HTTP/2: notifications in the DOM without a reload, also after a cut."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,25 @@ def test_notifications_appear_and_survive_a_cut(
     log = shop.sidestream.log
     wait_for(lambda: "/events" in log.read_text(), 5, "the stream in the access log")
     assert "eyJ" not in log.read_text(), "a token in the log"
+
+
+def test_uploads_over_http2(shop: Deployment, browser: Chrome) -> None:
+    sign_in(browser, shop.port)
+    browser.set_script_timeout(30)
+    fits = browser.execute_async_script(UPLOAD, 20 * 1024 * 1024)
+    assert fits == [200, {"length": 20 * 1024 * 1024, "sha256": hashlib.sha256(bytes(20 * 1024 * 1024)).hexdigest()}]
+    assert browser.execute_async_script(UPLOAD, 26 * 1024 * 1024) == [413, None], "more than the upstream's max_body"
+    assert state(browser) == "open", "the stream on the same connection"
+
+
+UPLOAD = """
+    const [length, done] = arguments;
+    const body = new FormData(document.getElementById("order"));
+    body.append("file", new Blob([new Uint8Array(length)]));
+    fetch("/upload", { method: "POST", body })
+      .then(async (response) => done([response.status, response.ok ? await response.json() : null]))
+      .catch((error) => done([String(error), null]));
+"""
 
 
 def sign_in(browser: Chrome, port: int) -> None:
