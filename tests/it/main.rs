@@ -3,6 +3,14 @@
 //! Each module says that it is test code, so that it may stop at the first surprise.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod publish_route;
 #[cfg(test)]
 mod publish_socket;
