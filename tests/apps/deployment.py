@@ -41,12 +41,13 @@ def free_port() -> int:
 
 
 class Process:
-    """A child process with its output in a file; ended by its id."""
+    """A child process in a group of its own, with its output in a file."""
 
     def __init__(self, command: list[str], log: Path, **options) -> None:
         self.log = log
         with log.open("ab") as output:
-            self.child = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, **options)
+            options |= {"stdin": subprocess.DEVNULL, "start_new_session": True}
+            self.child = subprocess.Popen(command, stdout=output, stderr=output, **options)
 
     def wait_until(self, fact: Callable[[], object], what: str) -> None:
         """Waits for a fact that the process brings about; fails with its output when it ends before."""
@@ -67,9 +68,9 @@ class Process:
             raise AssertionError(f"still there {seconds} s after SIGTERM:\n{self.log.read_text()[-4000:]}") from None
 
     def kill(self) -> None:
-        """Ends it at once, if it is still there."""
+        """Ends it and its workers at once, if it is still there."""
         if self.child.poll() is None:
-            self.child.kill()
+            os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()
 
 
@@ -105,12 +106,12 @@ class Deployment:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (self.sidestream, self.app):
-            if process is not None:
-                process.kill()
-                # pytest shows this below a test that failed.
-                print(f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}")
+        processes = [process for process in (self.sidestream, self.app) if process is not None]
+        for process in processes:
+            process.kill()
+        logs = [f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}" for process in processes]
         shutil.rmtree(self.folder)
+        print("\n".join(logs))  # pytest shows this below a test that failed
 
     @property
     def certificate(self) -> Path:
