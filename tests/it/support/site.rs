@@ -23,7 +23,7 @@ impl Site {
             origin: origin.into(),
             server: String::new(),
             listen: "address = \"127.0.0.1:0\"".to_owned(),
-            upstream: "kind = \"asgi\"".to_owned(),
+            upstream: String::new(),
             more: String::new(),
         }
     }
@@ -40,9 +40,9 @@ impl Site {
         self
     }
 
-    /// Lines for its `[upstreams.app]`, besides the server; `kind` is among them if it matters.
+    /// Lines for its `[upstreams.app]`, besides the server. Unless they say otherwise, it is of the kind "asgi".
     pub(crate) fn upstream(mut self, lines: &str) -> Self {
-        self.upstream = lines.to_owned();
+        self.upstream = format!("{}\n{lines}", self.upstream);
         self
     }
 
@@ -65,6 +65,7 @@ impl Site {
     /// Starts it.
     pub(crate) fn start(self) -> Sidestream {
         let Self { folder, origin, server, listen, upstream, more } = self;
+        let kind = if upstream.contains("kind") { "" } else { "kind = \"asgi\"" };
         let text = format!(
             r#"
 [server]
@@ -79,6 +80,7 @@ socket = "publish.sock"
 {listen}
 [upstreams.app]
 servers = ["{origin}"]
+{kind}
 {upstream}
 [auth.jwt]
 kind = "jwt"
