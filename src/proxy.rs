@@ -79,7 +79,8 @@ impl Proxy {
     /// Sends a request, whose target and Host have been checked, and waits for the head of the answer.
     pub async fn forward(&self, request: Request<Incoming>, to: Forward<'_>) -> Result<Answer, ProxyError> {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?;
-        let upgrade = is_upgrade(&request);
+        // With a body, nobody could say where it ends and the tunnel begins.
+        let upgrade = is_upgrade(&request) && request.body().is_end_stream();
         let (mut parts, body) = request.into_parts();
         let body = self.prepare(&mut parts, body, upstream.kind, &to)?;
         if upgrade {

@@ -24,3 +24,5 @@ mod stream;
 mod stream_auth;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod upgrade;
