@@ -72,7 +72,9 @@ async fn send(
                 Some((BodyError::TooLarge, max)) => Failed::Final(ProxyError::TooLarge { max }),
                 Some((BodyError::Stalled, _)) => Failed::Final(ProxyError::BodyStalled),
                 Some((BodyError::Broken, _)) => Failed::Final(ProxyError::ClientGone),
-                None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+                None if !lease.heard.anything()
+                    && (error.is_incomplete_message() || error.is_canceled() || error.is_closed()) =>
+                {
                     Failed::NoAnswer(error)
                 }
                 None => Failed::Final(ProxyError::Broken(error)),

@@ -26,3 +26,5 @@ mod stream_auth;
 mod support;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod upstream;

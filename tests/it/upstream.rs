@@ -1,0 +1,5 @@
+//! The app as it is: near or away, quick or slow, careful with HTTP or not.
+
+mod absent;
+mod broken;
+mod pool;
