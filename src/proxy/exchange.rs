@@ -72,11 +72,8 @@ async fn send(
                 Some((BodyError::TooLarge, max)) => Failed::Final(ProxyError::TooLarge { max }),
                 Some((BodyError::Stalled, _)) => Failed::Final(ProxyError::BodyStalled),
                 Some((BodyError::Broken, _)) => Failed::Final(ProxyError::ClientGone),
-                None if !lease.heard.anything()
-                    && (error.is_incomplete_message() || error.is_canceled() || error.is_closed()) =>
-                {
-                    Failed::NoAnswer(error)
-                }
+                // However it ended: by a close, by a reset, or while the request was being written.
+                None if !lease.heard.anything() => Failed::NoAnswer(error),
                 None => Failed::Final(ProxyError::Broken(error)),
             })
         }

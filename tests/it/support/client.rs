@@ -219,6 +219,11 @@ impl Client {
         self.read.is_empty() && got.is_err_and(|error| is_timeout(&error))
     }
 
+    /// Ends the connection as a process that is killed does: by a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(self.tcp.as_ref().unwrap()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&self) {
         self.tcp.as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
