@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod framing;
