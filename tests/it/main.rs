@@ -20,3 +20,5 @@ mod stream;
 mod stream_auth;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod upstream;
