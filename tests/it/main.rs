@@ -7,7 +7,11 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

@@ -154,5 +154,9 @@ auth = ["jwt"]
     )
 }
 
+/// The fields that ask for a WebSocket.
+pub(crate) const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// An app that is not there, for tests that never ask it.
 pub(crate) const NO_APP: &str = "http://127.0.0.1:9";
