@@ -25,4 +25,6 @@ mod stream_auth;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod upstream;

@@ -4,6 +4,7 @@
 pub(crate) mod app;
 pub(crate) mod client;
 mod counters;
+pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
