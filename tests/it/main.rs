@@ -9,6 +9,8 @@ mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod limits;

@@ -4,6 +4,8 @@
 pub(crate) mod app;
 pub(crate) mod client;
 mod counters;
+pub(crate) mod frames;
+pub(crate) mod h2;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod subscriber;
