@@ -7,6 +7,7 @@
 
 mod http1;
 mod http2;
+mod pieces;
 mod watch;
 
 use std::fmt;

@@ -28,6 +28,7 @@ use crate::http::{
 
 pub use body::{AnswerError, BodyError, UpstreamBody};
 pub use error::ProxyError;
+pub use stall::Stall;
 pub use tunnel::tunnel;
 
 use body::RequestBody;

@@ -310,3 +310,24 @@ fn an_idle_connection_is_told_to_go_and_one_with_a_stream_is_not() {
     assert!(client.get(3, "/").next_of(3, HEADERS).is_ok());
     assert_eq!(site.publish(r#"{"user": 1, "data": "still there"}"#)["delivered"], 1);
 }
+
+#[test]
+fn an_answer_that_the_client_never_makes_room_for_is_reset_and_its_app_is_told() {
+    let (tell, told) = mpsc::channel();
+    let app = App::start(move |mut client| {
+        let head = client.try_head().unwrap_or_default();
+        if head.starts_with("GET /endless") {
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+            while client.try_send([b'x'; 0x10000]).is_ok() {}
+            tell.send(()).unwrap();
+        } else {
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let site = site(&Settings { listen: "write_stall = \"200ms\"", ..Settings::default() }, &app);
+    let mut client = Frames::connect(site.address());
+    assert!(client.get(1, "/endless").next_of(1, HEADERS).is_ok());
+    // CANCEL
+    assert_eq!(client.next_of(1, RST_STREAM).code(), 8);
+    told.recv_timeout(PATIENCE).unwrap();
+}
