@@ -19,4 +19,6 @@ mod stream;
 #[cfg(test)]
 mod stream_auth;
 #[cfg(test)]
+mod stream_resume;
+#[cfg(test)]
 mod support;
