@@ -21,4 +21,6 @@ mod stream_auth;
 #[cfg(test)]
 mod stream_resume;
 #[cfg(test)]
+mod stream_slow;
+#[cfg(test)]
 mod support;

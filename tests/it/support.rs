@@ -4,6 +4,7 @@
 pub(crate) mod app;
 pub(crate) mod client;
 mod counters;
+pub(crate) mod program;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 
 pub(crate) use app::App;
 pub(crate) use client::Client;
+pub(crate) use program::Program;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
 
