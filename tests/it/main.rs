@@ -19,6 +19,8 @@ mod stream;
 #[cfg(test)]
 mod stream_auth;
 #[cfg(test)]
+mod stream_h2;
+#[cfg(test)]
 mod stream_resume;
 #[cfg(test)]
 mod stream_slow;

@@ -4,6 +4,7 @@
 pub(crate) mod app;
 pub(crate) mod client;
 mod counters;
+pub(crate) mod h2_session;
 pub(crate) mod program;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
