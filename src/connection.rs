@@ -251,5 +251,5 @@ async fn close(mut transport: Transport) {
 /// How long a closing connection waits for its client.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// How many bytes a client may send to a closing connection.
-const LINGER_BYTES: u32 = 256 * 1024;
+/// How many bytes a client may send to a closing connection: what a fast one still has on its way in that time.
+const LINGER_BYTES: u32 = 64 * 1024 * 1024;

@@ -77,7 +77,7 @@ cells! {
     handshakes_failed,
     /// Connections ended by one of the listener's deadlines.
     connections_timed_out,
-    /// Requests answered, streams not among them.
+    /// Requests that reached a route or were refused one, those for streams among them.
     requests,
     /// Requests that the upstream did not answer (502, 503, 504).
     upstream_errors,

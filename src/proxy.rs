@@ -9,12 +9,13 @@ mod body;
 mod error;
 mod exchange;
 mod pool;
+mod stall;
 mod tunnel;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -25,12 +26,17 @@ use crate::http::{
     Peer, clean_request_fields, clean_response_fields, is_upgrade, join_cookies, set_forwarded,
 };
 
-pub use body::{BodyError, UpstreamBody};
+pub use body::{AnswerError, BodyError, UpstreamBody};
 pub use error::ProxyError;
 pub use tunnel::tunnel;
 
 use body::RequestBody;
 use pool::Upstream;
+
+/// The host of a request that named none.
+const NO_HOST: &str = "localhost";
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The upstreams of one worker.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub struct Forward<'a> {
     pub peer: &'a Peer,
     /// The host it is for.
     pub host: Option<&'a HeaderValue>,
+    /// What the request is called in the app's log and in ours.
+    pub request_id: HeaderValue,
     /// How long the client may pause within its body.
     pub body_stall: Duration,
 }
@@ -111,6 +119,11 @@ impl Proxy {
         clean_request_fields(fields).map_err(ProxyError::Request)?;
         join_cookies(fields);
         set_forwarded(fields, to.peer, to.host);
+        if to.host.is_none() {
+            // HTTP/1.0 may leave it out, but the app is spoken to in HTTP/1.1.
+            fields.insert(HOST, HeaderValue::from_static(NO_HOST));
+        }
+        fields.insert(X_REQUEST_ID, to.request_id.clone());
         parts.version = Version::HTTP_11;
         let mut target = http::uri::Parts::default();
         target.path_and_query = parts.uri.path_and_query().cloned();

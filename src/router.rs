@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
@@ -122,9 +122,12 @@ impl Router {
     pub async fn route(&self, request: Request<Incoming>, origin: Origin<'_>) -> Routed {
         self.counters.requests.inc();
         let begun = Instant::now();
-        let log = self.log.as_ref().map(|log| RequestLog::new(log.clone(), &request, &origin.client, begun));
+        let id = request_id(request.headers(), origin.peer);
+        let new_log =
+            |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &request, &origin.client, &id, begun);
+        let log = self.log.as_ref().map(new_log);
         let json = accepts_json(request.headers());
-        match self.act(request, origin).await {
+        match self.act(request, origin, id).await {
             Ok(Acted::Reply(response)) => Routed::Reply(body::finish(response, log)),
             Ok(Acted::Tunnel(response, app)) => Routed::Tunnel(body::finish(response, log), app),
             // The lines of a stream are its own.
@@ -144,7 +147,12 @@ impl Router {
         }
     }
 
-    async fn act(&self, request: Request<Incoming>, origin: Origin<'_>) -> Result<Acted, Refusal> {
+    async fn act(
+        &self,
+        request: Request<Incoming>,
+        origin: Origin<'_>,
+        request_id: HeaderValue,
+    ) -> Result<Acted, Refusal> {
         let (parts, body) = request.into_parts();
         let host = check_request(&parts)?;
         check_host(host.as_ref(), &origin)?;
@@ -157,6 +165,7 @@ impl Router {
                     max_body: *max_body,
                     peer: origin.peer,
                     host: host.as_ref(),
+                    request_id,
                     body_stall: origin.body_stall,
                 };
                 let answer = self.proxy.forward(Request::from_parts(parts, body), to).await;
@@ -229,6 +238,23 @@ fn leave(log: Option<RequestLog>) {
     if let Some(log) = log {
         log.leave();
     }
+}
+
+/// What a request is called: by a trusted proxy in front of us, or by us.
+fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
+    if peer.trusted
+        && let Some(id) = fields.get("x-request-id")
+    {
+        return id.clone();
+    }
+    let mut bits = fastrand::u64(..);
+    let mut text = [0; 16];
+    for byte in &mut text {
+        *byte = b"0123456789abcdef"[(bits & 15) as usize];
+        bits >>= 4;
+    }
+    // Hexadecimal digits are always a valid value.
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// Whether the request's host is served here and belongs to the certificate that the client was shown.

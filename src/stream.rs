@@ -8,6 +8,8 @@
 
 mod backlog;
 mod body;
+mod clock;
+mod delivery;
 mod grant;
 mod parked;
 mod settings;

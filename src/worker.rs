@@ -123,6 +123,8 @@ async fn run(setup: Setup) -> io::Result<()> {
         _ = timeout(patience, drain(&shared, &open, patience)) => {}
         () = signal.reached(Stage::Stopped) => {}
     }
+    // Whatever is still open ends with this thread, and says so in the log.
+    shared.streams.end_all();
     drop(ended);
     Ok(())
 }

@@ -93,6 +93,9 @@ fn configuration(listen: &str, folder: &Folder, secret: &Secret) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     format!(
         "\
+[server]
+shutdown_timeout = \"2s\"
+
 [[listen]]
 address = {listen}
 

@@ -7,8 +7,9 @@ use crate::event::Timestamp;
 
 use super::Receipt;
 
-/// How long a key is remembered (design, section 5).
-const REMEMBERED: Duration = Duration::from_secs(300);
+/// How long a key is remembered. Publishers are promised five minutes; a webhook's id has to be remembered for as long
+/// as its signature can be good, which is from five minutes before its time to five minutes after.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// How many keys are remembered at most; then the oldest is forgotten early.
 const MAX_KEYS: usize = 100_000;

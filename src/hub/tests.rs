@@ -123,11 +123,11 @@ async fn a_key_makes_a_publication_idempotent() {
     assert_eq!(taken(&hub, 0).await.len(), 1);
     let other = Publication { key: Some("k".into()), ..publication(&["b"]) };
     assert_eq!(hub.publish(other.clone(), NOW).unwrap_err(), PublishError::KeyReused { index: 0 });
-    let later = NOW.after(Duration::from_secs(300));
+    let later = NOW.after(Duration::from_secs(600));
     assert_eq!(hub.publish(other, later).unwrap().id.seq, 2);
     let twice = vec![keyed.clone(), keyed];
     assert_eq!(
-        hub.publish_all(twice, later.after(Duration::from_secs(300))).unwrap_err(),
+        hub.publish_all(twice, later.after(Duration::from_secs(600))).unwrap_err(),
         PublishError::KeyTwiceInBatch { index: 1 }
     );
 }

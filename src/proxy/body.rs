@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 use super::pool::Lease;
+use super::stall::Stall;
 
 /// The body of a request on its way to the app.
 #[derive(Debug)]
@@ -22,9 +23,8 @@ pub(super) struct RequestBody(Option<Streamed>);
 struct Streamed {
     incoming: Incoming,
     left: u64,
-    stall: Duration,
-    /// Runs while the client is waited for.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client is waited for, and not while the app is.
+    stall: Stall,
     progress: Rc<Progress>,
 }
 
@@ -68,7 +68,7 @@ impl RequestBody {
 
     pub(super) fn streamed(incoming: Incoming, max: u64, stall: Duration) -> Self {
         let progress = Rc::new(Progress { moved: Cell::new(Instant::now()), failed: Cell::new(None), max });
-        Self(Some(Streamed { incoming, left: max, stall, timer: None, progress }))
+        Self(Some(Streamed { incoming, left: max, stall: Stall::new(stall), progress }))
     }
 
     /// Follows the body; none if it is empty.
@@ -82,13 +82,11 @@ impl Streamed {
         let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                // Only while the client is waited for; a slow app does not run this clock.
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.stall)));
-                ready!(timer.as_mut().poll(cx));
+                ready!(self.stall.poll(cx));
                 return Poll::Ready(Some(Err(BodyError::Stalled)));
             }
         };
-        self.timer = None;
+        self.stall.moved();
         self.progress.moved.set(Instant::now());
         Poll::Ready(match frame {
             None => None,
@@ -138,11 +136,40 @@ impl Body for RequestBody {
 pub struct UpstreamBody {
     incoming: Incoming,
     lease: Option<Lease>,
+    /// Runs while the app is waited for; none for an event stream, which may be quiet for as long as it likes.
+    stall: Option<Stall>,
+}
+
+/// Why an answer ended before its end.
+#[derive(Debug)]
+pub enum AnswerError {
+    /// The app stopped sending it.
+    Stalled,
+    /// The app's connection broke, or what came was not HTTP.
+    Broken(hyper::Error),
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stalled => f.write_str("the app stopped sending its answer"),
+            Self::Broken(error) => write!(f, "the app broke off its answer: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AnswerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Stalled => None,
+            Self::Broken(error) => Some(error),
+        }
+    }
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
+    pub(super) fn new(incoming: Incoming, lease: Lease, stall: Option<Duration>) -> Self {
+        let mut body = Self { incoming, lease: Some(lease), stall: stall.map(Stall::new) };
         if body.incoming.is_end_stream() {
             body.release();
         }
@@ -158,17 +185,29 @@ impl UpstreamBody {
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = AnswerError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        if frame.is_none() || self.incoming.is_end_stream() {
-            self.release();
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        let this = &mut *self;
+        match (Pin::new(&mut this.incoming).poll_frame(cx), &mut this.stall) {
+            (Poll::Pending, None) => Poll::Pending,
+            (Poll::Pending, Some(stall)) => {
+                ready!(stall.poll(cx));
+                Poll::Ready(Some(Err(AnswerError::Stalled)))
+            }
+            (Poll::Ready(frame), stall) => {
+                if let Some(stall) = stall {
+                    stall.moved();
+                }
+                if frame.is_none() || this.incoming.is_end_stream() {
+                    this.release();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Broken)))
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

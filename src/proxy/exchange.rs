@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
@@ -59,7 +60,8 @@ async fn send(
     match answered.ok_or(Failed::Final(ProxyError::ResponseTimeout))? {
         Ok(response) => {
             let (parts, incoming) = response.into_parts();
-            Ok(Response::from_parts(parts, UpstreamBody::new(incoming, lease)))
+            let stall = (!is_event_stream(&parts.headers)).then_some(response_timeout);
+            Ok(Response::from_parts(parts, UpstreamBody::new(incoming, lease, stall)))
         }
         Err(mut failed) => {
             if let Some(request) = failed.take_message() {
@@ -77,6 +79,10 @@ async fn send(
             })
         }
     }
+}
+
+fn is_event_stream(fields: &HeaderMap) -> bool {
+    fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Waits for the answer. The clock runs from when the request has last moved, so a long upload is not a slow app.

@@ -17,9 +17,10 @@ pub(super) async fn read_json<B>(body: B, bounds: &Bounds, max: usize) -> Result
 where
     B: Body<Data = Bytes>,
 {
+    let most = bounds.max_array().min(max);
     // Before a byte is asked for: a client that waits for `100 Continue` keeps its body.
-    if body.size_hint().lower() > u64::try_from(bounds.max_array().min(max)).unwrap_or(u64::MAX) {
-        return Err(too_large(bounds.max_array().min(max)));
+    if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(too_large(most));
     }
     match timeout(bounds.body_time, collect(pin!(body), bounds, max)).await {
         Ok(read) => read,
@@ -34,10 +35,19 @@ where
     // Most bodies are one frame, which is then given on as it is.
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
+    let mut most = bounds.max_object().min(max);
+    let mut begun = false;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else {
             continue;
         };
+        // Only what is new is looked at: a body may come byte by byte.
+        if !begun && !data.trim_ascii_start().is_empty() {
+            begun = true;
+            if is_array(&data) {
+                most = bounds.max_array().min(max);
+            }
+        }
         if first.is_empty() {
             first = data;
         } else {
@@ -46,9 +56,7 @@ where
             }
             rest.extend_from_slice(&data);
         }
-        let so_far: &[u8] = if rest.is_empty() { &first } else { &rest };
-        let most = if is_array(so_far) { bounds.max_array() } else { bounds.max_object() }.min(max);
-        if so_far.len() > most {
+        if first.len().max(rest.len()) > most {
             return Err(too_large(most));
         }
     }
@@ -60,10 +68,7 @@ pub(super) fn too_large(max: usize) -> Refusal {
 }
 
 pub(super) fn too_slow(bounds: &Bounds) -> Refusal {
-    Refusal::new(
-        RefusalKind::InvalidJson,
-        format!("the body did not end within {:?}; what came of it was dropped", bounds.body_time),
-    )
+    Refusal::new(RefusalKind::InvalidJson, format!("the body did not end within {:?}", bounds.body_time))
 }
 
 /// Told to nobody, as a rule: the publisher is gone.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::UCred;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -43,8 +44,11 @@ pub async fn serve(
             return std::future::pending().await;
         };
         let listener = socket.listener()?;
-        let (publisher, socket) = (publisher.clone(), Rc::new(socket));
-        admit(&listener, most, |stream| enter_unix(publisher.clone(), socket.clone(), stream)).await;
+        admit(&listener, most, |stream| {
+            let allowed = stream.peer_cred().map(|peer| check(&socket, &peer));
+            enter_unix(publisher.clone(), allowed, stream)
+        })
+        .await;
         Ok(())
     };
     let tcp = async {
@@ -120,15 +124,21 @@ where
     }
 }
 
-async fn enter_unix(publisher: Publisher, socket: Rc<PublishSocket>, mut stream: UnixStream) {
+/// Whether the process at the other end may publish.
+fn check(socket: &PublishSocket, peer: &UCred) -> Result<(), Refusal> {
+    let uid = peer.uid();
+    if socket.allows(uid) {
+        return Ok(());
+    }
+    tracing::warn!(uid, pid = peer.pid(), "a publisher was turned away by allow_uids");
+    Err(Refusal::new(RefusalKind::Forbidden, format!("user id {uid} is not in allow_uids")))
+}
+
+async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal>>, mut stream: UnixStream) {
     let ended = async {
-        let peer = stream.peer_cred()?;
-        if !socket.allows(peer.uid()) {
-            let message = format!("user id {} is not in allow_uids", peer.uid());
-            tracing::warn!(uid = peer.uid(), pid = peer.pid(), "a publisher was turned away by allow_uids");
-            let mut line = Refusal::new(RefusalKind::Forbidden, message).to_json().to_vec();
-            line.push(b'\n');
-            stream.write_all(&line).await?;
+        if let Err(refusal) = allowed? {
+            stream.write_all(&refusal.to_json()).await?;
+            stream.write_all(b"\n").await?;
             return stream.shutdown().await;
         }
         let mut begun = BytesMut::with_capacity(FIRST_READ);

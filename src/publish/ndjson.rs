@@ -29,6 +29,10 @@ const CHUNK: usize = 64 * 1024;
 /// The most lines in one turn.
 const TURN: usize = 1024;
 
+/// After a turn of this many lines the thread's other tasks come first; after a smaller one they come anyway, while
+/// this one waits for its peer.
+const BUSY: usize = 64;
+
 /// Serves a connection until the peer has sent its last line. `begun` was read from it before. The peer may take any
 /// time between lines, but not within one.
 ///
@@ -50,19 +54,19 @@ pub(super) async fn converse(
         } else {
             deaf = lines.reply(&mut stream).await.is_err();
         }
+        if turn.taken >= BUSY {
+            yield_now().await;
+        }
         match turn.left {
-            Left::Lines => {
-                yield_now().await;
-                continue;
-            }
+            Left::Lines => continue,
             Left::TooLong => break None,
             Left::Nothing => {
                 // An idle connection keeps no buffer.
                 lines.buffer = BytesMut::new();
                 line_end = None;
             }
-            Left::Part if turn.taken => line_end = Some(Instant::now() + bounds.line_time),
-            Left::Part => {
+            Left::Part { new: true } => line_end = Some(Instant::now() + bounds.line_time),
+            Left::Part { new: false } => {
                 line_end.get_or_insert_with(|| Instant::now() + bounds.line_time);
             }
         }
@@ -91,6 +95,8 @@ async fn more(stream: &UnixStream, buffer: &mut BytesMut, until: Option<Instant>
     loop {
         match until {
             None => stream.readable().await?,
+            // Asked first, since a peer that always has another byte would never let a timer be looked at.
+            Some(until) if until <= Instant::now() => return Ok(Read::TooSlow),
             Some(until) => match timeout_at(until, stream.readable()).await {
                 Ok(readable) => readable?,
                 Err(_) => return Ok(Read::TooSlow),
@@ -121,9 +127,12 @@ where
     let mut ended = false;
     let refusal = loop {
         let turn = lines.publish(publisher, TURN.min(bounds.max_lines - taken), Timestamp::now());
-        taken += lines.answers.len();
+        taken += turn.taken;
         // Into memory, where writing does not fail.
         let _ = lines.reply(&mut replies).await;
+        if turn.taken >= BUSY {
+            yield_now().await;
+        }
         match turn.left {
             Left::TooLong => break None,
             Left::Lines if taken == bounds.max_lines => {
@@ -132,12 +141,9 @@ where
                     format!("a body holds at most {} lines; send the rest in another", bounds.max_lines),
                 ));
             }
-            Left::Lines => {
-                yield_now().await;
-                continue;
-            }
-            Left::Nothing | Left::Part if ended => break None,
-            Left::Nothing | Left::Part => {}
+            Left::Lines => continue,
+            Left::Nothing | Left::Part { .. } if ended => break None,
+            Left::Nothing | Left::Part { .. } => {}
         }
         match timeout_at(until, body.frame()).await {
             Err(_) => break Some(too_slow(bounds)),
@@ -172,16 +178,18 @@ struct Lines {
 
 /// What a turn came to.
 struct Turn {
-    /// Whether it took a line.
-    taken: bool,
+    /// How many lines it took and will answer.
+    taken: usize,
     left: Left,
 }
 
 /// What is in the buffer after a turn.
 enum Left {
     Nothing,
-    /// The beginning of a line.
-    Part,
+    /// The beginning of a line, which may have begun in this turn.
+    Part {
+        new: bool,
+    },
     /// More than the turn may take.
     Lines,
     /// A line that is too long. It has been answered; nothing after it can be read.
@@ -200,20 +208,20 @@ impl Lines {
         let left = loop {
             let end = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|at| self.scanned + at);
             let line = &self.buffer[start..end.unwrap_or(self.buffer.len())];
-            let blank = line.trim_ascii().is_empty();
-            if !blank && self.answers.len() == quota {
-                break Left::Lines;
-            }
             if line.len() > max {
                 let message = format!("the line is longer than {max} bytes; nothing after it was read");
                 self.answers.push(Err(Refusal::new(RefusalKind::TooLarge, message)));
                 break Left::TooLong;
             }
+            // What has no end yet is not looked at again and again: it may come byte by byte.
             let Some(end) = end else {
                 self.scanned = self.buffer.len();
-                break if line.is_empty() { Left::Nothing } else { Left::Part };
+                break if line.is_empty() { Left::Nothing } else { Left::Part { new: start > 0 } };
             };
-            if !blank {
+            if !line.trim_ascii().is_empty() {
+                if self.answers.len() == quota {
+                    break Left::Lines;
+                }
                 self.answers.push(publisher.publish_one(line, now));
             }
             start = end + 1;
@@ -221,7 +229,7 @@ impl Lines {
         };
         self.buffer.advance(start);
         self.scanned -= start;
-        Turn { taken: start > 0, left }
+        Turn { taken: self.answers.len(), left }
     }
 
     /// Writes the answers of the last turn. Where a count is not known yet, what comes before it is written first.

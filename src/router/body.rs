@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -121,6 +121,7 @@ impl Drop for ReplyBody {
 pub(super) struct RequestLog {
     log: Option<Rc<WorkerLog>>,
     client: String,
+    id: HeaderValue,
     method: Method,
     target: String,
     host: String,
@@ -134,12 +135,19 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(super) fn new<B>(log: Rc<WorkerLog>, request: &Request<B>, client: &str, begun: Instant) -> Self {
+    pub(super) fn new<B>(
+        log: Rc<WorkerLog>,
+        request: &Request<B>,
+        client: &str,
+        id: &HeaderValue,
+        begun: Instant,
+    ) -> Self {
         let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
         Self {
             log: Some(log),
             client: client.to_owned(),
+            id: id.clone(),
             method: request.method().clone(),
             target: request.uri().path_and_query().map_or("", |target| target.as_str()).to_owned(),
             host: host.unwrap_or_default().to_owned(),
@@ -166,6 +174,7 @@ impl Drop for RequestLog {
         log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
+                .text("id", self.id.to_str().unwrap_or_default())
                 .text("method", self.method.as_str())
                 .text("host", &self.host)
                 .target(&self.target)

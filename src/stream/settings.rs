@@ -80,7 +80,7 @@ impl StreamSettings {
 
     /// The head of an HTTP/1 response, and whether its body is chunked: HTTP/1.0 knows no chunks and reads until the
     /// end.
-    pub(super) fn head(&self, is_http_10: bool, date: &HeaderValue) -> Bytes {
+    pub(super) fn head(&self, is_http_10: bool, date: &str) -> Bytes {
         let mut head = Vec::with_capacity(256);
         head.extend_from_slice(if is_http_10 { b"HTTP/1.0 200 OK\r\n" } else { b"HTTP/1.1 200 OK\r\n" });
         let framing = if is_http_10 { ("connection", "close") } else { ("transfer-encoding", "chunked") };

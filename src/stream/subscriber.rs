@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::StreamSettings;
 use super::backlog::{Backlog, SLICES};
+use crate::access_log::Line;
 use crate::event::{Epoch, EventId, Frame};
 use crate::hub::ChannelId;
 use crate::transport::Transport;
@@ -49,6 +50,17 @@ pub(super) struct Logged {
     pub(super) client: Box<str>,
     pub(super) target: Box<str>,
     pub(super) user: Option<Box<str>>,
+}
+
+impl Logged {
+    /// Puts the fields that both lines of a stream have.
+    pub(super) fn put<'l>(&self, line: Line<'l>) -> Line<'l> {
+        let line = line.text("client", &self.client).target(&self.target);
+        match &self.user {
+            Some(user) => line.text("user", user),
+            None => line,
+        }
+    }
 }
 
 /// One open stream of this worker.

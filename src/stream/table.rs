@@ -9,54 +9,49 @@ use std::time::{Duration, SystemTime};
 use slab::Slab;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
-use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::backlog::Backlog;
+use super::clock::next_due;
 use super::settings::protocol_event;
-use super::subscriber::{Form, Handed, Logged, Parts};
+use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
-use super::{End, Grant, Subscriber};
+use super::{End, Grant, StreamSettings, Subscriber};
 use crate::access_log::WorkerLog;
+use crate::config::StreamRoute;
 use crate::event::{Frame, Timestamp};
-use crate::hub::{ChannelId, Delivery, Hub, Position, Subscription};
+use crate::hub::{ChannelId, Hub, Position, Subscription};
 use crate::metrics::Counters;
-
-/// So many streams are written to before other tasks of the worker get their turn. At five microseconds a write this
-/// is how long a proxied request may wait behind a fan-out: a sixth of a millisecond.
-const DELIVERIES_A_TURN: usize = 32;
 
 /// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
 const JITTER: f64 = 0.2;
 
 /// The streams of one worker. A cheap handle.
 #[derive(Debug, Clone)]
-pub struct Streams(Rc<Shared>);
+pub struct Streams(pub(super) Rc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    hub: Hub,
-    worker: usize,
-    counters: Arc<Counters>,
+pub(super) struct Shared {
+    pub(super) hub: Hub,
+    pub(super) worker: usize,
+    pub(super) counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
-    table: RefCell<Table>,
+    pub(super) table: RefCell<Table>,
     serial: Cell<u32>,
     /// Told when the soonest timer has become sooner.
-    sooner: Notify,
-    /// Told when the last stream has gone.
-    empty: Notify,
+    pub(super) sooner: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    streams: Slab<Entry>,
-    channels: HashMap<ChannelId, SmallVec<[Rc<Subscriber>; 1]>>,
-    timers: Timers,
+pub(super) struct Table {
+    pub(super) streams: Slab<Entry>,
+    pub(super) channels: HashMap<ChannelId, SmallVec<[Rc<Subscriber>; 1]>>,
+    pub(super) timers: Timers,
 }
 
 #[derive(Debug)]
-struct Entry {
-    subscriber: Rc<Subscriber>,
+pub(super) struct Entry {
+    pub(super) subscriber: Rc<Subscriber>,
     /// Dropped with the entry, which leaves the hub.
     _subscription: Subscription,
 }
@@ -72,7 +67,6 @@ impl Streams {
             table: RefCell::default(),
             serial: Cell::new(0),
             sooner: Notify::new(),
-            empty: Notify::new(),
         }))
     }
 
@@ -84,30 +78,25 @@ impl Streams {
             _ => Position::Now,
         };
         let mut subscription = self.0.hub.subscribe(self.0.worker, &channels, from, Timestamp::now());
-        let backlog = self.first_bytes(&form, &settings, &subscription);
-        let mut cursor = subscription.cursor;
         let replay = std::mem::take(&mut subscription.replay);
-        cursor.seq = replay.last().map_or(cursor.seq, |record| record.seq);
         self.count_opening(&subscription, replay.len());
-
-        let opened = Instant::now();
         let logged = self.0.log.as_ref().map(|log| {
             let logged = Logged { client: client.into(), target: target.into(), user: user.map(Into::into) };
             log.write("open", |line| {
-                let line = line.text("client", &logged.client).target(&logged.target);
-                let line = match &logged.user {
-                    Some(user) => line.text("user", user),
-                    None => line,
-                };
-                line.number("channels", channels.len() as u64).number("replayed", replay.len() as u64)
+                let line = logged.put(line).number("channels", channels.len() as u64);
+                line.number("replayed", replay.len() as u64)
             });
             Box::new(logged)
         });
-        let mut replayed = backlog;
+
+        let mut backlog = first_bytes(&form, &settings, &subscription);
         let chunked = matches!(form, Form::Parked { chunked: true, .. });
         for record in &replay {
-            replayed.push_replay(bytes_of(&record.frame, chunked));
+            backlog.push_replay(bytes_of(&record.frame, chunked));
         }
+        let mut cursor = subscription.cursor;
+        cursor.seq = replay.last().map_or(cursor.seq, |record| record.seq);
+        let opened = Instant::now();
         let subscriber = Rc::new(Subscriber::new(Parts {
             serial: self.0.serial.replace(self.0.serial.get().wrapping_add(1)),
             channels: subscription.channels().collect(),
@@ -116,32 +105,11 @@ impl Streams {
             ends: ends(&settings.route, opened, expires),
             logged,
             form,
-            backlog: replayed,
+            backlog,
             settings,
         }));
         self.insert(subscriber.clone(), subscription);
         subscriber
-    }
-
-    fn first_bytes(
-        &self,
-        form: &Form,
-        settings: &super::StreamSettings,
-        subscription: &Subscription,
-    ) -> Backlog {
-        let mut backlog = Backlog::default();
-        let mut chunked = false;
-        if let Form::Parked { chunked: is_chunked, .. } = form {
-            chunked = *is_chunked;
-            let date = http::HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()));
-            let date = date.unwrap_or(http::HeaderValue::from_static(""));
-            backlog.push_replay(settings.head(!chunked, &date));
-        }
-        backlog.push_replay(bytes_of(&settings.opening(subscription.cursor), chunked));
-        if let Some(told) = subscription.gap.and_then(|gap| settings.gap(gap, subscription.cursor)) {
-            backlog.push_replay(bytes_of(&told, chunked));
-        }
-        backlog
     }
 
     fn count_opening(&self, subscription: &Subscription, replayed: usize) {
@@ -196,146 +164,40 @@ impl Streams {
         }
         if let (Some(log), Some(logged)) = (&self.0.log, &subscriber.logged) {
             log.write("close", |line| {
-                let line = line.text("client", &logged.client).target(&logged.target);
-                let line = match &logged.user {
-                    Some(user) => line.text("user", user),
-                    None => line,
-                };
-                line.text("reason", &end.to_string())
+                logged
+                    .put(line)
+                    .text("reason", &end.to_string())
                     .number("events", subscriber.delivered.get())
                     .duration("duration", subscriber.opened.elapsed())
             });
         }
-        if self.is_empty() {
-            self.0.empty.notify_waiters();
-        }
     }
 
-    /// Whether no stream is open.
-    pub fn is_empty(&self) -> bool {
-        self.0.table.borrow().streams.is_empty()
-    }
-
-    /// Waits until no stream is open.
-    pub async fn emptied(&self) {
-        loop {
-            let empty = self.0.empty.notified();
-            if self.is_empty() {
-                return;
-            }
-            empty.await;
-        }
-    }
-
-    /// Delivers what the hub puts into the worker's inbox, for ever. One task a worker, so that order is kept.
-    pub async fn deliver(&self) {
-        let inbox = self.0.hub.inbox(self.0.worker).clone();
-        let mut batch = Vec::new();
-        let mut targets = Vec::new();
-        let mut turn = 0;
-        loop {
-            inbox.take(&mut batch).await;
-            for delivery in batch.drain(..) {
-                self.deliver_one(delivery, &mut targets, &mut turn).await;
-            }
-        }
-    }
-
-    async fn deliver_one(&self, delivery: Delivery, targets: &mut Vec<Rc<Subscriber>>, turn: &mut usize) {
-        {
-            // Copied out: a stream that is ended on the way leaves the table.
-            let table = self.0.table.borrow();
-            let subscribed = delivery.channels.iter().filter_map(|channel| table.channels.get(channel));
-            targets.extend(subscribed.flatten().cloned());
-        }
-        let mut handed = 0;
-        for subscriber in targets.drain(..) {
-            match subscriber.hand(delivery.seq, &delivery.frame) {
-                Handed::Taken => handed += 1,
-                Handed::NotTaken => {}
-                Handed::Ends(end) => self.end(&subscriber, end),
-            }
-            *turn += 1;
-            if *turn >= DELIVERIES_A_TURN {
-                *turn = 0;
-                yield_now().await;
-            }
-        }
-        self.0.counters.deliveries.add(handed as u64);
-        delivery.counted(handed);
-    }
-
-    /// Sends heartbeats and ends streams whose time has come, for ever.
-    pub async fn keep_time(&self) {
-        let mut turn = 0;
-        loop {
-            let next = self.0.table.borrow().timers.next();
-            let sooner = self.0.sooner.notified();
-            match next {
-                None => sooner.await,
-                Some(at) => tokio::select! {
-                    () = sleep_until(at) => {}
-                    () = sooner => continue,
-                },
-            }
-            let now = Instant::now();
-            while let Some(subscriber) = self.take_due(now) {
-                self.tick(&subscriber, now);
-                turn += 1;
-                if turn >= DELIVERIES_A_TURN {
-                    turn = 0;
-                    yield_now().await;
-                }
-            }
-        }
-    }
-
-    fn take_due(&self, now: Instant) -> Option<Rc<Subscriber>> {
-        let table = &mut *self.0.table.borrow_mut();
-        loop {
-            let timer = table.timers.take_due(now)?;
-            let entry = table.streams.get(timer.key as usize);
-            if let Some(entry) = entry.filter(|entry| entry.subscriber.serial == timer.serial) {
-                return Some(entry.subscriber.clone());
-            }
-        }
-    }
-
-    fn tick(&self, subscriber: &Rc<Subscriber>, now: Instant) {
-        if let Some((at, end)) = subscriber.ends
-            && at <= now
-        {
-            self.end(subscriber, end);
-            return;
-        }
-        if subscriber.next_heartbeat.get().is_some_and(|at| at <= now) {
-            subscriber.next_heartbeat.set(subscriber.settings.heartbeat_every().map(|every| now + every));
-            // A reader that is behind has bytes coming; a heartbeat would only wait behind them.
-            if !subscriber.is_behind()
-                && let Some(frame) = subscriber.settings.heartbeat(subscriber.cursor())
-                && let Handed::Ends(end) = subscriber.say(&frame)
-            {
-                self.end(subscriber, end);
-                return;
-            }
-        }
-        if let Some(at) = next_due(subscriber) {
-            let timer = Timer { at, key: subscriber.key.get(), serial: subscriber.serial };
-            self.0.table.borrow_mut().timers.add(timer);
-        }
-    }
-
-    /// Ends all streams, spread evenly over `window`, so that their clients do not all come back at once.
-    pub async fn drain(&self, window: Duration) {
-        let streams: Vec<_> =
-            self.0.table.borrow().streams.iter().map(|(_, entry)| entry.subscriber.clone()).collect();
-        let Ok(count) = u32::try_from(streams.len()) else { return };
-        let begun = Instant::now();
-        for (place, subscriber) in (1..).zip(streams) {
+    /// Ends all streams now.
+    pub fn end_all(&self) {
+        for subscriber in self.all() {
             self.end(&subscriber, End::Drain);
-            sleep_until(begun + window * place / count).await;
         }
     }
+
+    pub(super) fn all(&self) -> Vec<Rc<Subscriber>> {
+        self.0.table.borrow().streams.iter().map(|(_, entry)| entry.subscriber.clone()).collect()
+    }
+}
+
+/// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
+fn first_bytes(form: &Form, settings: &StreamSettings, subscription: &Subscription) -> Backlog {
+    let mut backlog = Backlog::default();
+    let mut chunked = false;
+    if let Form::Parked { chunked: is_chunked, .. } = form {
+        chunked = *is_chunked;
+        backlog.push_replay(settings.head(!chunked, &httpdate::fmt_http_date(SystemTime::now())));
+    }
+    backlog.push_replay(bytes_of(&settings.opening(subscription.cursor), chunked));
+    if let Some(told) = subscription.gap.and_then(|gap| settings.gap(gap, subscription.cursor)) {
+        backlog.push_replay(bytes_of(&told, chunked));
+    }
+    backlog
 }
 
 fn leave(table: &mut Table, channel: ChannelId, place: usize) {
@@ -351,11 +213,7 @@ fn leave(table: &mut Table, channel: ChannelId, place: usize) {
 }
 
 /// When a stream must end, and why: the earlier of its token's end and its route's `max_age`, shortened at random.
-fn ends(
-    route: &crate::config::StreamRoute,
-    opened: Instant,
-    expires: Option<SystemTime>,
-) -> Option<(Instant, End)> {
+fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Option<(Instant, End)> {
     let max_age =
         route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
     let expiry = expires.map(|at| {
@@ -364,11 +222,6 @@ fn ends(
         (opened.checked_add(left).unwrap_or(opened + Duration::from_secs(1 << 32)), End::Expired)
     });
     [max_age, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
-}
-
-fn next_due(subscriber: &Subscriber) -> Option<Instant> {
-    let ends = subscriber.ends.map(|(at, _)| at);
-    [subscriber.next_heartbeat.get(), ends].into_iter().flatten().min()
 }
 
 /// What a client is told before its stream ends.

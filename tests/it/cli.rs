@@ -1,18 +1,23 @@
 //! The commands as a shell sees them: what they print, where, and their exit codes.
 
+mod demo;
+mod listen;
+mod publish;
+mod serve;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::iter;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long anything in these tests may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::PATIENCE;
 
 fn sidestream(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
@@ -34,7 +39,7 @@ impl Running {
     }
 
     fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
-        BufReader::new(self.0.stdout.take().unwrap()).lines().map(Result::unwrap)
+        lines(self.0.stdout.take().unwrap())
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -42,20 +47,39 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// The exit code, and what was written to stderr.
-    fn end(mut self) -> (Option<i32>, String) {
+    /// The exit code, once it has ended.
+    fn code(&mut self) -> Option<i32> {
         let begun = Instant::now();
-        let status = loop {
+        loop {
             if let Some(status) = self.0.try_wait().unwrap() {
-                break status;
+                return status.code();
             }
             assert!(begun.elapsed() < PATIENCE, "the command does not end");
             thread::sleep(Duration::from_millis(5));
-        };
+        }
+    }
+
+    /// The exit code, and what was written to stderr.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.code();
         let mut stderr = String::new();
         self.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (status.code(), stderr)
+        (code, stderr)
     }
+}
+
+/// The lines of an output, each waited for with an end.
+fn lines(output: impl Read + Send + 'static) -> impl Iterator<Item = String> {
+    let (sender, receiver) = mpsc::channel();
+    // It ends with the output, whether or not anybody still reads the lines.
+    thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+    });
+    iter::from_fn(move || match receiver.recv_timeout(PATIENCE) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => panic!("no further line, and no end"),
+    })
 }
 
 impl Drop for Running {
@@ -64,45 +88,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A publish socket that takes one line and answers with `reply`. The line comes out of the handle.
-fn publish_socket(folder: &Path, reply: &'static str) -> JoinHandle<String> {
-    let listener = UnixListener::bind(folder.join("sidestream.sock")).unwrap();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line).unwrap();
-        stream.write_all(reply.as_bytes()).unwrap();
-        line
-    })
-}
-
-/// An HTTP server that answers its connections with `answers`, one after the other. The request heads come out.
-fn stream_server(answers: Vec<&'static str>) -> (String, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/events", listener.local_addr().unwrap());
-    let served = thread::spawn(move || {
-        let answer = |answer: &str| {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let head = read_head(&mut stream);
-            stream.write_all(answer.as_bytes()).unwrap();
-            head
-        };
-        answers.into_iter().map(answer).collect()
-    });
-    (url, served)
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 #[test]
@@ -182,135 +167,6 @@ fn token_prints_the_token_alone_and_never_the_secret() {
 }
 
 #[test]
-fn publish_sends_one_line_and_prints_the_reply() {
-    let folder = TempDir::new().unwrap();
-    let served = publish_socket(folder.path(), "{\"id\":\"e-1\",\"delivered\":3}\n");
-    let data = "{\n\"title\": \"hi\"}";
-    let args = ["publish", "--user", "42", "--user", "43", "--event", "note", "--key", "k", "--data", data];
-    let (code, stdout, stderr) = run(folder.path(), &args);
-    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "{\"id\":\"e-1\",\"delivered\":3}\n", ""));
-    let line = served.join().unwrap();
-    let sent: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(
-        sent,
-        serde_json::json!({"users": ["42", "43"], "event": "note", "key": "k", "data": {"title": "hi"}})
-    );
-}
-
-#[test]
-fn publish_reads_stdin() {
-    let folder = TempDir::new().unwrap();
-    let served = publish_socket(folder.path(), "{\"id\":\"e-1\",\"delivered\":0}\n");
-    let mut command = sidestream(folder.path(), &["publish", "--channel", "all", "--data", "-"]);
-    let mut running = Running::start({
-        command.stdin(Stdio::piped());
-        command
-    });
-    running.0.stdin.take().unwrap().write_all(b"two\nlines\n").unwrap();
-    assert_eq!(running.end(), (Some(0), String::new()));
-    assert_eq!(served.join().unwrap(), "{\"channels\":[\"all\"],\"data\":\"two\\nlines\"}\n");
-}
-
-#[test]
-fn a_refused_publication_is_exit_code_1_with_the_servers_words() {
-    let folder = TempDir::new().unwrap();
-    let refusal = "{\"error\":\"invalid_publication\",\"field\":\"event\",\"message\":\"is reserved\"}\n";
-    let served = publish_socket(folder.path(), refusal);
-    let (code, stdout, stderr) =
-        run(folder.path(), &["publish", "--user", "42", "--event", "open", "--data", "x"]);
-    assert_eq!((code, stdout.as_str()), (1, ""));
-    assert_eq!(stderr, "error: the server refused it: invalid_publication, field `event`: is reserved\n");
-    served.join().unwrap();
-}
-
-#[test]
-fn publish_tells_a_missing_socket_from_a_dead_one() {
-    let folder = TempDir::new().unwrap();
-    let publish = || run(folder.path(), &["publish", "--user", "42", "--data", "x"]);
-    let (code, _, stderr) = publish();
-    assert_eq!(code, 1);
-    assert!(stderr.contains("there is no publish socket at ./sidestream.sock"), "{stderr}");
-
-    let socket = folder.path().join("sidestream.sock");
-    drop(UnixListener::bind(&socket).unwrap());
-    let (code, _, stderr) = publish();
-    assert_eq!(code, 1);
-    assert!(stderr.contains("nobody listens at ./sidestream.sock"), "{stderr}");
-
-    fs::remove_file(&socket).unwrap();
-    let served = publish_socket(folder.path(), "");
-    let (code, _, stderr) = publish();
-    assert_eq!(code, 1);
-    assert!(stderr.contains("closed ./sidestream.sock without a reply"), "{stderr}");
-    served.join().unwrap();
-}
-
-const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-
-#[test]
-fn listen_prints_events_and_comes_back_with_the_last_id() {
-    let folder = TempDir::new().unwrap();
-    let first: &'static str = format!(
-        "{STREAM}retry: 10\nid: e-0\n\nid: e-1\nevent: note\ndata: {{\"a\": 1}}\n\nid: e-2\ndata: cut"
-    )
-    .leak();
-    let second: &'static str = format!("{STREAM}id: e-2\ndata: hi\n\n").leak();
-    let gone = "HTTP/1.1 204 No Content\r\n\r\n";
-    let (url, served) = stream_server(vec![first, second, gone]);
-    let (code, stdout, stderr) = run(folder.path(), &["listen", &url, "--token", "t.t.t"]);
-    assert_eq!(code, 0, "{stderr}");
-    assert_eq!(
-        stdout,
-        "{\"id\":\"e-1\",\"event\":\"note\",\"data\":{\"a\": 1}}\n{\"id\":\"e-2\",\"event\":\"message\",\"data\":\"hi\"}\n"
-    );
-    let heads: Vec<String> = served.join().unwrap().iter().map(|head| head.to_lowercase()).collect();
-    assert!(heads[0].contains("authorization: bearer t.t.t\r\n") && !heads[0].contains("last-event-id"));
-    assert!(heads[1].contains("last-event-id: e-1\r\n"), "{}", heads[1]);
-    assert!(heads[2].contains("last-event-id: e-2\r\n"), "{}", heads[2]);
-}
-
-#[test]
-fn listen_once_ends_with_the_stream() {
-    let folder = TempDir::new().unwrap();
-    let (url, served) = stream_server(vec![format!("{STREAM}data: 1\n\n").leak()]);
-    let (code, stdout, _) = run(folder.path(), &["listen", &url, "--once", "--last-event-id", "e-9"]);
-    assert_eq!((code, stdout.as_str()), (0, "{\"id\":\"e-9\",\"event\":\"message\",\"data\":1}\n"));
-    assert!(served.join().unwrap()[0].contains("last-event-id: e-9\r\n"));
-}
-
-#[test]
-fn listen_ends_when_the_server_refuses() {
-    let folder = TempDir::new().unwrap();
-    for (answer, said) in [
-        (
-            "HTTP/1.1 401 Unauthorized\r\ncontent-length: 42\r\n\r\n{\"error\":\"x\",\"message\":\"the token is old\"}",
-            "the server answers 401 Unauthorized: the token is old",
-        ),
-        ("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", "the server answers 403 Forbidden"),
-        ("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnope", "404 Not Found: nope"),
-        ("HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n", "it points to /login"),
-        ("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\n\r\n", "no event stream"),
-        ("220 smtp ready\r\n", "did not answer"),
-    ] {
-        let (url, served) = stream_server(vec![answer]);
-        let (code, stdout, stderr) = run(folder.path(), &["listen", &url]);
-        assert_eq!((code, stdout.as_str()), (1, ""), "{said}");
-        assert!(stderr.contains(said), "{said} in {stderr}");
-        served.join().unwrap();
-    }
-}
-
-#[test]
-fn listen_without_a_server_is_exit_code_1() {
-    let folder = TempDir::new().unwrap();
-    // Nobody listens on a port that was just given back.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (code, _, stderr) = run(folder.path(), &["listen", &format!("http://127.0.0.1:{port}/")]);
-    assert_eq!(code, 1);
-    assert!(stderr.contains(&format!("cannot connect to 127.0.0.1:{port}")), "{stderr}");
-}
-
-#[test]
 fn a_closed_stdout_is_no_error() {
     let folder = TempDir::new().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -319,69 +175,6 @@ fn a_closed_stdout_is_no_error() {
         sidestream(folder.path(), &["token", "--user", "1", "--secret", "sixteen bytes or more"]);
     let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
-}
-
-#[test]
-fn demo_serves_its_page_its_streams_and_its_lines_to_copy() {
-    let folder = TempDir::new().unwrap();
-    let mut command = sidestream(folder.path(), &["demo", "--listen", "127.0.0.1:0"]);
-    command.env("TMPDIR", folder.path());
-    let mut demo = Running::start(command);
-    let mut lines = demo.lines();
-    let text: Vec<String> = lines.by_ref().take_while(|line| !line.starts_with("Ctrl-C")).collect();
-    let after = |start: &str, end: char| {
-        let found =
-            text.iter().find_map(|line| line.split_once(start)?.1.split(end).next().map(str::to_owned));
-        found.unwrap_or_else(|| panic!("no {start:?} in {text:#?}"))
-    };
-    let (origin, url, socket) = (after("open ", ' '), after("curl -N '", '\''), after("--socket ", ' '));
-    assert!(url.starts_with(&format!("{origin}/events?token=")));
-
-    let page = get(&origin, "/");
-    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title>Sidestream demo</title>"), "{page}");
-    let facts = get(&origin, "/api/demo");
-    assert!(facts.contains("\"streams_held\":0") && facts.contains("x-forwarded-for"), "{facts}");
-
-    let mut listening = Running::start(sidestream(folder.path(), &["listen", &url, "--once"]));
-    let mut events = listening.lines();
-    // The stream is open once its first event is there.
-    assert!(events.next().unwrap().contains("\"event\":\"hello\""));
-    let publish = [
-        "publish",
-        "--socket",
-        &socket,
-        "--user",
-        "ana",
-        "--event",
-        "notification",
-        "--data",
-        "{\"title\":\"x\"}",
-    ];
-    let (code, reply, stderr) = run(folder.path(), &publish);
-    assert_eq!(code, 0, "{stderr}");
-    assert!(reply.contains("\"delivered\":1"), "{reply}");
-    assert!(events.next().unwrap().contains("\"event\":\"notification\",\"data\":{\"title\":\"x\"}"));
-
-    demo.signal(rustix::process::Signal::TERM);
-    assert_eq!(demo.end(), (Some(0), String::new()));
-    assert_eq!(listening.end().0, Some(0));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something is left behind");
-}
-
-#[test]
-fn a_port_in_use_is_exit_code_1_and_says_what_to_do() {
-    let folder = TempDir::new().unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let mut command = sidestream(folder.path(), &["demo", "--listen", &address]);
-    let (code, stderr) = Running::start({
-        command.env("TMPDIR", folder.path());
-        command
-    })
-    .end();
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains(&address) && stderr.contains("demo --listen 127.0.0.1:8081"), "{stderr}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something is left behind");
 }
 
 /// The whole answer to a GET on a connection of its own.

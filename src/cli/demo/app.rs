@@ -177,7 +177,7 @@ async fn push(app: &App, streams_held: u64, request: Request<Incoming>) -> http:
     let reply = spawn_blocking(move || publish::send(&socket, &publication.to_string())).await;
     let reply = match reply.map_err(io::Error::other).flatten() {
         Ok(reply) => reply,
-        Err(error) => return unavailable(&error.to_string()),
+        Err(error) => return unavailable(&format!("the publish socket does not answer: {error}")),
     };
     match serde_json::from_str::<Value>(&reply) {
         Ok(mut reply) if reply.get("id").is_some() => {

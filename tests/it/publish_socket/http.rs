@@ -175,6 +175,13 @@ fn a_body_that_is_too_long_is_refused() {
         ));
         peer.answer().refused(413, "too_large", None);
     }
+    // An array may be as long as its publications together; white space before it does not hide it.
+    let one = r#"{"user":2,"data":1}"#;
+    for before in [0, 10, 60_000] {
+        let around = |text: &str| format!("{}{text}{}", " ".repeat(before), " ".repeat(100_000));
+        assert_eq!(doors.connect().post("", &around(&format!("[{one}]"))).status, 200);
+        doors.connect().post("", &around(one)).refused(413, "too_large", None);
+    }
     // Told by its length alone, before any of it.
     let mut peer = doors.connect();
     peer.send("POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n");

@@ -1,0 +1,91 @@
+//! What happens to streams as time goes by: heartbeats, ends, and the drain.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+use super::delivery::DELIVERIES_A_TURN;
+use super::subscriber::Handed;
+use super::timers::Timer;
+use super::{End, Streams, Subscriber};
+
+impl Streams {
+    /// Sends heartbeats and ends streams whose time has come, for ever.
+    pub async fn keep_time(&self) {
+        let mut turn = 0;
+        loop {
+            let next = self.0.table.borrow().timers.next();
+            let sooner = self.0.sooner.notified();
+            match next {
+                None => sooner.await,
+                Some(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = sooner => continue,
+                },
+            }
+            let now = Instant::now();
+            while let Some(subscriber) = self.take_due(now) {
+                self.tick(&subscriber, now);
+                turn += 1;
+                if turn >= DELIVERIES_A_TURN {
+                    turn = 0;
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    fn take_due(&self, now: Instant) -> Option<Rc<Subscriber>> {
+        let table = &mut *self.0.table.borrow_mut();
+        loop {
+            let timer = table.timers.take_due(now)?;
+            let entry = table.streams.get(timer.key as usize);
+            if let Some(entry) = entry.filter(|entry| entry.subscriber.serial == timer.serial) {
+                return Some(entry.subscriber.clone());
+            }
+        }
+    }
+
+    fn tick(&self, subscriber: &Rc<Subscriber>, now: Instant) {
+        if let Some((at, end)) = subscriber.ends
+            && at <= now
+        {
+            self.end(subscriber, end);
+            return;
+        }
+        if subscriber.next_heartbeat.get().is_some_and(|at| at <= now) {
+            subscriber.next_heartbeat.set(subscriber.settings.heartbeat_every().map(|every| now + every));
+            // A reader that is behind has bytes coming; a heartbeat would only wait behind them.
+            if !subscriber.is_behind()
+                && let Some(frame) = subscriber.settings.heartbeat(subscriber.cursor())
+                && let Handed::Ends(end) = subscriber.say(&frame)
+            {
+                self.end(subscriber, end);
+                return;
+            }
+        }
+        if let Some(at) = next_due(subscriber) {
+            let timer = Timer { at, key: subscriber.key.get(), serial: subscriber.serial };
+            self.0.table.borrow_mut().timers.add(timer);
+        }
+    }
+
+    /// Ends all streams, spread evenly over `window`, so that their clients do not all come back at once.
+    pub async fn drain(&self, window: Duration) {
+        let streams = self.all();
+        let Ok(count) = u32::try_from(streams.len()) else { return };
+        let begun = Instant::now();
+        for (place, subscriber) in (1..).zip(streams) {
+            self.end(&subscriber, End::Drain);
+            sleep_until(begun + window * place / count).await;
+        }
+    }
+}
+
+/// When a stream next has something to do.
+pub(super) fn next_due(subscriber: &Subscriber) -> Option<Instant> {
+    let ends = subscriber.ends.map(|(at, _)| at);
+    [subscriber.next_heartbeat.get(), ends].into_iter().flatten().min()
+}
