@@ -15,6 +15,8 @@ mod publish_route;
 #[cfg(test)]
 mod publish_socket;
 #[cfg(test)]
+mod shutdown;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod stream_auth;

@@ -234,6 +234,11 @@ impl Client {
             && matches!(&got, Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
 
+    /// Its own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.tcp.as_ref().unwrap().local_addr().unwrap().port()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&self) {
         self.tcp.as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
