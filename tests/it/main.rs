@@ -3,6 +3,8 @@
 //! Each module says that it is test code, so that it may stop at the first surprise.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::h2_session::{H2Session, WINDOW};
-use crate::support::tokens::{now, signed};
+use crate::support::tokens::{in_a, signed};
 use crate::support::{App, NO_APP, Said, Sidestream, in_front_of, publish, tls, token};
 
 /// A site that speaks HTTP/2 only on its second listener, which is under TLS.
@@ -93,7 +93,7 @@ fn a_stream_that_is_ended_is_reset_after_its_last_words() {
                  leeway = \"0s\"\n[[route]]\npath = \"/exact\"\n[route.stream]\nauth = [\"exact\"]\n";
     let site = site(NO_APP, "", exact);
     let mut session = session(&site);
-    let token = signed(&json!({"sub": "42", "exp": now() + 1}));
+    let token = signed(&json!({"sub": "42", "exp": in_a(Duration::from_millis(300))}));
     let mut brief = session.open(&format!("/exact?token={token}"), &[]);
     let mut long = session.subscribe("42");
     site.publish(r#"{"user": 42, "data": "one"}"#);

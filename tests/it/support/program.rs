@@ -72,7 +72,12 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub(crate) fn end(mut self) -> Ended {
+    pub(crate) fn end(self) -> Ended {
+        self.end_with("sidestream.toml").0
+    }
+
+    /// Waits for its end; returns a file of its folder too.
+    pub(crate) fn end_with(mut self, file: &str) -> (Ended, String) {
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -82,7 +87,9 @@ impl Program {
             std::thread::sleep(Duration::from_millis(2));
         };
         let read = |thread: &mut Option<JoinHandle<String>>| thread.take().unwrap().join().unwrap();
-        Ended { code: status.code(), stdout: read(&mut self.stdout), stderr: read(&mut self.stderr) }
+        let ended =
+            Ended { code: status.code(), stdout: read(&mut self.stdout), stderr: read(&mut self.stderr) };
+        (ended, std::fs::read_to_string(self.folder.path().join(file)).unwrap())
     }
 
     /// The publish socket, if the configuration names it `publish.sock`.
