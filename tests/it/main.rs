@@ -11,6 +11,8 @@ mod config;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod listening;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod publish_route;
