@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod framing;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod listening;

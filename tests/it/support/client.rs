@@ -167,29 +167,8 @@ impl Client {
         chunk
     }
 
-    /// Reads one chunk, if a whole one comes before the end of the connection.
-    pub(crate) fn try_chunk(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if let Some(place) = self.read.windows(2).position(|window| window == b"\r\n") {
-                let size = std::str::from_utf8(&self.read[..place]).unwrap();
-                let size =
-                    usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("no chunk size: {size:?}"));
-                if self.read.len() >= place + 2 + size + 2 {
-                    return Some(self.chunk());
-                }
-            }
-            match self.more() {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    panic!("nothing comes, after {:?}", self.shown())
-                }
-                Err(_) => return None,
-            }
-        }
-    }
-
-    fn chunks(&mut self) -> Vec<u8> {
+    /// Reads a body of chunks, with no trailers behind it.
+    pub(crate) fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
             let chunk = self.chunk();
@@ -213,8 +192,15 @@ impl Client {
 
     /// Reads to the end of the connection, clean or not.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
-        // A reset or a missing close_notify is an end too.
-        while self.more().is_ok_and(|got| got > 0) {}
+        loop {
+            match self.more() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => panic!("it is not closed, after {:?}", self.shown()),
+                // A reset or a missing close_notify is an end too.
+                Err(_) => break,
+            }
+        }
         std::mem::take(&mut self.read)
     }
 
@@ -230,8 +216,7 @@ impl Client {
         tcp.set_read_timeout(Some(moment)).unwrap();
         let got = self.more();
         self.tcp.as_ref().unwrap().set_read_timeout(Some(PATIENCE)).unwrap();
-        self.read.is_empty()
-            && matches!(&got, Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+        self.read.is_empty() && got.is_err_and(|error| is_timeout(&error))
     }
 
     /// Its own port.
@@ -254,4 +239,8 @@ impl Client {
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.read[..self.read.len().min(2000)]).into_owned()
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
