@@ -34,3 +34,5 @@ mod stream_resume;
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod upstream;

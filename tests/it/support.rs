@@ -5,7 +5,7 @@ pub(crate) mod app;
 mod backend;
 pub(crate) mod client;
 mod counters;
-mod site;
+pub(crate) mod settings;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
