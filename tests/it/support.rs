@@ -2,10 +2,13 @@
 //! show every byte. Everything is on port 0 and in temporary folders, and every wait has an end.
 
 pub(crate) mod app;
-mod backend;
+pub(crate) mod backend;
 pub(crate) mod client;
-mod counters;
+pub(crate) mod counters;
+pub(crate) mod h2_session;
+pub(crate) mod program;
 pub(crate) mod settings;
+pub(crate) mod site;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
@@ -22,6 +25,7 @@ use tempfile::TempDir;
 pub(crate) use app::App;
 pub(crate) use backend::Backend;
 pub(crate) use client::Client;
+pub(crate) use program::Program;
 pub(crate) use site::Site;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};

@@ -167,6 +167,28 @@ impl Client {
         chunk
     }
 
+    /// Reads one chunk, if a whole one comes before the end of the connection.
+    pub(crate) fn try_chunk(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(place) = self.read.windows(2).position(|window| window == b"\r\n") {
+                let size = std::str::from_utf8(&self.read[..place]).unwrap();
+                let size =
+                    usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("no chunk size: {size:?}"));
+                if self.read.len() >= place + 2 + size + 2 {
+                    return Some(self.chunk());
+                }
+            }
+            match self.more() {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => {
+                    panic!("nothing comes, after {:?}", self.shown())
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Reads a body of chunks, with no trailers behind it.
     pub(crate) fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
