@@ -201,17 +201,6 @@ impl Client {
         }
     }
 
-    /// Reads chunks until the text of the body so far holds `end`; returns that text.
-    pub(crate) fn events_until(&mut self, end: &str) -> String {
-        let mut text = String::new();
-        while !text.contains(end) {
-            let chunk = self.chunk();
-            assert!(!chunk.is_empty(), "the stream ended as if whole, after {text:?}");
-            text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-        text
-    }
-
     /// Reads to the end of the connection, clean or not.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         loop {
