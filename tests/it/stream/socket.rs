@@ -94,9 +94,9 @@ fn a_client_that_is_gone_at_once_leaves_nothing() {
             client.finish();
         }
     }
+    site.becomes("connections_accepted", 20);
     site.becomes("connections", 0);
-    site.becomes("streams", 0);
-    assert_eq!(site.streams_of("user:42"), 0);
+    assert_eq!((site.count("streams"), site.streams_of("user:42")), (0, 0));
 }
 
 #[test]
