@@ -9,7 +9,7 @@ use std::thread;
 
 use fastrand::Rng;
 
-use crate::support::{Client, NO_APP, PATIENCE, Sidestream, Subscriber, in_front_of, token};
+use crate::support::{NO_APP, PATIENCE, Sidestream, Subscriber, in_front_of, tls, token};
 
 const CHANNELS: u64 = 5;
 const PUBLISHERS: u64 = 3;
@@ -61,13 +61,17 @@ fn of_bits(channels: u64) -> impl Iterator<Item = String> {
     (0..CHANNELS).filter(move |bit| channels & (1 << bit) != 0).map(|bit| format!("c{bit}"))
 }
 
-/// Reads until the last event, and goes away and comes back meanwhile. Returns its channels, the id it began with
-/// and what it saw.
-fn subscriber(address: &str, mut rng: Rng) -> (u64, u64, Vec<(u64, String)>) {
+/// Reads until the last event, and goes away and comes back meanwhile, over TLS or not. Returns its channels, the id
+/// it began with and what it saw.
+fn subscriber(site: &Sidestream, mut rng: Rng) -> (u64, u64, Vec<(u64, String)>) {
+    let connect = |over_tls| match over_tls {
+        true => tls::connect(site.address_of(1), "test"),
+        false => site.connect(),
+    };
     let channels = rng.u64(1..1 << CHANNELS);
     let names: Vec<_> = of_bits(channels).collect();
     let target = format!("/events?token={}&channels={}", token("42"), names.join(","));
-    let mut stream = Subscriber::open(Client::connect(address), &target, "");
+    let mut stream = Subscriber::open(connect(rng.bool()), &target, "");
     let began_with = seq(&stream.last_id);
     let mut seen = Vec::new();
     loop {
@@ -84,11 +88,12 @@ fn subscriber(address: &str, mut rng: Rng) -> (u64, u64, Vec<(u64, String)>) {
         }
         let fields = format!("Last-Event-ID: {}\r\n", stream.last_id);
         // At times the old one is still open when the new one is there.
+        let over_tls = rng.bool();
         let new = if rng.bool() {
-            Subscriber::open(Client::connect(address), &target, &fields)
+            Subscriber::open(connect(over_tls), &target, &fields)
         } else {
             drop(stream);
-            Subscriber::open(Client::connect(address), &target, &fields)
+            Subscriber::open(connect(over_tls), &target, &fields)
         };
         stream = new;
     }
@@ -96,13 +101,17 @@ fn subscriber(address: &str, mut rng: Rng) -> (u64, u64, Vec<(u64, String)>) {
 
 fn everybody_sees_everything(seed: u64) {
     let stream = "allow = [\"c*\"]\nmax_age = \"40ms\"\nheartbeat = { every = \"10ms\" }";
-    let site = Sidestream::start(&in_front_of(NO_APP, stream, ""));
+    let folder = tempfile::tempdir().unwrap();
+    tls::certificate(folder.path(), "test", &["test"]);
+    let listen =
+        "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = [{ cert = \"test.crt\", key = \"test.key\" }]\n";
+    let site = Sidestream::start_in(folder, &in_front_of(NO_APP, stream, listen));
     let mut rng = Rng::with_seed(seed);
     let (published, seen) = thread::scope(|scope| {
         let subscribers: Vec<_> = (0..SUBSCRIBERS)
             .map(|_| {
-                let (rng, address) = (rng.fork(), site.address());
-                scope.spawn(move || subscriber(address, rng))
+                let (rng, site) = (rng.fork(), &site);
+                scope.spawn(move || subscriber(site, rng))
             })
             .collect();
         let publishers: Vec<_> = (0..PUBLISHERS)
