@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod forwarding;
+#[cfg(test)]
 mod framing;
 #[cfg(test)]
 mod layers;
@@ -35,4 +37,4 @@ mod stream_slow;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
-mod upstream;
+mod upgrade;

@@ -24,8 +24,7 @@ use tempfile::TempDir;
 
 pub(crate) use app::App;
 pub(crate) use backend::Backend;
-pub(crate) use client::Client;
-pub(crate) use program::Program;
+pub(crate) use client::{Client, Response};
 pub(crate) use site::Site;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
