@@ -9,13 +9,11 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
-mod forwarding;
-#[cfg(test)]
-mod framing;
+mod deadlines;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
-mod listening;
+mod limits;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
@@ -37,4 +35,6 @@ mod stream_slow;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
-mod upgrade;
+mod tls;
+#[cfg(test)]
+mod upstream;

@@ -4,9 +4,8 @@
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod client;
-pub(crate) mod counters;
-pub(crate) mod h2_session;
-pub(crate) mod program;
+mod counters;
+pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod site;
 pub(crate) mod subscriber;
@@ -159,6 +158,10 @@ auth = ["jwt"]
 "#
     )
 }
+
+/// The fields that ask for a WebSocket.
+pub(crate) const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// An app that is not there, for tests that never ask it.
 pub(crate) const NO_APP: &str = "http://127.0.0.1:9";
