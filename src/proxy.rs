@@ -76,13 +76,18 @@ impl Proxy {
         Self { upstreams: upstreams.iter().map(|upstream| Rc::new(Upstream::new(upstream))).collect() }
     }
 
-    /// Sends a request, whose target and Host have been checked, and waits for the head of the answer.
-    pub async fn forward(&self, request: Request<Incoming>, to: Forward<'_>) -> Result<Answer, ProxyError> {
-        let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?;
+    /// Makes ready a request, whose target and Host have been checked. What it gives sends it and waits for the head
+    /// of the answer.
+    pub fn forward(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        to: Forward<'_>,
+    ) -> Result<impl Future<Output = Result<Answer, ProxyError>> + use<>, ProxyError> {
+        let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
         // With a body, nobody could say where it ends and the tunnel begins.
-        let upgrade = is_upgrade(&request) && request.body().is_end_stream();
-        let (mut parts, body) = request.into_parts();
-        let body = self.prepare(&mut parts, body, upstream.kind, &to)?;
+        let upgrade = is_upgrade(&parts) && body.is_end_stream();
+        let body = prepare(&mut parts, body, upstream.kind, &to)?;
         if upgrade {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -11,9 +11,15 @@ mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod forwarding;
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod listening;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
@@ -36,5 +42,7 @@ mod stream_slow;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod upstream;

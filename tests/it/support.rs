@@ -4,7 +4,9 @@
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod client;
-mod counters;
+pub(crate) mod counters;
+pub(crate) mod h2_session;
+pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod site;
@@ -24,6 +26,7 @@ use tempfile::TempDir;
 pub(crate) use app::App;
 pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Response};
+pub(crate) use program::Program;
 pub(crate) use site::Site;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
