@@ -11,6 +11,8 @@ mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod framing;
