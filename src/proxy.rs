@@ -8,6 +8,7 @@
 mod body;
 mod error;
 mod exchange;
+mod heard;
 mod pool;
 mod stall;
 mod tunnel;
