@@ -11,11 +11,7 @@ mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
-mod docs;
-#[cfg(test)]
-mod forwarding;
-#[cfg(test)]
-mod framing;
+mod http2;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
