@@ -11,6 +11,12 @@ mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod forwarding;
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod layers;

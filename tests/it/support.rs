@@ -4,9 +4,11 @@
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod client;
-mod counters;
+pub(crate) mod counters;
 pub(crate) mod frames;
 pub(crate) mod h2;
+pub(crate) mod h2_session;
+pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod site;

@@ -136,14 +136,14 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
         for text in [name, value] {
             // Lengths of seven bits and more (RFC 7541, section 5.1).
             match text.len().checked_sub(127) {
-                None => block.push(text.len() as u8),
+                None => block.push(u8::try_from(text.len()).unwrap()),
                 Some(mut rest) => {
                     block.push(127);
                     while rest >= 128 {
-                        block.push((rest % 128 + 128) as u8);
+                        block.push(u8::try_from(rest % 128 + 128).unwrap());
                         rest /= 128;
                     }
-                    block.push(rest as u8);
+                    block.push(u8::try_from(rest).unwrap());
                 }
             }
             block.extend(text.as_bytes());
