@@ -41,13 +41,13 @@ pub(super) async fn exchange(
             (Some(unsent), Some(_)) => unsent,
             // A new connection that does not even take the request was closed at once.
             (Some(_), None) => return Err(ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into())),
-            (None, Some(Some(copy))) if is_unanswered(failed.error()) => copy,
+            (None, Some(Some(copy))) if !lease.heard.anything() && is_unanswered(failed.error()) => copy,
             (None, _) => return Err(failure(failed.into_error(), progress)),
         };
     }
 }
 
-/// Whether the connection ended before the first byte of an answer.
+/// Whether the connection ended without an answer.
 fn is_unanswered(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_canceled() || error.is_closed()
 }

@@ -9,9 +9,19 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod forwarding;
+#[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod listening;
 #[cfg(test)]
@@ -34,5 +44,9 @@ mod stream_resume;
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod upstream;

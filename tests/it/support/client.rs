@@ -120,6 +120,16 @@ impl Client {
         std::mem::replace(&mut self.read, rest)
     }
 
+    /// Reads exactly so many bytes, if they come.
+    pub(crate) fn try_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            if self.more().ok()? == 0 {
+                return None;
+            }
+        }
+        Some(self.exactly(count))
+    }
+
     /// Reads a head, without its blank line.
     pub(crate) fn head(&mut self) -> String {
         let head = self.until("\r\n\r\n");
