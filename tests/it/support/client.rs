@@ -240,9 +240,9 @@ impl Client {
         self.read.is_empty() && got.is_err_and(|error| is_timeout(&error))
     }
 
-    /// Its own port.
-    pub(crate) fn port(&self) -> u16 {
-        self.tcp.as_ref().unwrap().local_addr().unwrap().port()
+    /// Ends the connection as a process that is killed does: by a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(self.tcp.as_ref().unwrap()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Says that nothing more will be sent.

@@ -95,6 +95,16 @@ fn what_may_be_repeated_is_repeated_once_if_a_waiting_connection_dies_under_it()
         app.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         assert_eq!(client.response_to(method).status, 200);
 
+        // A closed connection on which something arrives may answer by a reset.
+        let (mut client, mut app) = warm(&site, &backend);
+        client.send(format!("{method} /reset HTTP/1.1\r\nHost: test\r\n\r\n"));
+        app.head();
+        app.reset();
+        let mut app = backend.accept();
+        app.head();
+        app.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.response_to(method).status, 200);
+
         // Not a third time.
         let (mut client, mut app) = warm(&site, &backend);
         client.send(format!("{method} /thrice HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"));
