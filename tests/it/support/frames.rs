@@ -134,16 +134,13 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            // Lengths of seven bits and more (RFC 7541, section 5.1).
-            match text.len().checked_sub(127) {
-                None => block.push(u8::try_from(text.len()).unwrap()),
-                Some(mut rest) => {
-                    block.push(127);
-                    while rest >= 128 {
-                        block.push(u8::try_from(rest % 128 + 128).unwrap());
-                        rest /= 128;
-                    }
-                    block.push(u8::try_from(rest).unwrap());
+            // Lengths of seven bits, and of two further bytes (RFC 7541, section 5.1).
+            match u8::try_from(text.len()) {
+                Ok(short @ ..127) => block.push(short),
+                _ => {
+                    let rest = u16::try_from(text.len() - 127).unwrap();
+                    let [low, high] = [rest % 128 + 128, rest / 128].map(|part| u8::try_from(part).unwrap());
+                    block.extend([127, low, high]);
                 }
             }
             block.extend(text.as_bytes());
