@@ -26,16 +26,34 @@ pub(super) async fn exchange(
                 let repeatable = progress.is_none() && request.method().is_idempotent();
                 (lease, Some(repeatable.then(|| copy(&request))))
             }
-            let error = failed.into_error();
-            Err(match progress.and_then(|progress| Some((progress.failed.get()?, progress.max))) {
-                Some((BodyError::TooLarge, max)) => Failed::Final(ProxyError::TooLarge { max }),
-                Some((BodyError::Stalled, _)) => Failed::Final(ProxyError::BodyStalled),
-                Some((BodyError::Broken, _)) => Failed::Final(ProxyError::ClientGone),
-                // However it ended: by a close, by a reset, or while the request was being written.
-                None if !lease.heard.anything() => Failed::NoAnswer(error),
-                None => Failed::Final(ProxyError::Broken(error)),
-            })
-        }
+            None => (upstream.connect().await?, None),
+        };
+        let answer = lease.sender.try_send_request(request);
+        let answered = within(answer, progress, upstream.response_timeout).await;
+        let mut failed = match answered.ok_or(ProxyError::ResponseTimeout)? {
+            Ok(response) => {
+                let stall = (!is_event_stream(response.headers())).then_some(upstream.response_timeout);
+                return Ok(response.map(|incoming| UpstreamBody::new(incoming, lease, stall)));
+            }
+            Err(failed) => failed,
+        };
+        request = match (failed.take_message(), again) {
+            (Some(unsent), Some(_)) => unsent,
+            // A new connection that does not even take the request was closed at once.
+            (Some(_), None) => return Err(ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into())),
+            // However it ended: by a close, by a reset, or while the request was being written.
+            (None, Some(Some(copy))) if !lease.heard.anything() => copy,
+            (None, _) => return Err(failure(failed.into_error(), progress)),
+        };
+    }
+}
+
+fn failure(error: hyper::Error, progress: Option<&Progress>) -> ProxyError {
+    match progress.and_then(|progress| Some((progress.failed.get()?, progress.max))) {
+        Some((BodyError::TooLarge, max)) => ProxyError::TooLarge { max },
+        Some((BodyError::Stalled, _)) => ProxyError::BodyStalled,
+        Some((BodyError::Broken, _)) => ProxyError::ClientGone,
+        None => ProxyError::Broken(error),
     }
 }
 

@@ -245,6 +245,11 @@ impl Client {
         socket2::SockRef::from(self.tcp.as_ref().unwrap()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
+    /// Its own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.tcp.as_ref().unwrap().local_addr().unwrap().port()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&self) {
         self.tcp.as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
