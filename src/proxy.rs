@@ -8,6 +8,7 @@
 mod body;
 mod error;
 mod exchange;
+mod heard;
 mod pool;
 mod stall;
 mod tunnel;
@@ -86,7 +87,8 @@ impl Proxy {
         to: Forward<'_>,
     ) -> Result<impl Future<Output = Result<Answer, ProxyError>> + use<>, ProxyError> {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
-        let upgrade = is_upgrade(&parts);
+        // With a body, nobody could say where it ends and the tunnel begins.
+        let upgrade = is_upgrade(&parts) && body.is_end_stream();
         let body = prepare(&mut parts, body, upstream.kind, &to)?;
         if upgrade {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -202,7 +202,9 @@ impl Body for UpstreamBody {
                 if let Some(stall) = stall {
                     stall.moved();
                 }
-                if frame.is_none() || this.incoming.is_end_stream() {
+                // Nothing comes after trailers, and nobody asks for more.
+                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                if frame.is_none() || trailers || this.incoming.is_end_stream() {
                     this.release();
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Broken)))

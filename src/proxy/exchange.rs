@@ -41,15 +41,11 @@ pub(super) async fn exchange(
             (Some(unsent), Some(_)) => unsent,
             // A new connection that does not even take the request was closed at once.
             (Some(_), None) => return Err(ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into())),
-            (None, Some(Some(copy))) if is_unanswered(failed.error()) => copy,
+            // However it ended: by a close, by a reset, or while the request was being written.
+            (None, Some(Some(copy))) if !lease.heard.anything() => copy,
             (None, _) => return Err(failure(failed.into_error(), progress)),
         };
     }
-}
-
-/// Whether the connection ended before the first byte of an answer.
-fn is_unanswered(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed()
 }
 
 fn failure(error: hyper::Error, progress: Option<&Progress>) -> ProxyError {

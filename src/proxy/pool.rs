@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ProxyError;
 use super::body::RequestBody;
+use super::heard::{Heard, Overheard};
 use crate::config::{self, Origin, UpstreamKind};
 use crate::transport::Socket;
 
@@ -40,6 +41,7 @@ pub(super) struct Upstream {
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<RequestBody>,
+    heard: Heard,
     since: Instant,
 }
 
@@ -59,9 +61,10 @@ impl Upstream {
     pub(super) fn take_idle(self: &Rc<Self>) -> Option<Lease> {
         let limit = idle_limit(self.kind);
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, since }) = idle.pop() {
+        while let Some(Idle { sender, heard, since }) = idle.pop() {
             if sender.is_ready() && since.elapsed() < limit {
-                return Some(Lease { upstream: self.clone(), sender });
+                heard.set(false);
+                return Some(Lease { upstream: self.clone(), sender, heard });
             }
         }
         None
@@ -83,19 +86,21 @@ impl Upstream {
     }
 
     async fn handshake(self: &Rc<Self>, socket: Socket) -> Result<Lease, ProxyError> {
+        let socket = Overheard::new(socket);
+        let heard = socket.heard();
         let made = http1::Builder::new().handshake(TokioIo::new(socket)).await;
         let (sender, connection) = made.map_err(ProxyError::Broken)?;
         tokio::task::spawn_local(async move {
             // Its errors reach whoever waits for an answer; an idle connection has nobody to tell.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Lease { upstream: self.clone(), sender })
+        Ok(Lease { upstream: self.clone(), sender, heard })
     }
 
-    fn keep(&self, sender: SendRequest<RequestBody>) {
+    fn keep(&self, sender: SendRequest<RequestBody>, heard: Heard) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { sender, heard, since: Instant::now() });
         }
     }
 
@@ -132,23 +137,25 @@ async fn connect(server: &Origin) -> io::Result<Socket> {
 pub(super) struct Lease {
     upstream: Rc<Upstream>,
     pub(super) sender: SendRequest<RequestBody>,
+    /// Whether the app has said anything since the connection was taken.
+    pub(super) heard: Heard,
 }
 
 impl Lease {
     /// Gives the connection back once it is ready for the next request.
     pub(super) fn release(self) {
-        let Self { upstream, mut sender } = self;
+        let Self { upstream, mut sender, heard } = self;
         if sender.is_closed() {
             return;
         }
         if sender.is_ready() {
-            upstream.keep(sender);
+            upstream.keep(sender, heard);
             return;
         }
         // The end of the request is still being written, or the connection has not looked yet.
         tokio::task::spawn_local(async move {
             if let Ok(Ok(())) = timeout(SETTLE, sender.ready()).await {
-                upstream.keep(sender);
+                upstream.keep(sender, heard);
             }
         });
     }

@@ -75,7 +75,11 @@ impl Body for ReplyBody {
         };
         if let Some(log) = &mut this.log {
             match &frame {
-                Some(Ok(frame)) => log.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Ok(frame)) => {
+                    log.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    // Nothing comes after trailers, and nobody asks for more.
+                    log.whole |= frame.is_trailers();
+                }
                 Some(Err(_)) => log.broken = true,
                 None => log.whole = true,
             }

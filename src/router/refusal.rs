@@ -79,8 +79,10 @@ impl Refusal {
             };
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            // What is left of the body would be read as the next request.
+        let is_cut = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        if is_cut || matches!(self, Self::Request(_)) {
+            // What is left of the body would be read as the next request, or the client and we do not agree on where
+            // this one ends.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

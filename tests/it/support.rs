@@ -2,12 +2,16 @@
 //! show every byte. Everything is on port 0 and in temporary folders, and every wait has an end.
 
 pub(crate) mod app;
+pub(crate) mod backend;
 pub(crate) mod client;
-mod counters;
+pub(crate) mod counters;
 pub(crate) mod frames;
 pub(crate) mod h2;
+pub(crate) mod h2_session;
+pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod settings;
+pub(crate) mod site;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
@@ -22,7 +26,10 @@ use sidestream::shutdown::{self, Trigger};
 use tempfile::TempDir;
 
 pub(crate) use app::App;
-pub(crate) use client::Client;
+pub(crate) use backend::Backend;
+pub(crate) use client::{Client, Response};
+pub(crate) use program::Program;
+pub(crate) use site::Site;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
 

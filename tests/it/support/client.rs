@@ -177,7 +177,30 @@ impl Client {
         chunk
     }
 
-    fn chunks(&mut self) -> Vec<u8> {
+    /// Reads one chunk, if a whole one comes before the end of the connection.
+    pub(crate) fn try_chunk(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(place) = self.read.windows(2).position(|window| window == b"\r\n") {
+                let size = std::str::from_utf8(&self.read[..place]).unwrap();
+                let size =
+                    usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("no chunk size: {size:?}"));
+                if self.read.len() >= place + 2 + size + 2 {
+                    return Some(self.chunk());
+                }
+            }
+            match self.more() {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => {
+                    panic!("nothing comes, after {:?}", self.shown())
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads a body of chunks, with no trailers behind it.
+    pub(crate) fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
             let chunk = self.chunk();
@@ -188,21 +211,17 @@ impl Client {
         }
     }
 
-    /// Reads chunks until the text of the body so far holds `end`; returns that text.
-    pub(crate) fn events_until(&mut self, end: &str) -> String {
-        let mut text = String::new();
-        while !text.contains(end) {
-            let chunk = self.chunk();
-            assert!(!chunk.is_empty(), "the stream ended as if whole, after {text:?}");
-            text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-        text
-    }
-
     /// Reads to the end of the connection, clean or not.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
-        // A reset or a missing close_notify is an end too.
-        while self.more().is_ok_and(|got| got > 0) {}
+        loop {
+            match self.more() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => panic!("it is not closed, after {:?}", self.shown()),
+                // A reset or a missing close_notify is an end too.
+                Err(_) => break,
+            }
+        }
         std::mem::take(&mut self.read)
     }
 
@@ -218,8 +237,17 @@ impl Client {
         tcp.set_read_timeout(Some(moment)).unwrap();
         let got = self.more();
         self.tcp.as_ref().unwrap().set_read_timeout(Some(PATIENCE)).unwrap();
-        self.read.is_empty()
-            && matches!(&got, Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+        self.read.is_empty() && got.is_err_and(|error| is_timeout(&error))
+    }
+
+    /// Ends the connection as a process that is killed does: by a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(self.tcp.as_ref().unwrap()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Its own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.tcp.as_ref().unwrap().local_addr().unwrap().port()
     }
 
     /// Says that nothing more will be sent.
@@ -229,7 +257,13 @@ impl Client {
 
     fn more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 16 * 1024];
-        let got = self.wire.read(&mut buffer)?;
+        let got = loop {
+            match self.wire.read(&mut buffer) {
+                // With a timeout, the end of a child process of another test is told here too (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                got => break got?,
+            }
+        };
         self.read.extend_from_slice(&buffer[..got]);
         Ok(got)
     }
@@ -237,4 +271,8 @@ impl Client {
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.read[..self.read.len().min(2000)]).into_owned()
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
