@@ -7,11 +7,11 @@
 
 mod http1;
 mod http2;
+mod pieces;
 mod watch;
 
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -225,13 +225,6 @@ fn is_trusted(trusted: &TrustedProxies, address: PeerAddress) -> bool {
     match address {
         PeerAddress::Ip(address) => trusted.contains(address.ip()),
         PeerAddress::Unix => trusted.unix,
-    }
-}
-
-impl Info {
-    /// The client's address as the access log shows it.
-    pub fn client(&self, fields: &http::HeaderMap) -> Option<IpAddr> {
-        self.peer.client(fields, |address| self.settings.trusted.contains(address))
     }
 }
 

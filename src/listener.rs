@@ -113,19 +113,20 @@ pub fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError>
 }
 
 fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
-    // With SO_REUSEPORT a second Sidestream would silently share the port; without it the first bind finds it taken.
-    let probe = tcp_socket(address, false)?;
-    probe.bind(&SockAddr::from(address))?;
-    let address = probe.local_addr()?.as_socket().unwrap_or(address);
-    drop(probe);
-    let sockets = (0..workers)
-        .map(|_| {
-            let socket = tcp_socket(address, true)?;
-            socket.bind(&SockAddr::from(address))?;
-            socket.listen(BACKLOG)?;
-            Ok(Unaccepted::Tcp(socket.into()))
-        })
-        .collect::<io::Result<_>>()?;
+    if address.port() != 0 {
+        // With SO_REUSEPORT a second Sidestream would silently share the port; without it this bind finds it taken.
+        tcp_socket(address, false)?.bind(&SockAddr::from(address))?;
+    }
+    let mut address = address;
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let socket = tcp_socket(address, true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(BACKLOG)?;
+        // Port 0 has become one that nobody else has.
+        address = socket.local_addr()?.as_socket().unwrap_or(address);
+        sockets.push(Unaccepted::Tcp(socket.into()));
+    }
     Ok(Bound { endpoint: Endpoint::Tcp(address), sockets, file: None })
 }
 

@@ -17,15 +17,14 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::Instant;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, PublishCheck};
+use crate::config::{Action, Config, PublishCheck, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy};
-use crate::publish::Publisher;
+use crate::publish::{self, Publisher};
 use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
 use crate::tls::Certificates;
 
@@ -51,8 +50,8 @@ pub enum Routed {
 pub struct Origin<'a> {
     /// The other end of the connection.
     pub peer: &'a Peer,
-    /// The client's address as the log shows it.
-    pub client: String,
+    /// Whose word on the client's address is believed.
+    pub trusted: &'a TrustedProxies,
     /// The host named in the TLS handshake.
     pub sni: Option<&'a str>,
     /// The certificates of the listener; none is cleartext.
@@ -63,6 +62,14 @@ pub struct Origin<'a> {
     pub h2: bool,
     /// How long the client may pause within a request body.
     pub body_stall: Duration,
+}
+
+impl Origin<'_> {
+    /// The client's address as the log shows it.
+    fn client(&self, parts: &Parts) -> String {
+        let address = self.peer.client(&parts.headers, |address| self.trusted.contains(address));
+        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+    }
 }
 
 /// The routes of one worker and all that they need.
@@ -121,67 +128,71 @@ impl Router {
     /// Takes a request to its answer.
     pub async fn route(&self, request: Request<Incoming>, origin: Origin<'_>) -> Routed {
         self.counters.requests.inc();
-        let begun = Instant::now();
-        let id = request_id(request.headers(), origin.peer);
-        let new_log =
-            |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &request, &origin.client, &id, begun);
-        let log = self.log.as_ref().map(new_log);
-        let json = accepts_json(request.headers());
-        match self.act(request, origin, id).await {
-            Ok(Acted::Reply(response)) => Routed::Reply(body::finish(response, log)),
-            Ok(Acted::Tunnel(response, app)) => Routed::Tunnel(body::finish(response, log), app),
-            // The lines of a stream are its own.
-            Ok(Acted::Park(grant)) => {
-                leave(log);
-                Routed::Park(grant)
-            }
-            Ok(Acted::Stream(response)) => {
-                leave(log);
-                Routed::Reply(response)
-            }
-            Err(refusal) => {
-                self.count(&refusal);
-                let response = refusal.respond(json);
-                Routed::Reply(body::finish(response.map(ReplyBody::small), log))
-            }
-        }
-    }
-
-    async fn act(
-        &self,
-        request: Request<Incoming>,
-        origin: Origin<'_>,
-        request_id: HeaderValue,
-    ) -> Result<Acted, Refusal> {
+        // Taken apart once: a head is large, and is not to be moved from one function's future to the next.
         let (parts, body) = request.into_parts();
-        let host = check_request(&parts)?;
-        check_host(host.as_ref(), &origin)?;
-        let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
-        let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
-        match &self.actions[route] {
-            Do::Proxy { upstream, max_body } => {
+        let id = request_id(&parts.headers, origin.peer);
+        let log =
+            self.log.as_ref().map(|log| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id));
+        let json = accepts_json(&parts.headers);
+        let refusal = match self.find(&parts, &origin) {
+            Err(refusal) => refusal,
+            Ok((Do::Proxy { upstream, max_body }, host)) => {
                 let to = Forward {
                     upstream: *upstream,
                     max_body: *max_body,
                     peer: origin.peer,
                     host: host.as_ref(),
-                    request_id,
+                    request_id: id,
                     body_stall: origin.body_stall,
                 };
-                let answer = self.proxy.forward(Request::from_parts(parts, body), to).await;
-                Ok(match answer? {
-                    Answer::Response(response) => Acted::Reply(response.map(ReplyBody::proxied)),
-                    Answer::Upgrade(response, app) => Acted::Tunnel(response.map(ReplyBody::proxied), app),
-                })
+                let answer = match self.proxy.forward(parts, body, to) {
+                    Ok(answer) => answer.await,
+                    Err(error) => Err(error),
+                };
+                match answer {
+                    Ok(Answer::Response(response)) => {
+                        return Routed::Reply(body::finish(response.map(ReplyBody::proxied), log));
+                    }
+                    Ok(Answer::Upgrade(response, app)) => {
+                        return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), log), app);
+                    }
+                    Err(error) => error.into(),
+                }
             }
-            Do::Stream(settings) => self.stream(settings, &parts, &body, host.as_ref(), origin),
-            Do::Publish(check) => {
-                let response =
-                    crate::publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now())
-                        .await;
-                Ok(Acted::Reply(response.map(ReplyBody::small)))
+            Ok((Do::Publish(check), _)) => {
+                let received =
+                    publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now());
+                // Boxed: rare beside proxied requests, whose future would grow by it.
+                let response = Box::pin(received).await;
+                return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
-        }
+            Ok((Do::Stream(settings), host)) => {
+                match self.stream(settings, &parts, &body, host.as_ref(), &origin) {
+                    Ok(Granted::Refused(response)) => return Routed::Reply(body::finish(response, log)),
+                    // The lines of a stream are its own.
+                    Ok(Granted::Park(grant)) => {
+                        leave(log);
+                        return Routed::Park(grant);
+                    }
+                    Ok(Granted::Body(response)) => {
+                        leave(log);
+                        return Routed::Reply(response);
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+        };
+        self.count(&refusal);
+        Routed::Reply(body::finish(refusal.respond(json).map(ReplyBody::small), log))
+    }
+
+    /// Checks a request and finds what is done with it, and the host it is for.
+    fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Do, Option<HeaderValue>), Refusal> {
+        let host = check_request(parts)?;
+        check_host(host.as_ref(), origin)?;
+        let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
+        let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
+        Ok((&self.actions[route], host))
     }
 
     fn stream(
@@ -190,26 +201,26 @@ impl Router {
         parts: &Parts,
         body: &Incoming,
         host: Option<&HeaderValue>,
-        origin: Origin<'_>,
-    ) -> Result<Acted, Refusal> {
+        origin: &Origin<'_>,
+    ) -> Result<Granted, Refusal> {
         // The socket is handed over as it is: a body would be read as the client's next words.
         if parts.method == Method::GET && !body.is_end_stream() {
             return Err(Refusal::StreamWithBody);
         }
-        let context =
-            Context { parts, host, client: origin.client, auth: &self.auth, now: SystemTime::now() };
+        let client = origin.client(parts);
+        let context = Context { parts, host, client, auth: &self.auth, now: SystemTime::now() };
         match Grant::of(settings, context) {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
-                Ok(Acted::Stream(response.map(ReplyBody::stream)))
+                Ok(Granted::Body(response.map(ReplyBody::stream)))
             }
-            Ok(grant) => Ok(Acted::Park(grant)),
+            Ok(grant) => Ok(Granted::Park(grant)),
             Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
                 self.counters.streams_refused.inc();
                 tracing::debug!(%error, "stream refused");
                 let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
                 settings.set_fields(response.headers_mut());
-                Ok(Acted::Reply(response))
+                Ok(Granted::Refused(response))
             }
             Err(error) => Err(Refusal::Stream(error)),
         }
@@ -227,11 +238,12 @@ impl Router {
     }
 }
 
-enum Acted {
-    Reply(Response<ReplyBody>),
-    Stream(Response<ReplyBody>),
+/// What a request for a stream gets that is not refused by status.
+enum Granted {
     Park(Grant),
-    Tunnel(Response<ReplyBody>, OnUpgrade),
+    Body(Response<ReplyBody>),
+    /// Word, in the form of a stream, that there is none.
+    Refused(Response<ReplyBody>),
 }
 
 fn leave(log: Option<RequestLog>) {

@@ -217,7 +217,7 @@ impl Handler for Route {
         let settings = &info.settings;
         let origin = Origin {
             peer: &info.peer,
-            client: client(info, request.headers()),
+            trusted: &settings.trusted,
             sni: info.sni.as_deref(),
             certificates: settings.tls.as_ref().map(|(certificates, _)| &**certificates),
             server_names: &settings.server_names,
@@ -230,8 +230,4 @@ impl Handler for Route {
             Routed::Tunnel(response, app) => Outcome::Tunnel(response, app),
         }
     }
-}
-
-fn client(info: &Info, fields: &http::HeaderMap) -> String {
-    info.client(fields).map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }

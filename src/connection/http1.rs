@@ -47,14 +47,13 @@ pub(super) async fn serve<H: Handler>(
     );
     let mut timer = Timer::new(&watch, &settings.deadlines);
     let end = {
-        let mut draining = shared.drain.has_begun();
-        if draining {
-            Pin::new(&mut *connection).graceful_shutdown();
-        }
+        let (mut draining, mut told) = (false, false);
         let mut drain = pin!(shared.drain.begun());
         poll_fn(|cx| {
-            if !draining && drain.as_mut().poll(cx).is_ready() {
-                draining = true;
+            draining = draining || drain.as_mut().poll(cx).is_ready();
+            // Not over the part of a request that has come: hyper would drop it and close.
+            if draining && !told && !watch.is_reading_head() {
+                told = true;
                 Pin::new(&mut *connection).graceful_shutdown();
             }
             match connection.poll_without_shutdown(cx) {

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
+use super::pieces::{Pieces, while_it_moves};
 use super::watch::{Timer, Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared};
 
@@ -47,7 +48,7 @@ pub(super) async fn serve<H: Handler>(
             answer(shared.clone(), info.clone(), watch.clone(), request)
         })
     };
-    let connection = http2::Builder::new(Local)
+    let connection = http2::Builder::new(Local { write_stall: settings.deadlines.write_stall })
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(SEND_BUFFER)
@@ -95,10 +96,10 @@ async fn answer<H: Handler>(
     info: Rc<Info>,
     watch: Rc<Watch>,
     request: Request<Incoming>,
-) -> Result<Response<Tracked<H::Body>>, NoSocket> {
+) -> Result<Response<Pieces<Tracked<H::Body>>>, NoSocket> {
     let in_flight = watch.begin();
     match shared.handler.handle(request, &info).await {
-        Outcome::Reply(response) => Ok(response.map(|body| Tracked::new(body, in_flight))),
+        Outcome::Reply(response) => Ok(response.map(|body| Pieces::new(Tracked::new(body, in_flight)))),
         Outcome::Park(_) | Outcome::Tunnel(..) => Err(NoSocket),
     }
 }
@@ -115,12 +116,14 @@ impl fmt::Display for NoSocket {
 
 impl std::error::Error for NoSocket {}
 
-/// Runs the tasks of a connection on its own thread.
+/// Runs the tasks of a connection, one a stream, on its own thread.
 #[derive(Debug, Clone, Copy)]
-struct Local;
+struct Local {
+    write_stall: Duration,
+}
 
 impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+        tokio::task::spawn_local(while_it_moves(future, self.write_stall));
     }
 }

@@ -88,6 +88,11 @@ impl Watch {
         self.in_flight.get() == 0 && self.flushed.get() && !self.head_begun.get()
     }
 
+    /// Whether a part of a request has come, and no more of it yet.
+    pub(super) fn is_reading_head(&self) -> bool {
+        self.in_flight.get() == 0 && self.head_begun.get()
+    }
+
     /// Whether nothing is going on.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.get() == 0 && self.head_since.get().is_none()

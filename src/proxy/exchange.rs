@@ -4,79 +4,56 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::request::Parts;
 use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::ProxyError;
 use super::body::{BodyError, Progress, RequestBody, UpstreamBody};
-use super::pool::{Lease, Upstream};
+use super::pool::Upstream;
 
 /// Sends the request. On a connection that waited, the app may just have closed it: a request that was not sent, or
 /// that may be repeated (RFC 9110, section 9.2.2) and has no body, is then sent once more on a new one.
 pub(super) async fn exchange(
     upstream: &Rc<Upstream>,
-    parts: Parts,
-    body: RequestBody,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<UpstreamBody>, ProxyError> {
-    let progress = body.progress();
-    let mut request = Request::from_parts(parts, body);
-    if let Some(lease) = upstream.take_idle() {
-        let again = (progress.is_none() && request.method().is_idempotent()).then(|| copy(&request));
-        match send(lease, request, progress.as_deref(), upstream.response_timeout).await {
-            Ok(response) => return Ok(response),
-            Err(Failed::Unsent(unsent)) => request = *unsent,
-            Err(Failed::NoAnswer(error)) => request = again.ok_or(ProxyError::Broken(error))?,
-            Err(Failed::Final(error)) => return Err(error),
-        }
-    }
-    let lease = upstream.connect().await?;
-    send(lease, request, progress.as_deref(), upstream.response_timeout).await.map_err(
-        |failed| match failed {
-            Failed::Final(error) => error,
-            Failed::NoAnswer(error) => ProxyError::Broken(error),
-            // A new connection that does not even take the request was closed at once.
-            Failed::Unsent(_) => ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into()),
-        },
-    )
-}
-
-enum Failed {
-    /// Nothing of it was sent.
-    Unsent(Box<Request<RequestBody>>),
-    /// The connection ended before the first byte of an answer.
-    NoAnswer(hyper::Error),
-    Final(ProxyError),
-}
-
-async fn send(
-    mut lease: Lease,
-    request: Request<RequestBody>,
-    progress: Option<&Progress>,
-    response_timeout: Duration,
-) -> Result<Response<UpstreamBody>, Failed> {
-    let answer = lease.sender.try_send_request(request);
-    let answered = within(answer, progress, response_timeout).await;
-    match answered.ok_or(Failed::Final(ProxyError::ResponseTimeout))? {
-        Ok(response) => {
-            let (parts, incoming) = response.into_parts();
-            let stall = (!is_event_stream(&parts.headers)).then_some(response_timeout);
-            Ok(Response::from_parts(parts, UpstreamBody::new(incoming, lease, stall)))
-        }
-        Err(mut failed) => {
-            if let Some(request) = failed.take_message() {
-                return Err(Failed::Unsent(Box::new(request)));
+    let progress = request.body().progress();
+    let progress = progress.as_deref();
+    let mut waiting = upstream.take_idle();
+    loop {
+        let (mut lease, again) = match waiting.take() {
+            Some(lease) => {
+                let repeatable = progress.is_none() && request.method().is_idempotent();
+                (lease, Some(repeatable.then(|| copy(&request))))
             }
-            let error = failed.into_error();
-            Err(match progress.and_then(|progress| Some((progress.failed.get()?, progress.max))) {
-                Some((BodyError::TooLarge, max)) => Failed::Final(ProxyError::TooLarge { max }),
-                Some((BodyError::Stalled, _)) => Failed::Final(ProxyError::BodyStalled),
-                Some((BodyError::Broken, _)) => Failed::Final(ProxyError::ClientGone),
-                // However it ended: by a close, by a reset, or while the request was being written.
-                None if !lease.heard.anything() => Failed::NoAnswer(error),
-                None => Failed::Final(ProxyError::Broken(error)),
-            })
-        }
+            None => (upstream.connect().await?, None),
+        };
+        let answer = lease.sender.try_send_request(request);
+        let answered = within(answer, progress, upstream.response_timeout).await;
+        let mut failed = match answered.ok_or(ProxyError::ResponseTimeout)? {
+            Ok(response) => {
+                let stall = (!is_event_stream(response.headers())).then_some(upstream.response_timeout);
+                return Ok(response.map(|incoming| UpstreamBody::new(incoming, lease, stall)));
+            }
+            Err(failed) => failed,
+        };
+        request = match (failed.take_message(), again) {
+            (Some(unsent), Some(_)) => unsent,
+            // A new connection that does not even take the request was closed at once.
+            (Some(_), None) => return Err(ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into())),
+            // However it ended: by a close, by a reset, or while the request was being written.
+            (None, Some(Some(copy))) if !lease.heard.anything() => copy,
+            (None, _) => return Err(failure(failed.into_error(), progress)),
+        };
+    }
+}
+
+fn failure(error: hyper::Error, progress: Option<&Progress>) -> ProxyError {
+    match progress.and_then(|progress| Some((progress.failed.get()?, progress.max))) {
+        Some((BodyError::TooLarge, max)) => ProxyError::TooLarge { max },
+        Some((BodyError::Stalled, _)) => ProxyError::BodyStalled,
+        Some((BodyError::Broken, _)) => ProxyError::ClientGone,
+        None => ProxyError::Broken(error),
     }
 }
 

@@ -9,24 +9,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Says when a wait has become too long. Costs nothing until something is waited for; from then on one timer, which
 /// is moved only when it fires.
 #[derive(Debug)]
-pub(super) struct Stall {
+pub struct Stall {
     after: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
-    pub(super) fn new(after: Duration) -> Self {
+    /// A clock that gives a wait so much time.
+    pub fn new(after: Duration) -> Self {
         Self { after, waiting_since: None, timer: None }
     }
 
     /// What was waited for has come.
-    pub(super) fn moved(&mut self) {
+    pub fn moved(&mut self) {
         self.waiting_since = None;
     }
 
     /// What is waited for has not come. Ready when that has lasted for too long.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.after;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         loop {

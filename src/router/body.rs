@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -139,24 +140,18 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(super) fn new<B>(
-        log: Rc<WorkerLog>,
-        request: &Request<B>,
-        client: &str,
-        id: &HeaderValue,
-        begun: Instant,
-    ) -> Self {
-        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+    pub(super) fn new(log: Rc<WorkerLog>, parts: &Parts, client: String, id: &HeaderValue) -> Self {
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
         Self {
             log: Some(log),
-            client: client.to_owned(),
+            client,
             id: id.clone(),
-            method: request.method().clone(),
-            target: request.uri().path_and_query().map_or("", |target| target.as_str()).to_owned(),
+            method: parts.method.clone(),
+            target: parts.uri.path_and_query().map_or("", |target| target.as_str()).to_owned(),
             host: host.unwrap_or_default().to_owned(),
-            version: request.version(),
-            begun,
+            version: parts.version,
+            begun: Instant::now(),
             status: 0,
             bytes: 0,
             whole: false,

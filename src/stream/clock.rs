@@ -74,12 +74,15 @@ impl Streams {
 
     /// Ends all streams, spread evenly over `window`, so that their clients do not all come back at once.
     pub async fn drain(&self, window: Duration) {
-        let streams = self.all();
+        // Not held while it waits: a socket is closed when the last hold on its subscriber is gone.
+        let streams: Vec<_> = self.all().iter().map(Rc::downgrade).collect();
         let Ok(count) = u32::try_from(streams.len()) else { return };
         let begun = Instant::now();
-        for (place, subscriber) in (1..).zip(streams) {
-            self.end(&subscriber, End::Drain);
+        for (place, subscriber) in (0..).zip(streams) {
             sleep_until(begun + window * place / count).await;
+            if let Some(subscriber) = subscriber.upgrade() {
+                self.end(&subscriber, End::Drain);
+            }
         }
     }
 }

@@ -137,7 +137,11 @@ impl Streams {
         let due = next_due(&subscriber);
         let timer = due.map(|at| Timer { at, key: subscriber.key.get(), serial: subscriber.serial });
         entry.insert(Entry { subscriber, _subscription: subscription });
-        if timer.is_some_and(|timer| table.timers.add(timer)) {
+        let is_sooner = timer.is_some_and(|timer| table.timers.add(timer));
+        let Table { streams, timers, .. } = table;
+        let serial_at = |key: u32| streams.get(key as usize).map(|entry| entry.subscriber.serial);
+        timers.prune(streams.len(), |timer| serial_at(timer.key) == Some(timer.serial));
+        if is_sooner {
             self.0.sooner.notify_one();
         }
     }

@@ -1,4 +1,245 @@
-//! Clients that take their time, and clients that are too many: each wait ends, and nobody else notices.
+//! Clients that take too long: each step of a connection has a deadline, and none of them is a stream's or a tunnel's.
 
-mod crowds;
-mod waits;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::support::settings::Settings;
+use crate::support::{App, Client, NO_APP, PATIENCE, Sidestream, Subscriber, WEBSOCKET, tls};
+
+/// The pace of a slow client.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Long enough for every deadline of [`QUICK`] to have passed twice.
+const LONG: Duration = Duration::from_millis(500);
+
+const QUICK: &str = r#"
+header_timeout = "200ms"
+idle_timeout = "200ms"
+body_stall = "200ms"
+write_stall = "200ms"
+"#;
+
+const DEADLINE: Duration = Duration::from_millis(200);
+
+/// An app that says `ok` to whatever has no body.
+fn ok() -> App {
+    App::that_says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_for_ever_is_cut_and_disturbs_nobody() {
+    let app = ok();
+    let settings = "header_timeout = \"200ms\"\nidle_timeout = \"10s\"";
+    let site = Settings { listen: settings, ..Settings::default() }.before(&app);
+    let mut other = site.connect();
+    // On a new connection, and on one that has been answered before.
+    for requests_before in [0, 1] {
+        let mut slow = site.connect();
+        for _ in 0..requests_before {
+            assert_eq!(slow.get("/", "").response().text(), "ok");
+        }
+        let begun = Instant::now();
+        slow.send("GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ");
+        while slow.try_send("a").is_ok() && slow.is_silent_for(PACE) {
+            assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
+            assert_eq!(other.get("/", "").response().text(), "ok");
+        }
+        assert!(begun.elapsed() >= DEADLINE, "cut after {:?}", begun.elapsed());
+        slow.closed();
+    }
+    assert_eq!(site.count("connections_timed_out"), 2);
+    assert_eq!(other.get("/", "").response().text(), "ok");
+    drop(other);
+    site.becomes("connections", 0);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let site = Sidestream::start(&Settings { listen: QUICK, ..Settings::default() }.text(&[NO_APP]));
+    let begun = Instant::now();
+    site.connect().closed();
+    assert!(begun.elapsed() >= DEADLINE, "closed after {:?}", begun.elapsed());
+    site.becomes("connections_timed_out", 1);
+}
+
+#[test]
+fn a_connection_between_requests_is_closed_when_it_has_been_idle_for_long() {
+    let app = ok();
+    let listen = "idle_timeout = \"200ms\"\nheader_timeout = \"10s\"";
+    let site = Settings { listen, ..Settings::default() }.before(&app);
+    let mut client = site.connect();
+    for _ in 0..3 {
+        // Each request begins the wait anew.
+        assert_eq!(client.get("/", "").response().text(), "ok");
+        assert!(client.is_silent_for(DEADLINE / 2));
+    }
+    assert_eq!(client.get("/", "").response().text(), "ok");
+    let begun = Instant::now();
+    client.closed();
+    assert!(begun.elapsed() >= DEADLINE - PACE, "closed after {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_handshake_that_is_never_finished_is_cut_and_disturbs_nobody() {
+    let app = ok();
+    let (site, _) = site(true, "handshake_timeout = \"200ms\"", &app.origin());
+    // Nothing; and the beginning of a record with a ClientHello, a byte at a time.
+    let (begun, mut silent, mut slow) = (Instant::now(), site.connect(), site.connect());
+    slow.send([22, 3, 1, 2, 0, 1, 0, 1, 252]);
+    while slow.try_send([3]).is_ok() && slow.is_silent_for(PACE) {
+        assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
+        let mut other = tls::connect(site.address(), "test");
+        assert_eq!(other.get("/", "").response().text(), "ok");
+    }
+    assert!(begun.elapsed() >= DEADLINE, "cut after {:?}", begun.elapsed());
+    slow.closed();
+    silent.closed();
+    site.becomes("handshakes_failed", 2);
+    site.becomes("connections", 0);
+}
+
+#[test]
+fn a_body_that_stalls_is_answered_with_408_and_a_close() {
+    for (framing, part) in [("Content-Length: 10", "half"), ("Transfer-Encoding: chunked", "4\r\nhalf\r\n")] {
+        let (tell, told) = mpsc::channel();
+        let app = App::start(move |mut client| {
+            client.try_head();
+            tell.send(String::from_utf8(client.rest()).unwrap()).unwrap();
+        });
+        let site = Settings { listen: QUICK, ..Settings::default() }.before(&app);
+        let mut client = site.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n{part}"));
+        let begun = Instant::now();
+        let response = client.response();
+        assert!(begun.elapsed() >= DEADLINE, "{framing}: {:?}", begun.elapsed());
+        assert_eq!((response.status, response.field("connection")), (408, Some("close")), "{framing}");
+        client.closed();
+        let seen = told.recv_timeout(PATIENCE).unwrap();
+        assert!(seen.contains("half") && !seen.contains("\r\n0\r\n"), "the app saw {seen:?}");
+    }
+}
+
+#[test]
+fn a_body_that_goes_on_slowly_arrives_however_long_it_takes() {
+    let app = App::start(|mut client| {
+        client.try_head();
+        let body = client.exactly(20);
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n").send(body);
+    });
+    let settings =
+        Settings { listen: QUICK, upstream: "response_timeout = \"200ms\"", ..Settings::default() };
+    let site = settings.before(&app);
+    let mut client = site.connect();
+    let begun = Instant::now();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n");
+    for _ in 0..20 {
+        client.send("x");
+        assert!(client.is_silent_for(PACE) || begun.elapsed() >= 20 * PACE);
+    }
+    assert_eq!(client.response().text(), "x".repeat(20));
+    assert!(begun.elapsed() >= 2 * DEADLINE);
+}
+
+#[test]
+fn an_answer_that_is_slow_or_slowly_read_outlives_the_deadlines() {
+    let app = App::start(|mut client| {
+        client.try_head();
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for _ in 0..10 {
+            if !client.is_silent_for(LONG / 10) {
+                return;
+            }
+            client.send("1\r\nx\r\n");
+        }
+        client.send("0\r\n\r\n");
+    });
+    let site = Settings { listen: QUICK, ..Settings::default() }.before(&app);
+    let begun = Instant::now();
+    assert_eq!(site.connect().get("/", "").response().text(), "x".repeat(10));
+    assert!(begun.elapsed() >= LONG);
+}
+
+#[test]
+fn a_client_that_never_reads_its_answer_is_cut_and_its_app_is_told() {
+    for secure in [false, true] {
+        let (tell, told) = mpsc::channel();
+        let app = App::start(move |mut client| {
+            let head = client.try_head().unwrap_or_default();
+            if head.starts_with("GET /endless") {
+                client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+                let mut sent = 0u64;
+                while client.try_send(&chunk).is_ok() {
+                    sent += 0x10000;
+                }
+                tell.send(sent).unwrap();
+            } else {
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        });
+        let (site, connect) = site(secure, "write_stall = \"200ms\"", &app.origin());
+        let mut client = connect(&site);
+        client.get("/endless", "");
+        assert_eq!(connect(&site).get("/", "").response().text(), "ok", "nobody else waits");
+        let sent = told.recv_timeout(PATIENCE).unwrap();
+        // What the system's own buffers hold, and no more.
+        assert!(sent < 64 << 20, "{sent} bytes were taken for a client that reads nothing");
+        site.becomes("connections_timed_out", 1);
+        let rest = client.rest();
+        assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "the answer ended as if whole");
+    }
+}
+
+#[test]
+fn a_stream_has_no_deadline_but_its_own() {
+    for secure in [false, true] {
+        let (site, connect) = site(secure, QUICK, NO_APP);
+        let mut subscriber = Subscriber::of(connect(&site), "1");
+        assert!(subscriber.is_silent_for(LONG));
+        let reply = site.publish(r#"{"user": 1, "data": "still there"}"#);
+        assert_eq!(reply["delivered"], 1);
+        assert_eq!(subscriber.data(), "still there");
+        assert_eq!(site.count("connections_timed_out"), 0);
+    }
+}
+
+#[test]
+fn a_websocket_may_be_quiet_for_as_long_as_it_likes() {
+    let app = App::start(|mut client| {
+        client.try_head();
+        client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+        while let Some(line) = try_line(&mut client) {
+            client.send(line);
+        }
+    });
+    let settings =
+        Settings { listen: QUICK, upstream: "response_timeout = \"200ms\"", ..Settings::default() };
+    let site = settings.before(&app);
+    let mut client = site.connect();
+    let head = client.get("/ws", WEBSOCKET).head();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert_eq!(client.send("first\r\n").until("\r\n"), "first\r\n");
+    assert!(client.is_silent_for(LONG));
+    assert_eq!(client.send("second\r\n").until("\r\n"), "second\r\n");
+    assert_eq!(site.count("connections_timed_out"), 0);
+}
+
+/// A line that a client sends, if it does not go away instead.
+fn try_line(client: &mut Client) -> Option<String> {
+    let mut line = client.try_exactly(1)?;
+    while !line.ends_with(b"\n") {
+        line.extend(client.try_exactly(1)?);
+    }
+    Some(String::from_utf8(line).unwrap())
+}
+
+/// A site over TLS or not, and how it is connected to.
+fn site(secure: bool, listen: &str, upstream: &str) -> (Sidestream, fn(&Sidestream) -> Client) {
+    let folder = tempfile::tempdir().unwrap();
+    tls::certificate(folder.path(), "site", &["test"]);
+    let tls = if secure { "tls = [{ cert = \"site.crt\", key = \"site.key\" }]" } else { "" };
+    let listen = format!("{listen}\n{tls}\n");
+    let site =
+        Sidestream::start_in(folder, &Settings { listen: &listen, ..Settings::default() }.text(&[upstream]));
+    (site, if secure { |site| tls::connect(site.address(), "test") } else { Sidestream::connect })
+}

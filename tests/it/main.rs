@@ -3,17 +3,29 @@
 //! Each module says that it is test code, so that it may stop at the first surprise.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod descriptors;
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod listening;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
@@ -21,11 +33,21 @@ mod publish_route;
 #[cfg(test)]
 mod publish_socket;
 #[cfg(test)]
+mod shutdown;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod stream_auth;
 #[cfg(test)]
+mod stream_h2;
+#[cfg(test)]
+mod stream_resume;
+#[cfg(test)]
+mod stream_slow;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod upgrade;
 #[cfg(test)]

@@ -2,10 +2,16 @@
 //! show every byte. Everything is on port 0 and in temporary folders, and every wait has an end.
 
 pub(crate) mod app;
-mod backend;
+pub(crate) mod backend;
 pub(crate) mod client;
-mod counters;
-mod site;
+pub(crate) mod counters;
+pub(crate) mod frames;
+pub(crate) mod h2;
+pub(crate) mod h2_session;
+pub(crate) mod program;
+pub(crate) mod session;
+pub(crate) mod settings;
+pub(crate) mod site;
 pub(crate) mod subscriber;
 pub(crate) mod tls;
 pub(crate) mod tokens;
@@ -22,6 +28,7 @@ use tempfile::TempDir;
 pub(crate) use app::App;
 pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Response};
+pub(crate) use program::Program;
 pub(crate) use site::Site;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
@@ -156,6 +163,10 @@ auth = ["jwt"]
 "#
     )
 }
+
+/// The fields that ask for a WebSocket.
+pub(crate) const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// An app that is not there, for tests that never ask it.
 pub(crate) const NO_APP: &str = "http://127.0.0.1:9";

@@ -1,16 +1,11 @@
 //! How a stream ends: always abruptly, so that every client comes back.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::tokens::signed;
+use crate::support::tokens::{in_a, signed};
 use crate::support::{NO_APP, Said, Sidestream, Subscriber, in_front_of};
-
-/// A second of the clock with what is behind its point.
-fn in_a_moment(moment: Duration) -> f64 {
-    (SystemTime::now() + moment).duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
-}
 
 const EXACT: &str = r#"
 [auth.exact]
@@ -28,7 +23,7 @@ fn a_token_that_expires_ends_it_with_a_word() {
     let site = Sidestream::start(&in_front_of(NO_APP, "", EXACT));
     let begun = Instant::now();
     let left = Duration::from_millis(300);
-    let token = signed(&json!({"sub": "42", "exp": in_a_moment(left)}));
+    let token = signed(&json!({"sub": "42", "exp": in_a(left)}));
     let mut subscriber = Subscriber::open(site.connect(), &format!("/exact?token={token}"), "");
     site.publish(r#"{"user": 42, "data": "one"}"#);
     assert_eq!(subscriber.data(), "one");

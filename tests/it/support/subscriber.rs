@@ -122,6 +122,16 @@ impl Subscriber {
         said
     }
 
+    /// The next event, if one comes before the stream ends. What came of it in part is nothing. Only over HTTP/1.1.
+    pub(crate) fn try_event(&mut self) -> Option<Said> {
+        while !self.text.contains("\n\n") {
+            let chunk = self.client.try_chunk()?;
+            assert!(!chunk.is_empty(), "the stream ended as if whole, after {:?}", self.text);
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        Some(self.event())
+    }
+
     /// The data of the next event.
     pub(crate) fn data(&mut self) -> String {
         self.event().data.unwrap_or_default()

@@ -1,6 +1,6 @@
 //! Tokens, made as an app makes them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -21,4 +21,9 @@ pub(crate) fn signed(claims: &Value) -> String {
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Seconds since 1970 at which a moment from now is over, with what is behind their point.
+pub(crate) fn in_a(moment: Duration) -> f64 {
+    (SystemTime::now() + moment).duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }

@@ -1,0 +1,106 @@
+//! The documents that are made from the code, and what the others must hold.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Set to write what is out of date instead of failing.
+const UPDATE: &str = "UPDATE_DOCS";
+
+fn at_the_top(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[test]
+fn the_configuration_reference_says_what_the_example_says() {
+    let example = std::fs::read_to_string(at_the_top("config.example.toml")).unwrap();
+    let made = reference(&example);
+    let path = at_the_top("docs/configuration.md");
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(stored == made, "docs/configuration.md is out of date: {UPDATE}=1 cargo test --test it docs");
+    for key in ["`address`", "`handshake_timeout`", "`user_claim`", "`backlog`", "`webhook`"] {
+        assert!(made.contains(key), "{key} is missing");
+    }
+}
+
+#[test]
+fn the_reference_is_made_of_sections_keys_and_sentences() {
+    let example = "\
+# About the file.
+
+# The process.
+[server]
+# Threads; 0 is one
+# per core.
+workers = 0
+# Another way.
+#names = [\"a\"]
+";
+    let made = reference(example);
+    let expected = "\
+## `[server]`
+
+The process.
+
+| key | default | |
+|---|---|---|
+| `workers` | `0` | Threads; 0 is one per core. |
+| `names` | none, e.g. `[\"a\"]` | Another way. |
+";
+    assert!(made.ends_with(expected), "{made}");
+    assert!(made.contains("About the file."));
+}
+
+/// Makes the reference of an example: its comments are the sentences, its values the defaults.
+fn reference(example: &str) -> String {
+    let mut made = String::from(
+        "# Configuration\n\n\
+         Made from [`config.example.toml`](../config.example.toml), which shows the same as a file; a test holds the two \
+         together.\n",
+    );
+    let mut comment: Vec<&str> = Vec::new();
+    let mut in_table = false;
+    let mut last_key = "";
+    for line in example.lines() {
+        if let Some(text) = line.strip_prefix("# ") {
+            comment.push(text);
+        } else if line.starts_with('[') {
+            let said = sentence(&mut comment);
+            let _ = write!(made, "\n## `{line}`\n");
+            if !said.is_empty() {
+                let _ = write!(made, "\n{said}\n");
+            }
+            in_table = false;
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            if !in_table {
+                made.push_str("\n| key | default | |\n|---|---|---|\n");
+                in_table = true;
+            }
+            let said = sentence(&mut comment);
+            let value = value.replace('|', "\\|");
+            match key.strip_prefix('#') {
+                Some(key) if key == last_key => {
+                    let _ = writeln!(made, "| | or `{value}` | {said} |");
+                }
+                Some(key) => {
+                    let _ = writeln!(made, "| `{key}` | none, e.g. `{value}` | {said} |");
+                    last_key = key;
+                }
+                None => {
+                    let _ = writeln!(made, "| `{key}` | `{value}` | {said} |");
+                    last_key = key;
+                }
+            }
+        } else if line.is_empty() && !comment.is_empty() {
+            let said = sentence(&mut comment);
+            let _ = write!(made, "\n{said}\n");
+        }
+    }
+    made
+}
+
+fn sentence(comment: &mut Vec<&str>) -> String {
+    std::mem::take(comment).join(" ")
+}

@@ -1,0 +1,134 @@
+//! Readers that do not read: what waits for them is bounded, they are cut off, and nobody else notices.
+
+use std::net::{SocketAddr, TcpStream};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Client, NO_APP, PATIENCE, Program, Sidestream, Subscriber, in_front_of, publish, tls};
+
+/// A connection whose receiving side holds little, so that a reader who does not read is soon known for it.
+fn narrow(address: &str) -> TcpStream {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+fn narrow_client(address: &str) -> Client {
+    let stream = narrow(address);
+    let handle = stream.try_clone().unwrap();
+    Client::over(stream, Some(handle))
+}
+
+fn narrow_tls_client(address: &str) -> Client {
+    let name = ServerName::try_from("test").unwrap();
+    let session = ClientConnection::new(tls::client_config(&["http/1.1"]), name).unwrap();
+    Client::over(StreamOwned::new(session, narrow(address)), None)
+}
+
+fn event(user: &str, number: usize, size: usize) -> String {
+    format!(r#"{{"user": "{user}", "data": "{number} {}"}}"#, "x".repeat(size))
+}
+
+fn number(data: &str) -> usize {
+    data.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn one_who_does_not_read_is_cut_off_and_resumes_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    tls::certificate(folder.path(), "test", &["test"]);
+    let more = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = [{ cert = \"test.crt\", key = \"test.key\" }]\n\
+                [store]\nbytes = \"64MiB\"\n";
+    let site = Sidestream::start_in(folder, &in_front_of(NO_APP, "backlog = \"32KiB\"", more));
+    for over_tls in [false, true] {
+        let evicted = site.count("evicted");
+        let connect = || match over_tls {
+            true => narrow_tls_client(site.address_of(1)),
+            false => narrow_client(site.address()),
+        };
+        let mut slow = Subscriber::of(connect(), "42");
+        let mut quick = Subscriber::of(site.connect(), "42");
+        let mut published = 0;
+        while site.count("evicted") == evicted {
+            site.publish(&event("42", published, 50_000));
+            // Nobody else waits for the slow one.
+            assert_eq!(number(&quick.data()), published);
+            published += 1;
+            assert!(published < 1000, "50 MB wait for a reader who does not read");
+        }
+        assert_eq!(site.count("streams"), 1, "the slow one is gone, the quick one is not");
+        site.publish(&event("42", published, 10));
+        assert_eq!(number(&quick.data()), published);
+
+        // What was on its way arrives, up to some place; from there it goes on.
+        let mut next = 0;
+        while let Some(said) = slow.try_event() {
+            assert_eq!(number(&said.data.unwrap()), next);
+            next += 1;
+        }
+        assert!(next < published, "it was cut off before the end");
+        let mut again = Subscriber::resume(connect(), "42", &slow.last_id);
+        for expected in next..=published {
+            assert_eq!(number(&again.data()), expected);
+        }
+        assert_eq!((site.count("evicted"), site.count("resets")), (evicted + 1, 0));
+        drop((quick, again));
+        site.becomes("streams", 0);
+    }
+}
+
+#[test]
+fn what_it_asked_to_get_again_does_not_count_against_it() {
+    let site = Sidestream::start(&in_front_of(NO_APP, "backlog = \"1KiB\"", "[store]\nbytes = \"64MiB\"\n"));
+    let mut first = Subscriber::of(site.connect(), "42");
+    // Far more than the socket takes at once.
+    for published in 0..100 {
+        site.publish(&event("42", published, 100_000));
+        assert_eq!(number(&first.data()), published);
+    }
+    let start = format!("{}-0", first.last_id.split_once('-').unwrap().0);
+    let mut slow = Subscriber::resume(narrow_client(site.address()), "42", &start);
+    site.publish(&event("42", 100, 10));
+    assert_eq!(number(&first.data()), 100);
+    for expected in 0..=100 {
+        assert_eq!(number(&slow.data()), expected);
+    }
+    assert_eq!(site.count("evicted"), 0);
+}
+
+#[test]
+fn one_event_may_be_larger_than_all_that_may_wait() {
+    let site = Sidestream::start(&in_front_of(NO_APP, "backlog = \"1KiB\"", ""));
+    let mut subscriber = Subscriber::of(narrow_client(site.address()), "42");
+    for number_of in 0..3 {
+        site.publish(&event("42", number_of, 250_000));
+        assert_eq!(number(&subscriber.data()), number_of);
+    }
+    assert_eq!(site.count("evicted"), 0);
+}
+
+#[test]
+fn memory_does_not_grow_with_what_is_not_read() {
+    let program = Program::run(&in_front_of(NO_APP, "", ""));
+    let connection = || narrow_client(&program.address);
+    let slow: Vec<_> = (0..20).map(|_| Subscriber::of(connection(), "42")).collect();
+    let mut quick = Subscriber::of(connection(), "42");
+    let mut before = 0;
+    for published in 0..250 {
+        let reply = publish(&program.publish_socket(), &event("42", published, 250_000));
+        assert_eq!(number(&quick.data()), published, "{reply}");
+        if published == 50 {
+            // History is full, and everybody else has been cut off.
+            assert_eq!(reply["delivered"], 1);
+            before = program.memory();
+        }
+    }
+    let grown = program.memory().saturating_sub(before);
+    assert!(grown < 16 * 1024, "{grown} KiB more after 50 MB");
+    drop(slow);
+}

@@ -1,0 +1,114 @@
+//! The program itself, as a process of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::PATIENCE;
+
+/// A running `sidestream run`. Killed, and waited for, when it is dropped.
+pub(crate) struct Program {
+    pub(crate) folder: TempDir,
+    /// Its first listener.
+    pub(crate) address: String,
+    child: Child,
+    stderr: Option<JoinHandle<String>>,
+    stdout: Option<JoinHandle<String>>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// None if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The command that runs a configuration, which it writes into the folder.
+pub(crate) fn command(folder: &Path, config: &str) -> Command {
+    std::fs::write(folder.join("sidestream.toml"), config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidestream"));
+    command.args(["run", "--config", "sidestream.toml"]).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Program {
+    /// Runs a configuration and waits until it listens.
+    pub(crate) fn run(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = command(folder.path(), config).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let stdout = std::thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let from = said.len();
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+            if let Some((_, after)) = said[from..].split_once("address=\"") {
+                break after.split('"').next().unwrap().to_owned();
+            }
+        };
+        let stderr = std::thread::spawn(move || {
+            stderr.read_to_string(&mut said).unwrap();
+            said
+        });
+        Self { folder, address, child, stderr: Some(stderr), stdout: Some(stdout) }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(self) -> Ended {
+        self.end_with("sidestream.toml").0
+    }
+
+    /// Waits for its end; returns a file of its folder too.
+    pub(crate) fn end_with(mut self, file: &str) -> (Ended, String) {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let read = |thread: &mut Option<JoinHandle<String>>| thread.take().unwrap().join().unwrap();
+        let ended =
+            Ended { code: status.code(), stdout: read(&mut self.stdout), stderr: read(&mut self.stderr) };
+        (ended, std::fs::read_to_string(self.folder.path().join(file)).unwrap())
+    }
+
+    /// The publish socket, if the configuration names it `publish.sock`.
+    pub(crate) fn publish_socket(&self) -> PathBuf {
+        self.folder.path().join("publish.sock")
+    }
+
+    /// How much memory it has, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It fails when the program has ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
