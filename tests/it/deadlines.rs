@@ -1,7 +1,11 @@
 //! Clients that take too long: each step of a connection has a deadline, and none of them is a stream's or a tunnel's.
 
+use std::net::TcpStream;
 use std::sync::mpsc;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::support::settings::Settings;
 use crate::support::{App, Client, NO_APP, PATIENCE, Sidestream, Subscriber, WEBSOCKET, tls};
@@ -157,6 +161,28 @@ fn an_answer_that_is_slow_or_slowly_read_outlives_the_deadlines() {
     let begun = Instant::now();
     assert_eq!(site.connect().get("/", "").response().text(), "x".repeat(10));
     assert!(begun.elapsed() >= LONG);
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_steadily_may() {
+    let size = 16 << 20;
+    let app =
+        App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size)));
+    let site = Settings { listen: "write_stall = \"400ms\"", ..Settings::default() }.before(&app);
+    let stream = TcpStream::connect(site.address()).unwrap();
+    SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut client = Client::over(stream, None);
+    client.get("/", "").head();
+    // For longer than the deadline. The system lets us write on only after a third of its buffer has been read, so
+    // the pieces are not small.
+    let begun = Instant::now();
+    let mut left = size;
+    while begun.elapsed() < Duration::from_millis(600) {
+        left -= client.exactly((256 << 10).min(left)).len();
+        sleep(PACE);
+    }
+    assert_eq!(client.exactly(left).len(), left);
 }
 
 #[test]

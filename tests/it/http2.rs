@@ -1,5 +1,7 @@
 //! HTTP/2 from the client, HTTP/1.1 to the app.
 
+mod faults;
+
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! HTTP/2 by hand, for what no client would send and for what one does not show.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -59,13 +60,18 @@ impl Frames {
 
     /// Sends a frame.
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, content: &[u8]) -> &mut Self {
+        self.try_send(kind, flags, stream, content).unwrap();
+        self
+    }
+
+    /// Sends a frame that the other side may no longer take.
+    pub(crate) fn try_send(&mut self, kind: u8, flags: u8, stream: u32, content: &[u8]) -> io::Result<()> {
         let length = u32::try_from(content.len()).unwrap().to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(content);
-        self.client.send(frame);
-        self
+        self.client.try_send(frame)
     }
 
     /// Sends the head of a request without a body, as these fields in this order.
