@@ -186,9 +186,16 @@ impl Server {
                 worker.push((socket, tls.clone()));
             }
         }
+        // Every descriptor of our own is there before the first client can take one.
+        let runtime = worker::runtime()?;
+        let runtimes = sockets.iter().map(|_| worker::runtime()).collect::<io::Result<Vec<_>>>()?;
+        let serving = {
+            let _within = runtime.enter();
+            publish::serve(publisher.clone(), publish_socket, publish_http, signal.clone())?
+        };
         let mut threads = Vec::new();
-        for (index, sockets) in sockets.into_iter().enumerate() {
-            threads.push(worker::start(Setup {
+        for (index, (sockets, runtime)) in sockets.into_iter().zip(runtimes).enumerate() {
+            let setup = Setup {
                 index,
                 config: config.clone(),
                 hub: hub.clone(),
@@ -200,13 +207,12 @@ impl Server {
                 log: log.as_ref().map(|log| log.worker(secret_parameters.clone())),
                 signal: signal.clone(),
                 ended: ended.clone(),
-            })?);
+            };
+            threads.push(worker::start(setup, runtime)?);
         }
         drop(ended);
 
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let serving = publish::serve(publisher, publish_socket, publish_http, signal);
-        LocalSet::new().block_on(&runtime, control(hub, serving, all_ended))?;
+        LocalSet::new().block_on(&runtime, control(hub, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -220,11 +226,7 @@ impl Server {
     }
 }
 
-async fn control(
-    hub: Hub,
-    serving: impl Future<Output = io::Result<()>>,
-    mut all_ended: mpsc::Receiver<()>,
-) -> io::Result<()> {
+async fn control(hub: Hub, serving: impl Future<Output = ()>, mut all_ended: mpsc::Receiver<()>) {
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {
@@ -239,11 +241,10 @@ async fn control(
     let mut ended = std::pin::pin!(ended);
     // Publishers are served to the end: what they hand in meanwhile is kept, and reaches streams that are still open.
     tokio::select! {
-        served = serving => served?,
-        () = &mut ended => return Ok(()),
+        () = serving => {}
+        () = &mut ended => return,
     }
     ended.await;
-    Ok(())
 }
 
 fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, sleep, timeout};
@@ -65,9 +66,13 @@ pub struct Setup {
 /// The TLS of a listener, shared by the workers.
 pub type Tls = (Arc<Certificates>, TlsAcceptor);
 
+/// A runtime for one thread.
+pub fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 /// Starts a worker's thread.
-pub fn start(setup: Setup) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{}", setup.index)).spawn(move || {
         let local = LocalSet::new();
         if let Err(error) = local.block_on(&runtime, run(setup)) {

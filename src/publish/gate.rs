@@ -27,45 +27,49 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How much is read to tell the protocols apart, in bytes; usually the whole of a first publication.
 const FIRST_READ: usize = 4096;
 
-/// Lets publishers in, at the Unix socket and over HTTP on TCP with a token, until everything stops. Within a
-/// `LocalSet`. Dropping it ends every connection and removes the socket's file.
+/// Takes the listeners into the current runtime; what is returned lets publishers in, at the Unix socket and over HTTP
+/// on TCP with a token, until everything stops. It is to run within a `LocalSet`. Dropping it ends every connection
+/// and removes the socket's file.
 ///
 /// # Errors
 /// If a listener cannot be registered with the runtime.
-pub async fn serve(
+pub fn serve(
     publisher: Publisher,
     socket: Option<PublishSocket>,
     http: Option<(std::net::TcpListener, Secret)>,
     mut signal: Signal,
-) -> io::Result<()> {
+) -> io::Result<impl Future<Output = ()>> {
     let most = publisher.bounds().max_publishers;
-    let unix = async {
-        let Some(socket) = socket else {
-            return std::future::pending().await;
-        };
-        let listener = socket.listener()?;
-        admit(&listener, most, |stream| {
-            let allowed = stream.peer_cred().map(|peer| check(&socket, &peer));
-            enter_unix(publisher.clone(), allowed, stream)
+    let socket = socket.map(|socket| Ok::<_, io::Error>((socket.listener()?, socket))).transpose()?;
+    let http = http
+        .map(|(listener, token)| {
+            listener.set_nonblocking(true)?;
+            Ok::<_, io::Error>((TcpListener::from_std(listener)?, Rc::new(token)))
         })
-        .await;
-        Ok(())
-    };
-    let tcp = async {
-        let Some((listener, token)) = http else {
-            return std::future::pending().await;
+        .transpose()?;
+    Ok(async move {
+        let unix = async {
+            let Some((listener, socket)) = &socket else {
+                return std::future::pending().await;
+            };
+            admit(listener, most, |stream| {
+                let allowed = stream.peer_cred().map(|peer| check(socket, &peer));
+                enter_unix(publisher.clone(), allowed, stream)
+            })
+            .await;
         };
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let (publisher, token) = (publisher.clone(), Rc::new(token));
-        admit(&listener, most, |stream| enter_tcp(publisher.clone(), token.clone(), stream)).await;
-        Ok(())
-    };
-    tokio::select! {
-        failed = unix => failed,
-        failed = tcp => failed,
-        () = signal.reached(Stage::Stopped) => Ok(()),
-    }
+        let tcp = async {
+            let Some((listener, token)) = &http else {
+                return std::future::pending().await;
+            };
+            admit(listener, most, |stream| enter_tcp(publisher.clone(), token.clone(), stream)).await;
+        };
+        tokio::select! {
+            () = unix => {}
+            () = tcp => {}
+            () = signal.reached(Stage::Stopped) => {}
+        }
+    })
 }
 
 /// A listener of either kind.

@@ -11,6 +11,8 @@ mod config;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod descriptors;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod forwarding;

@@ -99,7 +99,8 @@ impl Doors {
             LocalSet::new().block_on(&runtime, async {
                 tokio::task::spawn_local(work);
                 let http = Some((listener, Secret::resolve(TOKEN).unwrap()));
-                publish::serve(publisher, Some(socket), http, signal).await
+                publish::serve(publisher, Some(socket), http, signal)?.await;
+                Ok(())
             })
         });
         Self { folder, hub, counters, tcp, trigger, worker, thread: Some(thread) }
