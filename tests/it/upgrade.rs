@@ -1,5 +1,7 @@
 //! WebSockets: the connection is the app's and the client's alone, once the app has said so and not before.
 
+mod failures;
+
 use std::time::Duration;
 
 use crate::support::client::field;
