@@ -12,7 +12,7 @@ mod target;
 mod trailers;
 
 pub use cookie::{cookies, join_cookies};
-pub use fields::{HopByHopError, clean_request_fields, clean_response_fields, is_upgrade};
+pub use fields::{HopByHopError, clean_request_fields, clean_response_fields, is_upgrade, names_websocket};
 pub use forwarded::{Peer, PeerAddress, set_forwarded};
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};

@@ -69,14 +69,19 @@ pub(super) fn is_for_proxy(name: &str) -> bool {
 /// Whether this is a WebSocket handshake (RFC 6455, section 4.1) on a connection that can be handed over.
 pub fn is_upgrade(request: &Parts) -> bool {
     let fields = &request.headers;
-    let is_websocket =
-        fields.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    is_websocket
+    names_websocket(fields)
         && request.method == Method::GET
         && request.version == http::Version::HTTP_11
         && fields.contains_key(header::SEC_WEBSOCKET_KEY)
         && fields.contains_key(header::SEC_WEBSOCKET_VERSION)
         && tokens(fields.get_all(header::CONNECTION)).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+/// Whether `Upgrade` names WebSocket and nothing else, in a request or in the answer to it.
+pub fn names_websocket(fields: &HeaderMap) -> bool {
+    let mut lines = fields.get_all(header::UPGRADE).iter();
+    lines.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && lines.next().is_none()
 }
 
 fn named_by_connection(fields: &HeaderMap) -> SmallVec<[HeaderName; 4]> {

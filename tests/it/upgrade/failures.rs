@@ -1,6 +1,7 @@
 //! Handshakes that come to nothing: whoever is left is told, and no connection is used in two ways.
 
 use super::{FIELDS, SWITCH, open};
+use crate::support::client::field;
 use crate::support::{Backend, NO_APP, Site};
 
 #[test]
@@ -108,5 +109,24 @@ fn a_tunnel_takes_one_clients_bytes_to_one_app_only() {
     }
     for (n, (client, _)) in pairs.iter_mut().enumerate() {
         assert_eq!(client.exactly(6), format!("app {n}.").as_bytes());
+    }
+}
+
+#[test]
+fn an_app_that_switches_to_something_else_is_a_bad_gateway() {
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).start();
+    for switched in
+        ["Upgrade: h2c\r\nConnection: Upgrade\r\n", "Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n", ""]
+    {
+        let mut client = site.connect();
+        client.get("/ws", FIELDS);
+        let mut app = backend.accept();
+        app.head();
+        app.send(format!("HTTP/1.1 101 Switching Protocols\r\n{switched}\r\n"));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 502 "), "{switched:?}: {head}");
+        assert_eq!(field(&head, "upgrade"), None);
+        app.closed();
     }
 }
