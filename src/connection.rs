@@ -179,6 +179,7 @@ pub async fn serve<H: Handler>(
         match &error {
             ConnectionError::Handshake(_) => shared.counters.handshakes_failed.inc(),
             ConnectionError::TimedOut(_) => shared.counters.connections_timed_out.inc(),
+            ConnectionError::Http(error) if error.is_parse() => shared.counters.requests_malformed.inc(),
             ConnectionError::Http(_) => {}
         }
         // What clients do wrong is theirs to know; it would flood the log of a public server.

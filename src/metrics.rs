@@ -77,6 +77,8 @@ cells! {
     handshakes_failed,
     /// Connections ended by one of the listener's deadlines.
     connections_timed_out,
+    /// Requests that were no HTTP or had too large a head; refused before they had a route, and without a log line.
+    requests_malformed,
     /// Requests that reached a route or were refused one, those for streams among them.
     requests,
     /// Requests that the upstream did not answer (502, 503, 504).

@@ -24,7 +24,8 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::config::{self, UpstreamKind};
 use crate::http::{
-    Peer, clean_request_fields, clean_response_fields, is_upgrade, join_cookies, set_forwarded,
+    Peer, clean_request_fields, clean_response_fields, is_upgrade, join_cookies, names_websocket,
+    set_forwarded,
 };
 
 pub use body::{AnswerError, BodyError, UpstreamBody};
@@ -109,7 +110,7 @@ impl Proxy {
 /// Makes of the app's answer the one that the client gets.
 fn answer(mut response: Response<UpstreamBody>, upgrade: bool) -> Result<Answer, ProxyError> {
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switched && !upgrade {
+    if switched && !(upgrade && names_websocket(response.headers())) {
         return Err(ProxyError::UnaskedUpgrade);
     }
     let tunnel = switched.then(|| hyper::upgrade::on(&mut response));

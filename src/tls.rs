@@ -15,9 +15,6 @@ use rustls::sign::CertifiedKey;
 const H2: &[u8] = b"h2";
 const HTTP_11: &[u8] = b"http/1.1";
 
-/// How many sessions a listener remembers for TLS 1.2 resumption; TLS 1.3 clients carry tickets.
-const SESSIONS: usize = 4096;
-
 /// The provider of all cryptography.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
@@ -81,7 +78,7 @@ pub fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = if http2 { vec![H2.to_vec(), HTTP_11.to_vec()] } else { vec![HTTP_11.to_vec()] };
-    config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
+    // Clients carry their sessions themselves, sealed; the cache of the library's default serves the few that cannot.
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     // One ticket is what a browser uses; each costs a write in every handshake.
     config.send_tls13_tickets = 1;

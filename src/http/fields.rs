@@ -8,7 +8,7 @@ use http::{HeaderValue, Method};
 use smallvec::SmallVec;
 
 /// Fields that concern one connection only (RFC 9110, section 7.6.1, and those of old).
-const HOP_BY_HOP: [&str; 9] = [
+pub(super) const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -21,12 +21,12 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Fields that a client must not have removed by naming them in `Connection`.
-const END_TO_END: [&str; 6] =
+pub(super) const END_TO_END: [&str; 6] =
     ["host", "cookie", "authorization", "content-length", "content-type", "content-encoding"];
 
 /// Request fields that never go to an app: `Proxy` becomes `HTTP_PROXY` in a CGI environment, `Expect` is answered
 /// by us, and the last would skip the middleware of a Next.js app.
-const DROPPED: [&str; 3] = ["proxy", "expect", "x-middleware-subrequest"];
+pub(super) const DROPPED: [&str; 3] = ["proxy", "expect", "x-middleware-subrequest"];
 
 /// A `Connection` field names a field that is not the connection's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,20 +58,30 @@ pub fn clean_response_fields(fields: &mut HeaderMap) {
     if fields.contains_key(header::TRANSFER_ENCODING) {
         fields.remove(header::CONTENT_LENGTH);
     }
-    remove(fields, &named, |name| name.starts_with("x-accel-") || name == "x-sendfile");
+    remove(fields, &named, is_for_proxy);
+}
+
+/// Whether an app says this to its proxy and not to the client.
+pub(super) fn is_for_proxy(name: &str) -> bool {
+    name.starts_with("x-accel-") || name == "x-sendfile"
 }
 
 /// Whether this is a WebSocket handshake (RFC 6455, section 4.1) on a connection that can be handed over.
 pub fn is_upgrade(request: &Parts) -> bool {
     let fields = &request.headers;
-    let is_websocket =
-        fields.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    is_websocket
+    names_websocket(fields)
         && request.method == Method::GET
         && request.version == http::Version::HTTP_11
         && fields.contains_key(header::SEC_WEBSOCKET_KEY)
         && fields.contains_key(header::SEC_WEBSOCKET_VERSION)
         && tokens(fields.get_all(header::CONNECTION)).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+/// Whether `Upgrade` names WebSocket and nothing else, in a request or in the answer to it.
+pub fn names_websocket(fields: &HeaderMap) -> bool {
+    let mut lines = fields.get_all(header::UPGRADE).iter();
+    lines.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && lines.next().is_none()
 }
 
 fn named_by_connection(fields: &HeaderMap) -> SmallVec<[HeaderName; 4]> {

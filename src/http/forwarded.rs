@@ -89,11 +89,7 @@ pub fn set_forwarded(fields: &mut HeaderMap, peer: &Peer, host: Option<&HeaderVa
     if peer.trusted {
         append_peer(fields, peer);
     } else {
-        let gone: Vec<_> = fields
-            .keys()
-            .filter(|name| name.as_str().starts_with(PREFIX) || OWN.contains(&name.as_str()))
-            .cloned()
-            .collect();
+        let gone: Vec<_> = fields.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
         for name in gone {
             fields.remove(name);
         }
@@ -111,6 +107,11 @@ pub fn set_forwarded(fields: &mut HeaderMap, peer: &Peer, host: Option<&HeaderVa
         set(X_FORWARDED_PORT, port(host, peer));
         fields.insert(HOST, host.clone());
     }
+}
+
+/// Whether only a trusted proxy may say this.
+pub(super) fn is_forwarding(name: &str) -> bool {
+    name.starts_with(PREFIX) || OWN.contains(&name)
 }
 
 fn append_peer(fields: &mut HeaderMap, peer: &Peer) {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::pool::Lease;
 use super::stall::Stall;
+use crate::http::{clean_request_trailers, clean_response_trailers};
 
 /// The body of a request on its way to the app.
 #[derive(Debug)]
@@ -91,7 +92,10 @@ impl Streamed {
         Poll::Ready(match frame {
             None => None,
             Some(Err(_)) => Some(Err(BodyError::Broken)),
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_request_trailers(trailers);
+                }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match self.left.checked_sub(length) {
                     Some(left) => {
@@ -198,13 +202,17 @@ impl Body for UpstreamBody {
                 ready!(stall.poll(cx));
                 Poll::Ready(Some(Err(AnswerError::Stalled)))
             }
-            (Poll::Ready(frame), stall) => {
+            (Poll::Ready(mut frame), stall) => {
                 if let Some(stall) = stall {
                     stall.moved();
                 }
                 // Nothing comes after trailers, and nobody asks for more.
-                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
-                if frame.is_none() || trailers || this.incoming.is_end_stream() {
+                let trailers = match &mut frame {
+                    Some(Ok(frame)) => frame.trailers_mut(),
+                    _ => None,
+                };
+                let is_last = trailers.map(clean_response_trailers).is_some();
+                if frame.is_none() || is_last || this.incoming.is_end_stream() {
                     this.release();
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Broken)))

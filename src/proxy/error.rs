@@ -33,7 +33,7 @@ pub enum ProxyError {
     ResponseTimeout,
     /// The connection broke, or what came was not HTTP.
     Broken(hyper::Error),
-    /// The app switched protocols without being asked.
+    /// The app switched protocols without being asked, or to another one.
     UnaskedUpgrade,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for ProxyError {
             Self::ConnectTimeout => f.write_str("connecting to the app took too long"),
             Self::ResponseTimeout => f.write_str("the app took too long to answer"),
             Self::Broken(error) => write!(f, "the app broke off its answer: {error}"),
-            Self::UnaskedUpgrade => f.write_str("the app switched protocols without being asked"),
+            Self::UnaskedUpgrade => f.write_str("the app switched to a protocol that it was not asked for"),
         }
     }
 }

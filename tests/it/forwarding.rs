@@ -4,6 +4,7 @@
 mod clients;
 mod fields;
 mod hosts;
+mod trailers;
 
 use crate::support::{Client, Response};
 

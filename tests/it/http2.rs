@@ -333,3 +333,25 @@ fn an_answer_that_the_client_never_makes_room_for_is_reset_and_its_app_is_told()
     assert_eq!(client.next_of(1, RST_STREAM).code(), 8);
     told.recv_timeout(PATIENCE).unwrap();
 }
+
+#[test]
+fn a_body_that_stalls_is_answered_with_408_and_the_connection_goes_on() {
+    let (tell, told) = mpsc::channel();
+    let app = App::start(move |mut client| {
+        if client.try_head().is_some_and(|head| head.starts_with("POST")) {
+            tell.send(String::from_utf8(client.rest()).unwrap()).unwrap();
+        } else {
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let site = site(&Settings { listen: "body_stall = \"200ms\"", ..Settings::default() }, &app);
+    h2::with(site.address(), async |mut client| {
+        let (pieces, body) = Sent::in_pieces();
+        pieces.send("half".into()).unwrap();
+        let answer = client.send(request("POST", "/").body(body).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 408);
+        assert_eq!(client.get("/").await.text(), "ok");
+    });
+    let seen = told.recv_timeout(PATIENCE).unwrap();
+    assert!(seen.contains("half") && !seen.contains("\r\n0\r\n"), "the app saw {seen:?}");
+}

@@ -3,3 +3,4 @@
 mod bodies;
 mod goodbye;
 mod messages;
+mod old;

@@ -1,5 +1,7 @@
 //! WebSockets: the connection is the app's and the client's alone, once the app has said so and not before.
 
+mod failures;
+
 use std::time::Duration;
 
 use crate::support::client::field;
@@ -185,6 +187,7 @@ fn what_is_no_websocket_handshake_is_an_ordinary_request() {
         ("GET /ws HTTP/1.1", FIELDS.replace("websocket", "h2c")),
         ("GET /ws HTTP/1.1", FIELDS.replace("websocket", "TLS/1.0")),
         ("GET /ws HTTP/1.1", FIELDS.replace("websocket", "websocket, h2c")),
+        ("GET /ws HTTP/1.1", format!("{FIELDS}Upgrade: h2c\r\n")),
         ("GET /ws HTTP/1.1", format!("{FIELDS}Content-Length: 0\r\n").replace("websocket", "h2c")),
         ("POST /ws HTTP/1.1", FIELDS.to_owned()),
         ("GET /ws HTTP/1.0", FIELDS.to_owned()),
