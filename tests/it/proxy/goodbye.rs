@@ -34,6 +34,20 @@ fn in_the_middle_of_the_answer() {
 }
 
 #[test]
+fn by_its_side_only_which_is_taken_for_all_of_it() {
+    // As other proxies do: one who has gone cannot be told from one who only says no more.
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).start();
+    let mut client = site.connect();
+    client.get("/slow", "");
+    let mut app = backend.accept();
+    app.head();
+    client.finish();
+    app.closed();
+    client.closed();
+}
+
+#[test]
 fn in_the_middle_of_an_upload() {
     let backend = Backend::start();
     let site = Site::before(backend.origin()).start();

@@ -107,6 +107,23 @@ fn an_app_that_pauses_within_its_answer_for_too_long_is_given_up() {
 }
 
 #[test]
+fn an_app_that_answers_slowly_but_steadily_may() {
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).upstream("response_timeout = \"120ms\"").start();
+    let mut client = site.connect();
+    client.get("/", "");
+    let mut app = backend.accept();
+    app.head();
+    app.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n");
+    client.head();
+    for _ in 0..6 {
+        assert!(client.is_silent_for(Duration::from_millis(40)));
+        app.send("x");
+        client.until("x");
+    }
+}
+
+#[test]
 fn an_app_that_does_not_accept_is_given_up() {
     // A queue of one that is full: what comes then is not answered by the system.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
