@@ -104,7 +104,8 @@ impl Frames {
         let frame = Frame { kind: head[3], flags: head[4], stream, content };
         if matches!(frame.kind, SETTINGS | PING) && frame.flags & ACK == 0 {
             let content = if frame.kind == PING { &frame.content[..] } else { &[] };
-            self.send(frame.kind, ACK, 0, content);
+            // Whoever sent it may have closed since.
+            let _ = self.try_send(frame.kind, ACK, 0, content);
         }
         Some(frame)
     }
