@@ -98,7 +98,9 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> Result<Response<Pieces<Tracked<H::Body>>>, NoSocket> {
     let in_flight = watch.begin();
-    match shared.handler.handle(request, &info).await {
+    // Boxed, so that its state is gone once there is an answer: hyper's task lives for as long as the answer's body, and
+    // that of a stream for an hour.
+    match Box::pin(shared.handler.handle(request, &info)).await {
         Outcome::Reply(response) => Ok(response.map(|body| Pieces::new(Tracked::new(body, in_flight)))),
         Outcome::Park(_) | Outcome::Tunnel(..) => Err(NoSocket),
     }
