@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
@@ -131,9 +131,10 @@ impl Router {
         // Taken apart once: a head is large, and is not to be moved from one function's future to the next.
         let (parts, body) = request.into_parts();
         let id = request_id(&parts.headers, origin.peer);
-        let log =
-            self.log.as_ref().map(|log| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id));
-        let json = accepts_json(&parts.headers);
+        let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id);
+        // Boxed here, once: it goes with the answer's body to the end.
+        let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
+        let accept = parts.headers.get(ACCEPT).cloned();
         let refusal = match self.find(&parts, &origin) {
             Err(refusal) => refusal,
             Ok((Do::Proxy { upstream, max_body }, host)) => {
@@ -183,7 +184,8 @@ impl Router {
             }
         };
         self.count(&refusal);
-        Routed::Reply(body::finish(refusal.respond(json).map(ReplyBody::small), log))
+        let response = refusal.respond(accepts_json(accept.as_ref()));
+        Routed::Reply(body::finish(response.map(ReplyBody::small), log))
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
@@ -246,7 +248,7 @@ enum Granted {
     Refused(Response<ReplyBody>),
 }
 
-fn leave(log: Option<RequestLog>) {
+fn leave(log: Option<Box<RequestLog>>) {
     if let Some(log) = log {
         log.leave();
     }

@@ -26,7 +26,8 @@ pub(super) async fn exchange(
                 let repeatable = progress.is_none() && request.method().is_idempotent();
                 (lease, Some(repeatable.then(|| copy(&request))))
             }
-            None => (upstream.connect().await?, None),
+            // Boxed: rare beside the others, whose future would grow by it.
+            None => (Box::pin(upstream.connect()).await?, None),
         };
         let answer = lease.sender.try_send_request(request);
         let answered = within(answer, progress, upstream.response_timeout).await;

@@ -44,12 +44,12 @@ impl ReplyBody {
 }
 
 /// Adds the log's line to an answer.
-pub(super) fn finish(response: Response<ReplyBody>, log: Option<RequestLog>) -> Response<ReplyBody> {
+pub(super) fn finish(response: Response<ReplyBody>, log: Option<Box<RequestLog>>) -> Response<ReplyBody> {
     let status = response.status().as_u16();
     response.map(|mut body| {
         body.log = log.map(|mut log| {
             log.status = status;
-            Box::new(log)
+            log
         });
         body
     })
