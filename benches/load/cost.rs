@@ -31,14 +31,16 @@ impl Server {
     /// If a process that was named is gone, or if its memory may not be read.
     pub(crate) fn cost(&self) -> io::Result<Cost> {
         let mut cost = Cost::default();
+        let ticks_per_second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
         for pid in self.processes()? {
             let read = |name: &str| {
                 fs::read_to_string(format!("/proc/{pid}/{name}"))
                     .map_err(|error| io::Error::new(error.kind(), format!("/proc/{pid}/{name}: {error}")))
             };
             let ticks = Stat::parse(&read("stat")?).map_or(0, |stat| stat.ticks);
-            cost.cpu += Duration::from_secs(ticks)
-                / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
+            // What the process was charged with is precise to a hundredth of a second; what its threads have run, to a
+            // nanosecond, but a thread that has ended is not in it.
+            cost.cpu += (Duration::from_secs(ticks) / ticks_per_second).max(run_by_threads(pid));
             cost.memory += pss(&read("smaps_rollup")?).unwrap_or(0);
         }
         Ok(cost)
@@ -70,6 +72,16 @@ impl Server {
             }
         }
     }
+}
+
+/// How long the threads that a process has now have run; nothing where the kernel does not tell.
+fn run_by_threads(pid: u32) -> Duration {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let nanos = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 /// What is used of /proc/PID/stat.

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// How many streams are opened.
     #[arg(long, default_value_t = 1000, value_name = "N", help_heading = "Streams")]
     pub(crate) streams: usize,
-    /// How many users they belong to; one each without it.
+    /// How many users there are, to whom the streams belong in turn; one for each stream without it.
     #[arg(long, value_name = "N", help_heading = "Streams")]
     pub(crate) users: Option<usize>,
     /// Streams, or requests at once, on one connection of HTTP/2.
@@ -156,7 +156,7 @@ pub(crate) enum Recipients {
 impl Options {
     /// How many users there are.
     pub(crate) fn users(&self) -> usize {
-        self.users.unwrap_or(self.streams).clamp(1, self.streams.max(1))
+        self.users.unwrap_or(self.streams).max(1)
     }
 
     /// The publication's body.

@@ -1,0 +1,180 @@
+"""The rows of the table: what is run against whom, and which figures are read from it."""
+
+from dataclasses import dataclass, field
+
+Us, Nchan, Pushpin, Haproxy = "sidestream", "nchan", "pushpin", "haproxy"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that a row shows: where the load tool's report has it, and what ours should be."""
+
+    name: str
+    unit: str
+    path: tuple[str, ...]
+    # Ours must reach and aims at this: numbers as they are, or, with `of`, as a multiple of that server's figure.
+    must: float | None = None
+    aim: float | None = None
+    of: str | None = None
+    more_is_better: bool = False
+
+    def read(self, report: dict) -> float | None:
+        value = report
+        for key in self.path:
+            value = value.get(key) if value else None
+        return value
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of work. `load` is what every server gets; `own` what only one of them does differently."""
+
+    name: str
+    title: str
+    servers: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    protocol: str = "h1"
+    load: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+    publishes: bool = False
+    streams: bool = True
+    options: dict = field(default_factory=dict)
+
+
+def memory(must, aim):
+    return Figure("memory", "KiB a stream", ("open", "kib_each"), must, aim)
+
+
+def streams(count: int, *more: str) -> tuple[str, ...]:
+    return ("--streams", str(count), *more)
+
+
+LOSSES = Figure("lost", "events", ("publish", "lost"), 0, 0)
+FANOUT = ("--events", "15", "--rate", "1.5")
+RATIO = {"of": Nchan, "more_is_better": True}
+
+
+def requests(name: str, title: str, protocol: str, path: str) -> Row:
+    per_connection = ("--connections", "4", "--per-connection", "16") if protocol == "h2" else ("--connections", "64")
+    return Row(
+        name,
+        title,
+        (Us, Nchan, Haproxy),
+        (
+            Figure("requests", "a second", ("requests", "per_second"), 0.9, 1.05 if path == "/small" else 1.25, **RATIO),
+            Figure("CPU", "us a request", ("requests", "cpu_us_each"), 1 / 0.9, None, of=Nchan),
+            Figure("p99", "us", ("requests", "latency_us", "p99")),
+        ),
+        protocol,
+        ("--requests", "4", "--path", path, *per_connection),
+        ("--requests", "1"),
+        streams=False,
+    )
+
+
+ROWS = [
+    Row("idle-h1", "idle stream, HTTP/1.1", (Us, Nchan, Pushpin), (memory(3, 2),), load=streams(10_000), quick=streams(2_000)),
+    Row("idle-tls", "idle stream, TLS, HTTP/1.1", (Us, Nchan), (memory(12, 6),), "h1-tls", streams(5_000), streams(1_000)),
+    Row(
+        "idle-h2",
+        "idle stream, TLS, HTTP/2, a connection each",
+        (Us, Nchan),
+        (memory(44, 30),),
+        "h2",
+        streams(5_000, "--per-connection", "1"),
+        streams(1_000),
+    ),
+    Row(
+        "idle-h2-shared",
+        "idle stream, TLS, HTTP/2, six on a connection",
+        (Us, Nchan),
+        (memory(None, None),),
+        "h2",
+        streams(6_000, "--per-connection", "6"),
+        streams(1_200),
+    ),
+    Row(
+        "accept",
+        "accept and subscribe (ours verifies a JWT)",
+        (Us, Nchan, Pushpin),
+        (Figure("CPU", "us a stream", ("open", "cpu_us_each"), 40, 25), Figure("streams", "a second", ("open", "per_second"))),
+        load=streams(10_000),
+        quick=streams(2_000),
+    ),
+    Row(
+        "fanout-h1",
+        "one event to 10,000 streams",
+        (Us, Nchan, Pushpin),
+        (
+            Figure("CPU", "us a delivery", ("publish", "cpu_us_a_delivery"), 6.5, 5.5),
+            Figure("p50", "us", ("publish", "delivery_us", "p50")),
+            Figure("p99", "us", ("publish", "delivery_us", "p99")),
+            LOSSES,
+        ),
+        load=streams(10_000, *FANOUT),
+        quick=streams(2_000),
+        publishes=True,
+    ),
+    Row(
+        "fanout-tls",
+        "one event to 5,000 streams, TLS",
+        (Us, Nchan),
+        (
+            Figure("CPU", "us a delivery", ("publish", "cpu_us_a_delivery"), 10, 8.5),
+            Figure("p50", "us", ("publish", "delivery_us", "p50")),
+            Figure("p99", "us", ("publish", "delivery_us", "p99")),
+            LOSSES,
+        ),
+        "h1-tls",
+        streams(5_000, *FANOUT),
+        streams(1_000),
+        publishes=True,
+    ),
+    Row(
+        "each",
+        "10,000 users, 5,000 events/s, each to one user",
+        (Us, Nchan),
+        (
+            Figure("p50", "us", ("publish", "delivery_us", "p50"), 1, 0.5, of=Nchan),
+            Figure("p99", "us", ("publish", "delivery_us", "p99"), 1, 0.5, of=Nchan),
+            Figure("CPU", "us an event", ("publish", "cpu_us_an_event"), 1, 0.5, of=Nchan),
+            LOSSES,
+        ),
+        load=streams(10_000, "--to", "each", "--events", "25000", "--rate", "5000", "--publishers", "8"),
+        quick=streams(2_000, "--events", "5000"),
+        publishes=True,
+    ),
+    Row(
+        "publish-http",
+        "publishing, 32 publishers over HTTP, nobody listens",
+        (Us, Nchan),
+        (
+            Figure("published", "a second", ("publish", "per_second"), 40_000, 60_000, more_is_better=True),
+            Figure("CPU", "us an event", ("publish", "cpu_us_an_event")),
+            Figure("ack p99", "us", ("publish", "ack_us", "p99")),
+        ),
+        load=streams(0, "--events", "150000", "--publishers", "32"),
+        quick=("--events", "30000"),
+        publishes=True,
+    ),
+    Row(
+        "publish-lines",
+        "publishing, one connection of pipelined NDJSON",
+        (Us,),
+        (
+            Figure("published", "a second", ("publish", "per_second"), 150_000, 300_000, more_is_better=True),
+            Figure("CPU", "us an event", ("publish", "cpu_us_an_event")),
+        ),
+        load=streams(0, "--events", "600000", "--pipeline", "2048"),
+        quick=("--events", "100000"),
+        publishes=True,
+        options={"publish": "lines"},
+    ),
+    requests("proxy-h1", "proxied 60 B, HTTP/1.1", "h1", "/small"),
+    requests("proxy-tls", "proxied 60 B, TLS, HTTP/1.1", "h1-tls", "/small"),
+    requests("proxy-h2", "proxied 60 B, TLS, HTTP/2", "h2", "/small"),
+    requests("proxy-large-h1", "proxied 64 KiB, HTTP/1.1", "h1", "/large"),
+    requests("proxy-large-tls", "proxied 64 KiB, TLS, HTTP/1.1", "h1-tls", "/large"),
+    requests("proxy-large-h2", "proxied 64 KiB, TLS, HTTP/2", "h2", "/large"),
+]
+BY_NAME = {row.name: row for row in ROWS}
