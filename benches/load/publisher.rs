@@ -71,16 +71,8 @@ impl<'a> Publishers<'a> {
     /// If one cannot connect, or a header cannot be read.
     pub(crate) fn new(options: &'a Options, clock: Clock) -> io::Result<Self> {
         let poller = Poller::new()?;
-        let target = options.publish_connect.as_ref().unwrap_or(&options.connect);
-        let connect = |index| {
-            let codec = match options.publish {
-                Door::Http => Codec::Http1(Http1::default()),
-                Door::Lines => Codec::Lines(Lines::default()),
-            };
-            let connection =
-                Connection::connect(target, &Dial::default(), codec, &poller, index).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot publish to {target}: {error}"))
-                })?;
+        let publisher = |index| {
+            let connection = connect(options, &poller, index)?;
             Ok(Publisher { connection, waiting: VecDeque::new(), lane: index })
         };
         Ok(Self {
@@ -89,7 +81,7 @@ impl<'a> Publishers<'a> {
             path: Template::parse(&options.publish_path),
             headers: headers(&options.publish_headers)?,
             body: Template::parse(options.body()),
-            publishers: (0..options.publishers()).map(connect).collect::<io::Result<_>>()?,
+            publishers: (0..options.publishers()).map(publisher).collect::<io::Result<_>>()?,
             turn: 0,
             acks: Histogram::new(),
             acknowledged: 0,
@@ -195,8 +187,24 @@ impl<'a> Publishers<'a> {
                 *(if (200..300).contains(&status) { &mut *acknowledged } else { &mut *refused }) += 1;
             }
         })?;
-        if open { Ok(()) } else { Err(io::Error::other("the server closed a publisher's connection")) }
+        // Some servers close after every answer.
+        if !open && waiting.is_empty() {
+            *connection = connect(self.options, &self.poller, index)?;
+        } else if !open {
+            return Err(io::Error::other("the server closed a publisher's connection"));
+        }
+        Ok(())
     }
+}
+
+fn connect(options: &Options, poller: &Poller, index: usize) -> io::Result<Connection> {
+    let target = options.publish_connect.as_ref().unwrap_or(&options.connect);
+    let codec = match options.publish {
+        Door::Http => Codec::Http1(Http1::default()),
+        Door::Lines => Codec::Lines(Lines::default()),
+    };
+    Connection::connect(target, &Dial::default(), codec, poller, index)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot publish to {target}: {error}")))
 }
 
 /// How many events should have been sent by now: the first at once.

@@ -12,6 +12,9 @@ use crate::report::{Arrived, Hold, Open, Publish, Report, Requests, Stalled, Sto
 use crate::requests;
 use crate::streams::Streams;
 
+/// A few ticks of the kernel's clock, whatever its frequency.
+const TICKS: Duration = Duration::from_millis(30);
+
 /// Does what the options ask for.
 ///
 /// # Errors
@@ -66,6 +69,8 @@ impl Run<'_> {
         let begun = Instant::now();
         self.streams.open(begun + self.options.patience)?;
         let seconds = begun.elapsed().as_secs_f64();
+        // What a thread has run is written down when it stops or at the kernel's next tick.
+        self.idle(TICKS)?;
         let opened = self.server.cost()?;
         self.idle(self.options.settle)?;
         let after = self.server.cost()?;
@@ -75,10 +80,10 @@ impl Run<'_> {
             open,
             seconds,
             per_second: open as f64 / seconds,
-            cpu_us_each: micros(cpu(before, opened)) / open as f64,
+            cpu_us_each: micros(cpu(before, opened)) / open.max(1) as f64,
             memory_before: before.memory,
             memory_after: after.memory,
-            kib_each: (after.memory as f64 - before.memory as f64) / open as f64,
+            kib_each: (after.memory as f64 - before.memory as f64) / open.max(1) as f64,
         });
         Ok(())
     }
@@ -98,6 +103,7 @@ impl Run<'_> {
         let before = self.server.cost()?;
         let published = self.hand_in(self.options.events)?;
         self.wait_for_all()?;
+        self.idle(TICKS)?;
         let after = self.server.cost()?;
         let cpu = micros(cpu(before, after));
         let arrived = self.arrived();
@@ -107,7 +113,7 @@ impl Run<'_> {
             refused: published.refused,
             seconds,
             per_second: published.acknowledged as f64 / seconds,
-            cpu_us_an_event: cpu / published.acknowledged as f64,
+            cpu_us_an_event: cpu / published.acknowledged.max(1) as f64,
             ack_us: published.acks.quantiles(),
             cpu_us_a_delivery: cpu / arrived.delivered.max(1) as f64,
             arrived,
@@ -118,7 +124,7 @@ impl Run<'_> {
 
     fn stalled(&mut self) -> io::Result<()> {
         self.idle(self.options.settle)?;
-        let asked = self.streams.readers().start;
+        let asked = self.streams.stalled();
         self.report.stalled = Some(Stalled { asked, ended_by_server: asked - self.streams.stalled_now() });
         Ok(())
     }
@@ -136,10 +142,11 @@ impl Run<'_> {
         self.streams.open(begun + self.options.patience)?;
         self.wait_for_all()?;
         let seconds = begun.elapsed().as_secs_f64();
+        self.idle(TICKS)?;
         let cpu = micros(cpu(before, self.server.cost()?));
         let open = self.streams.open_now();
         let arrived = self.arrived();
-        self.report.storm = Some(Storm { open, seconds, cpu_us_each: cpu / open as f64, arrived });
+        self.report.storm = Some(Storm { open, seconds, cpu_us_each: cpu / open.max(1) as f64, arrived });
         Ok(())
     }
 

@@ -57,7 +57,9 @@ enum State {
     /// Waits for its answer.
     Asked,
     Open,
-    /// Refused, ended by the server, or failed.
+    /// Never opened: refused, or the connection failed.
+    Refused,
+    /// Ended by the server after it was open.
     Over,
 }
 
@@ -150,14 +152,19 @@ impl<'a> Streams<'a> {
         self.count(State::Open)
     }
 
-    /// The streams that are read.
-    pub(crate) fn readers(&self) -> std::ops::Range<usize> {
-        self.options.stalled.min(self.states.len())..self.states.len()
+    /// The streams that were opened and are read, whether or not the server has ended them.
+    pub(crate) fn readers(&self) -> impl Iterator<Item = usize> {
+        (self.stalled()..self.states.len()).filter(|stream| self.states[*stream] != State::Refused)
+    }
+
+    /// How many streams are never read.
+    pub(crate) fn stalled(&self) -> usize {
+        self.options.stalled.min(self.states.len())
     }
 
     /// How many of the streams that are never read are still open.
     pub(crate) fn stalled_now(&self) -> usize {
-        let stalled = &self.states[..self.readers().start];
+        let stalled = &self.states[..self.stalled()];
         stalled.iter().filter(|state| **state == State::Open).count()
     }
 
@@ -253,14 +260,14 @@ impl<'a> Streams<'a> {
                     opened = true;
                 }
                 (Signal::Status(status), State::Asked) => {
-                    states[stream] = State::Over;
+                    states[stream] = State::Refused;
                     *failures.entry(format!("status {status}")).or_default() += 1;
                 }
                 (Signal::Data(bytes), State::Open) => {
                     scanners[stream].feed(bytes, |stamp| ledger.enter(stream, stamp, now));
                 }
                 (Signal::End | Signal::Broken, State::Asked | State::Open) => {
-                    states[stream] = State::Over;
+                    states[stream].end();
                     *failures.entry("ended by the server".to_owned()).or_default() += 1;
                 }
                 _ => {}
@@ -285,12 +292,18 @@ impl<'a> Streams<'a> {
             self.states[streams].iter_mut().filter(|state| matches!(state, State::Asked | State::Open));
         let mut count = 0;
         for state in left {
-            *state = State::Over;
+            state.end();
             count += 1;
         }
         if count > 0 {
             *self.failures.entry(why.to_owned()).or_default() += count;
         }
+    }
+}
+
+impl State {
+    fn end(&mut self) {
+        *self = if *self == Self::Open { Self::Over } else { Self::Refused };
     }
 }
 

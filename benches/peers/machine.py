@@ -22,6 +22,7 @@ PACKAGES = {
     "libnginx-mod-nchan": "/usr/lib/nginx/modules/ngx_nchan_module.so",
     "haproxy": "/usr/sbin/haproxy",
     "pushpin": "/usr/bin/pushpin",
+    "zurl": "/usr/bin/zurl",
     "openssl": "/usr/bin/openssl",
 }
 
@@ -104,7 +105,7 @@ free_port.given = set()
 
 
 class Process:
-    """A server in a process group of its own, which ends with this object's `with`."""
+    """A server in a session of its own, which ends, with all that it started, with this object's `with`."""
 
     def __init__(self, command: list[str], folder: Path, waits_for: list):
         self.command = command
@@ -126,17 +127,20 @@ class Process:
         return self
 
     def __exit__(self, *_):
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGINT if "pushpin" in self.command[0] else signal.SIGTERM)
+        self.child.send_signal(signal.SIGTERM)
+        until = time.monotonic() + 5
+        # A look that does not take its state away, so that its number stays its own.
+        while os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.01)
+        # Whatever it left behind is in its session, and the session is ours. It cannot be another's by now: the number
+        # is free again only after `wait`.
+        for pid in processes_of_session(self.child.pid):
             try:
-                self.child.wait(5)
-            except subprocess.TimeoutExpired:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
                 pass
-        # Whatever it left behind is in its group, and the group is ours.
-        try:
-            os.killpg(self.child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.child.wait()
 
     @property
@@ -147,7 +151,7 @@ class Process:
         """Waits until something listens: a port, or the path of a Unix socket."""
         until = time.monotonic() + 15
         while time.monotonic() < until:
-            if self.child.poll() is not None:
+            if os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
             family = socket.AF_INET if isinstance(address, int) else socket.AF_UNIX
             with socket.socket(family) as probe:
@@ -157,6 +161,18 @@ class Process:
                 except OSError:
                     time.sleep(0.02)
         raise Failure(f"{self.command[0]} does not listen on {address}:\n{self.log.read_text()[-2000:]}")
+
+
+def processes_of_session(session: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session:
+            found.append(int(path.parent.name))
+    return found
 
 
 def say(text: str) -> None:

@@ -23,7 +23,7 @@ def table(figures: dict) -> str:
             found = figures[row.name].get(figure.name, {})
             ours = found.get("sidestream", {}).get("median")
             cells = [cell(found.get(name), ours if name != "sidestream" else None) for name in TITLES]
-            must, aim = target(figure, figure.must, found), target(figure, figure.aim, found)
+            must, aim = target(figure, figure.must, figures), target(figure, figure.aim, figures)
             lines.append([title, f"{figure.name}, {figure.unit}", *cells, number(must), number(aim), verdict(figure, ours, must, aim)])
             title = ""
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -68,11 +68,12 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def target(figure: Figure, factor: float | None, found: dict) -> float | None:
-    """A target as a number."""
+def target(figure: Figure, factor: float | None, figures: dict) -> float | None:
+    """A target as a number; none if what it is a multiple of was not measured."""
     if factor is None or figure.of is None:
         return factor
-    other = found.get(figure.of)
+    row, name, server = figure.of
+    other = figures.get(row, {}).get(name, {}).get(server)
     return other["median"] * factor if other else None
 
 

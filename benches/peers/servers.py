@@ -4,11 +4,13 @@ All have a worker or thread for each core, no access log, keep-alive to the same
 much history as the others. Each measurement gets a fresh server in a folder of its own.
 """
 
+import http.client
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from .machine import SIDESTREAM, Process, free_port, open_files
+from .machine import SIDESTREAM, Failure, Process, free_port, open_files
 
 SECRET = "a secret for measurements, of thirty-two bytes and more"
 SMALL = "x" * 60
@@ -62,8 +64,8 @@ class Place:
 class Server:
     """A running server as the load tool needs it."""
 
-    def __init__(self, process, plain, tls=None, stream=(), publish=()):
-        self.process = process
+    def __init__(self, process, plain, tls=None, stream=(), publish=(), helpers=()):
+        self.processes = [process, *helpers]
         self.plain = plain
         self.tls = tls
         # What opening a stream and publishing need, as options of the load tool.
@@ -72,7 +74,8 @@ class Server:
 
     def connect(self, protocol: str) -> list[str]:
         port = self.plain if protocol == "h1" else self.tls
-        return ["--connect", f"127.0.0.1:{port}", "--protocol", protocol, "--pid", str(self.process.pid)]
+        pids = [text for process in self.processes for text in ("--pid", str(process.pid))]
+        return ["--connect", f"127.0.0.1:{port}", "--protocol", protocol, *pids]
 
 
 @contextmanager
@@ -177,16 +180,32 @@ backend app
 
 @contextmanager
 def pushpin(place: Place):
-    """Pushpin: the upstream answers each stream with instructions to hold it. No TLS, since it leaves that to others."""
+    """Pushpin with a zurl of its own, by which it asks the upstream. The upstream answers each stream with instructions to
+    hold it. No TLS, since Pushpin leaves that to others."""
     folder = place.new_folder("pushpin")
     plain, control = free_port(), free_port()
     specs = [free_port() for _ in range(3)]
     for name in ("run", "log"):
         (folder / name).mkdir()
+    (folder / "zurl.conf").write_text(f"""
+[General]
+in_spec=ipc://{folder}/run/zurl-in
+in_stream_spec=ipc://{folder}/run/zurl-in-stream
+out_spec=ipc://{folder}/run/zurl-out
+defpolicy=allow
+max_open_requests=2000
+buffer_size=200000
+timeout=600
+in_hwm=10000
+out_hwm=10000
+""")
+    # Debian's Pushpin looks for the zurl of the system, which refuses loopback addresses.
+    internal = Path("/usr/lib/pushpin/internal.conf").read_text()
+    (folder / "internal.conf").write_text(internal.replace("ipc:///var/run/zurl/", f"ipc://{folder}/run/"))
     (folder / "routes").write_text(f"* 127.0.0.1:{place.upstream}\n")
     (folder / "pushpin.conf").write_text(f"""
 [global]
-include={{libdir}}/internal.conf
+include={folder}/internal.conf
 rundir={folder}/run
 ipc_prefix=compare-
 port_offset=0
@@ -210,10 +229,30 @@ message_hwm=1000000
 """)
     body = r'{"items":[{"channel":"{channel}","formats":{"http-stream":{"content":"data: {data}\n\n"}}}]}'
     command = ["/usr/bin/pushpin", "--config", "pushpin.conf"]
-    with Process(command, folder, [plain, control]) as process:
+    with (
+        Process(["/usr/bin/zurl", f"--config={folder}/zurl.conf", "--loglevel=1"], folder, [folder / "run/zurl-in"]) as zurl,
+        Process(command, folder, [plain, control]) as process,
+    ):
         stream = ["--path", "/grip?id={channel}"]
         publish = ["--publish-connect", f"127.0.0.1:{control}", "--publish-path", "/publish/", "--body", body]
-        yield Server(process, plain, None, stream, publish)
+        wait_until_it_answers(plain)
+        yield Server(process, plain, None, stream, publish, [zurl])
+
+
+def wait_until_it_answers(port: int) -> None:
+    """Pushpin's parts listen before they have found each other, and lose what comes meanwhile."""
+    until, good = time.monotonic() + 30, 0
+    while good < 20:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+        try:
+            connection.request("GET", "/grip?id=nobody")
+            good = good + 1 if connection.getresponse().status == 200 else 0
+        except OSError:
+            good = 0
+        finally:
+            connection.close()
+        if time.monotonic() > until:
+            raise Failure("Pushpin does not answer")
 
 
 def nginx_config(folder: Path, workers, module: str, inside: str) -> str:
