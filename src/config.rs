@@ -141,7 +141,7 @@ impl Config {
         let mut keep = |flag: &str, fault: Fault| problems.push(fault.of_flag(flag));
         let origin = Origin::parse(upstream, base).map_err(|fault| keep("--upstream", fault));
         let provider = Secret::resolve(jwt_secret)
-            .map_err(|error| Fault::new(error.to_string()))
+            .map_err(|error| error.fault())
             .and_then(|secret| JwtProvider::from_secret("jwt", &secret))
             .map_err(|fault| keep("--jwt-secret", fault));
         let endpoint = Endpoint::parse(listen, base).map_err(|fault| keep("--listen", fault));

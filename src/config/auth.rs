@@ -217,7 +217,10 @@ fn require(value: &Value<'_>) -> Vec<(String, serde_json::Value)> {
     for (name, value) in value.entries() {
         match json(value.node()) {
             Some(json) => claims.push((name.get_ref().to_string(), json)),
-            None => value.fault(Fault::new("is nothing that a claim could be equal to")),
+            None => value.fault(
+                Fault::new("is nothing that a claim could be equal to")
+                    .hint("a claim of a token is JSON, which has no dates"),
+            ),
         }
     }
     claims

@@ -107,7 +107,7 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     })?;
     if network.trunc() != network {
         // Whether the address or the whole network was meant is not for us to guess.
-        return Err(Fault::new("is an address within its network").hint(format!(
+        return Err(Fault::new("is one address, but with the size of a network").hint(format!(
             "write \"{}\" or \"{}\"",
             network.trunc(),
             network.addr()
