@@ -6,21 +6,26 @@
 //! ends early on the other: a truncated answer is never ended as if it were whole.
 
 mod body;
+mod connection;
 mod error;
 mod exchange;
-mod heard;
+mod framing;
+mod head;
 mod pool;
+mod request;
 mod stall;
 mod tunnel;
+mod upload;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 
 use crate::config::{self, UpstreamKind};
 use crate::http::{
@@ -28,13 +33,15 @@ use crate::http::{
     set_forwarded,
 };
 
-pub use body::{AnswerError, BodyError, UpstreamBody};
-pub use error::ProxyError;
+pub use body::{BodyError, UpstreamBody};
+pub use error::{AnswerError, AnswerFault, ProxyError};
 pub use stall::Stall;
-pub use tunnel::tunnel;
+pub use tunnel::{Switched, tunnel};
 
 use body::RequestBody;
+use exchange::{Answered, Question, exchange};
 use pool::Upstream;
+use request::{Body, Outgoing};
 
 /// The host of a request that named none.
 const NO_HOST: &str = "localhost";
@@ -70,7 +77,7 @@ pub enum Answer {
     /// A response.
     Response(Response<UpstreamBody>),
     /// A response after which the connection is the app's and the client's alone.
-    Upgrade(Response<UpstreamBody>, OnUpgrade),
+    Upgrade(Response<UpstreamBody>, Switched),
 }
 
 impl Proxy {
@@ -90,13 +97,11 @@ impl Proxy {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
         // With a body, nobody could say where it ends and the tunnel begins.
         let upgrade = is_upgrade(&parts) && body.is_end_stream();
-        let body = prepare(&mut parts, body, upstream.kind, &to)?;
-        if upgrade {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        let request = Request::from_parts(parts, body);
-        Ok(async move { answer(exchange::exchange(&upstream, request).await?, upgrade) })
+        let request = prepare(&mut parts, body, &upstream, &to, upgrade)?;
+        let mut fields = parts.headers;
+        fields.clear();
+        let question = Question { request, is_head: parts.method == Method::HEAD, fields };
+        Ok(async move { answer(exchange(&upstream, question).await?, upgrade) })
     }
 
     /// Closes connections to apps that have been idle for too long. To be called every second or so.
@@ -108,34 +113,37 @@ impl Proxy {
 }
 
 /// Makes of the app's answer the one that the client gets.
-fn answer(mut response: Response<UpstreamBody>, upgrade: bool) -> Result<Answer, ProxyError> {
-    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switched && !(upgrade && names_websocket(response.headers())) {
-        return Err(ProxyError::UnaskedUpgrade);
-    }
-    let tunnel = switched.then(|| hyper::upgrade::on(&mut response));
-    clean_response_fields(response.headers_mut());
-    *response.version_mut() = Version::HTTP_11;
-    if response.status() == StatusCode::NO_CONTENT {
-        response.headers_mut().remove(CONTENT_LENGTH);
-    }
-    Ok(match tunnel {
-        None => Answer::Response(response),
-        Some(tunnel) => {
+fn answer(answered: Answered, upgrade: bool) -> Result<Answer, ProxyError> {
+    match answered {
+        Answered::Response(mut response) => {
+            clean_response_fields(response.headers_mut());
+            if response.status() == StatusCode::NO_CONTENT {
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
+            Ok(Answer::Response(response))
+        }
+        Answered::Switched(response, connection) => {
+            if !(upgrade && names_websocket(response.headers())) {
+                return Err(ProxyError::UnaskedUpgrade);
+            }
+            let (socket, early) = connection.into_socket().ok_or(ProxyError::UnaskedUpgrade)?;
+            let mut response = response.map(|()| UpstreamBody::empty());
+            clean_response_fields(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-            Answer::Upgrade(response, tunnel)
+            Ok(Answer::Upgrade(response, Switched::new(socket, early)))
         }
-    })
+    }
 }
 
 /// Makes of the client's request the one that the app gets.
 fn prepare(
     parts: &mut Parts,
     body: Incoming,
-    kind: UpstreamKind,
+    upstream: &Upstream,
     to: &Forward<'_>,
-) -> Result<RequestBody, ProxyError> {
+    upgrade: bool,
+) -> Result<Outgoing, ProxyError> {
     let fields = &mut parts.headers;
     clean_request_fields(fields).map_err(ProxyError::Request)?;
     join_cookies(fields);
@@ -145,25 +153,50 @@ fn prepare(
         fields.insert(HOST, HeaderValue::from_static(NO_HOST));
     }
     fields.insert(X_REQUEST_ID, to.request_id.clone());
-    parts.version = Version::HTTP_11;
-    let mut target = http::uri::Parts::default();
-    target.path_and_query = parts.uri.path_and_query().cloned();
-    // A path alone is a valid target, and there is one: the request was checked.
-    parts.uri = Uri::from_parts(target).map_err(|_| ProxyError::Target)?;
+    if upgrade {
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    let body = frame(fields, body, upstream.kind, to)?;
+    let target = parts.uri.path_and_query().ok_or(ProxyError::Target)?;
+    let mut out = upstream.take_buffer();
+    head::write_request(&mut out, &parts.method, target, fields);
+    out.extend_from_slice(b"\r\n");
+    Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
+}
 
+/// Says in the head how the body ends (RFC 9112, section 6.3): by exactly one of its length and its chunks, or not at
+/// all if there is none.
+fn frame(
+    fields: &mut HeaderMap,
+    body: Incoming,
+    kind: UpstreamKind,
+    to: &Forward<'_>,
+) -> Result<Option<Body>, ProxyError> {
     if body.is_end_stream() {
-        return Ok(RequestBody::empty());
+        return Ok(None);
     }
-    match body.size_hint().exact() {
-        Some(length) if length > to.max_body => return Err(ProxyError::TooLarge { max: to.max_body }),
-        Some(_) => {}
-        // A WSGI app takes a body without a length for no body at all.
-        None if kind == UpstreamKind::Wsgi => return Err(ProxyError::LengthRequired),
-        // For these methods a body of unknown length would be left out unless it is framed by hand.
-        None if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) => {
-            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    let length = body.size_hint().exact();
+    let incoming = RequestBody::new(body, to.max_body, to.body_stall);
+    match length {
+        Some(length) if length > to.max_body => Err(ProxyError::TooLarge { max: to.max_body }),
+        Some(length) => {
+            fields.insert(CONTENT_LENGTH, length.into());
+            Ok(Some(Body::of_length(incoming, length)))
         }
-        None => {}
+        // A WSGI app takes a body without a length for no body at all.
+        None if kind == UpstreamKind::Wsgi => Err(ProxyError::LengthRequired),
+        None => {
+            fields.remove(CONTENT_LENGTH);
+            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            Ok(Some(Body::chunked(incoming, announced(fields))))
+        }
     }
-    Ok(RequestBody::streamed(body, to.max_body, to.body_stall))
+}
+
+/// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1).
+fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
+    let lines = fields.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
+    let names = lines.flat_map(|line| line.split(','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
 }
