@@ -110,8 +110,8 @@ enum State {
     Whole(Bytes),
     /// Boxed: small answers have come whole with their head.
     Streamed(Box<Streamed>),
-    /// It broke, and that was said.
-    Broken,
+    /// It broke. The error is there until it has been said.
+    Broken(Option<AnswerError>),
 }
 
 #[derive(Debug)]
@@ -133,24 +133,18 @@ impl UpstreamBody {
         upstream: &Rc<Upstream>,
         mut connection: Connection,
         mut framing: Framing,
-        mut keeps: bool,
+        keeps: bool,
         is_quiet: bool,
         rest: Option<Outgoing>,
     ) -> Self {
         let mut upload = None;
         if let Some(rest) = rest {
-            keeps = false;
             let (reader, writer) = connection.give_writer();
             connection = reader;
             upload = writer.map(|writer| Upload::start(rest, writer, upstream.response_timeout));
         }
         if let Some(whole) = framing.take_whole(&mut connection.read) {
-            // A client that goes away now has been answered.
-            if let Some(upload) = upload {
-                upload.detach();
-            } else if keeps {
-                upstream.keep(connection);
-            }
+            end(connection, upstream, keeps, upload);
             return Self(State::Whole(whole));
         }
         let upstream = upstream.clone();
@@ -192,14 +186,15 @@ impl Streamed {
             }
         }
     }
+}
 
-    /// Gives the connection back, since the answer has come whole.
-    fn end(self) {
-        if let Some(upload) = self.upload {
-            upload.detach();
-        } else if self.keeps {
-            self.upstream.keep(self.connection);
-        }
+/// Gives the connection back, since the answer has come whole.
+fn end(connection: Connection, upstream: &Rc<Upstream>, keeps: bool, upload: Option<Upload>) {
+    match upload {
+        None if keeps => upstream.keep(connection),
+        None => {}
+        Some(upload) if keeps => upload.answered(connection, upstream.clone()),
+        Some(upload) => upload.detach(),
     }
 }
 
@@ -214,7 +209,7 @@ impl Body for UpstreamBody {
         let streamed = match &mut self.0 {
             State::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             State::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            State::Broken => return Poll::Ready(None),
+            State::Broken(error) => return Poll::Ready(error.take().map(Err)),
             State::Streamed(streamed) => streamed,
         };
         let frame = match ready!(streamed.poll_piece(cx)) {
@@ -225,14 +220,17 @@ impl Body for UpstreamBody {
             }
             Ok(Piece::End | Piece::Missing) => None,
             Err(error) => {
-                self.0 = State::Broken;
-                return Poll::Ready(Some(Err(error)));
+                // Not at once: an error makes the server throw away what it was given and has not written yet.
+                self.0 = State::Broken(Some(error));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         };
         if frame.is_none() || streamed.framing.is_end() {
             // Nothing comes behind trailers, and nobody asks for more.
             if let State::Streamed(streamed) = std::mem::replace(&mut self.0, State::Whole(Bytes::new())) {
-                streamed.end();
+                let Streamed { connection, upstream, keeps, upload, .. } = *streamed;
+                end(connection, &upstream, keeps, upload);
             }
         }
         Poll::Ready(frame.map(Ok))
@@ -246,7 +244,7 @@ impl Body for UpstreamBody {
         match &self.0 {
             State::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             State::Streamed(streamed) => streamed.framing.size_hint(),
-            State::Broken => SizeHint::default(),
+            State::Broken(_) => SizeHint::default(),
         }
     }
 }
