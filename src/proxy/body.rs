@@ -166,7 +166,9 @@ impl Streamed {
             }
             match self.connection.poll_fill(cx, self.framing.room()) {
                 Poll::Ready(Ok(1..)) => self.connection.clock.moved(),
-                Poll::Ready(Ok(0)) if self.framing.ends_with_connection() => return Poll::Ready(Ok(Piece::End)),
+                Poll::Ready(Ok(0)) if self.framing.ends_with_connection() => {
+                    return Poll::Ready(Ok(Piece::End));
+                }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(AnswerError::Broken(AnswerFault::Truncated))),
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(AnswerError::Broken(AnswerFault::Io(error))));

@@ -39,12 +39,7 @@ enum Side {
 impl Connection {
     /// A connection that is to be given up when the app is waited for so long.
     pub(super) fn new(socket: Socket, patience: Duration) -> Self {
-        Self {
-            side: Side::Whole(socket),
-            read: BytesMut::new(),
-            heard: false,
-            clock: Stall::new(patience),
-        }
+        Self { side: Side::Whole(socket), read: BytesMut::new(), heard: false, clock: Stall::new(patience) }
     }
 
     /// Whether nothing has come and it is open, as far as is known: what an app says between requests is nobody's

@@ -44,7 +44,10 @@ pub(super) enum Answered {
 
 /// Sends the request. On a connection that waited, the app may just have closed it: a request that was not sent, or
 /// that may be repeated (RFC 9110, section 9.2.2) and has no body, is then sent once more on a new one.
-pub(super) async fn exchange(upstream: &Rc<Upstream>, mut question: Question) -> Result<Answered, ProxyError> {
+pub(super) async fn exchange(
+    upstream: &Rc<Upstream>,
+    mut question: Question,
+) -> Result<Answered, ProxyError> {
     let mut waiting = upstream.take_idle();
     loop {
         let (mut connection, is_new) = match waiting.take() {
@@ -110,8 +113,9 @@ impl Wait {
                     return Poll::Ready(Err(ProxyError::ResponseTimeout));
                 }
             }
-            while let Some(head) = head::take_answer(&mut connection.read, &mut question.fields, question.is_head)
-                .map_err(ProxyError::Broken)?
+            while let Some(head) =
+                head::take_answer(&mut connection.read, &mut question.fields, question.is_head)
+                    .map_err(ProxyError::Broken)?
             {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     connection.clock.moved();
@@ -162,7 +166,9 @@ fn answered(
     let is_quiet = is_event_stream(response.headers());
     // A request that could not be sent whole has left its connection in the middle of something.
     let keeps = keeps && !is_broken;
-    Answered::Response(response.map(|()| UpstreamBody::new(upstream, connection, framing, keeps, is_quiet, rest)))
+    Answered::Response(
+        response.map(|()| UpstreamBody::new(upstream, connection, framing, keeps, is_quiet, rest)),
+    )
 }
 
 fn is_event_stream(fields: &HeaderMap) -> bool {

@@ -229,3 +229,6 @@ fn take_trailers(read: &mut BytesMut) -> Result<Option<HeaderMap>, AnswerFault> 
     read.advance(length);
     Ok(Some(trailers))
 }
+
+#[cfg(test)]
+mod tests;

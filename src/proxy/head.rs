@@ -121,7 +121,11 @@ impl Lines {
             status,
             is_http_10: version == 0,
             reason: reason.map(|reason| place(reason.as_bytes())),
-            fields: head.headers.iter().map(|line| (place(line.name.as_bytes()), place(line.value))).collect(),
+            fields: head
+                .headers
+                .iter()
+                .map(|line| (place(line.name.as_bytes()), place(line.value)))
+                .collect(),
         }))
     }
 }
@@ -189,7 +193,12 @@ impl Said {
     }
 
     /// RFC 9112, section 6.3; and whether nothing in it is doubtful.
-    fn framing(&self, status: StatusCode, is_http_10: bool, to_head: bool) -> Result<(Framing, bool), AnswerFault> {
+    fn framing(
+        &self,
+        status: StatusCode,
+        is_http_10: bool,
+        to_head: bool,
+    ) -> Result<(Framing, bool), AnswerFault> {
         // HTTP/1.0 has no codings: who sends one does not know what it passes on (section 6.1).
         if self.is_coded && is_http_10 {
             return Err(AnswerFault::Coding);
@@ -231,3 +240,6 @@ fn content_length(value: &[u8]) -> Option<u64> {
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

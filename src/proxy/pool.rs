@@ -15,11 +15,12 @@ use super::connection::Connection;
 use crate::config::{self, Origin, UpstreamKind};
 use crate::transport::Socket;
 
-/// How many idle connections a worker keeps to one upstream.
+/// How many idle connections, and buffers, a worker keeps for one upstream.
 const MAX_IDLE: usize = 128;
 
-/// The largest buffer that is kept for the next request's head, in bytes.
-const MAX_BUFFER: usize = 16 * 1024;
+/// A new buffer for a request's head, and the largest that is kept for another, in bytes.
+const NEW_BUFFER: usize = 1024;
+const MAX_BUFFER: usize = 4 * 1024;
 
 /// The servers of one app, and a worker's connections to them.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ pub(super) struct Upstream {
     turn: Cell<usize>,
     /// The newest last: it is taken first, so that the others can grow old and be closed.
     idle: RefCell<Vec<Idle>>,
-    /// A buffer for the head of the next request.
-    buffer: RefCell<Vec<u8>>,
+    /// Buffers for the heads of the next requests.
+    buffers: RefCell<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Upstream {
             servers: config.servers.clone(),
             turn: Cell::new(0),
             idle: RefCell::default(),
-            buffer: RefCell::default(),
+            buffers: RefCell::default(),
         }
     }
 
@@ -93,15 +94,15 @@ impl Upstream {
 
     /// An empty buffer for a head.
     pub(super) fn take_buffer(&self) -> Vec<u8> {
-        let mut buffer = self.buffer.take();
-        buffer.clear();
-        buffer
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(NEW_BUFFER))
     }
 
-    /// Keeps a buffer for the next head.
-    pub(super) fn keep_buffer(&self, buffer: Vec<u8>) {
-        if buffer.capacity() <= MAX_BUFFER {
-            self.buffer.replace(buffer);
+    /// Keeps a buffer for another head.
+    pub(super) fn keep_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < MAX_IDLE && (1..=MAX_BUFFER).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push(buffer);
         }
     }
 

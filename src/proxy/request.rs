@@ -197,7 +197,9 @@ impl Outgoing {
             Piece::End(trailers) => {
                 if let Framed::Chunked(announced) = &body.framing {
                     self.before.extend_from_slice(b"0\r\n");
-                    for (name, value) in trailers.iter().flatten().filter(|(name, _)| announced.contains(name)) {
+                    for (name, value) in
+                        trailers.iter().flatten().filter(|(name, _)| announced.contains(name))
+                    {
                         write_field(&mut self.before, name, value.as_bytes());
                     }
                     self.before.extend_from_slice(b"\r\n");

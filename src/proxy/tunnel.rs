@@ -110,7 +110,8 @@ mod tests {
         for app_ends in [false, true] {
             let (mut client, ours) = duplex(64);
             let (theirs, mut app) = duplex(64);
-            let passing = async { pass(ours, Bytes::from_static(b"early"), theirs, Bytes::new()).await.unwrap() };
+            let passing =
+                async { pass(ours, Bytes::from_static(b"early"), theirs, Bytes::new()).await.unwrap() };
             let talking = async {
                 let mut early = [0; 5];
                 app.read_exact(&mut early).await.unwrap();
