@@ -1,9 +1,10 @@
 //! The proxy: a request to the app and its answer back, nothing held and nothing added that was not asked for.
 //!
-//! One [`Proxy`] a worker; its connections to the app are its own, so nothing here is locked. Invariants: what a
-//! client may not say to an app is taken out before anything is sent (`http::clean_request_fields`, then the
-//! forwarding fields); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one side
-//! ends early on the other: a truncated answer is never ended as if it were whole.
+//! One [`Proxy`] a worker; its connections to the app are its own, so nothing here is locked. HTTP/1.1 is spoken by
+//! what is in this folder: `head` and `framing` are pure, `connection` and `request` read and write, `exchange` puts
+//! them together in the request's own task. Invariants: what a client may not say to an app is never written to it
+//! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one
+//! side ends early on the other: a truncated answer is never ended as if it were whole.
 
 mod body;
 mod connection;
@@ -20,18 +21,13 @@ mod upload;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use crate::config::{self, UpstreamKind};
-use crate::http::{
-    Peer, clean_request_fields, clean_response_fields, is_upgrade, join_cookies, names_websocket,
-    set_forwarded,
-};
+use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 
 pub use body::{BodyError, UpstreamBody};
 pub use error::{AnswerError, AnswerFault, ProxyError};
@@ -42,11 +38,6 @@ use body::RequestBody;
 use exchange::{Answered, Question, exchange};
 use pool::Upstream;
 use request::{Body, Outgoing};
-
-/// The host of a request that named none.
-const NO_HOST: &str = "localhost";
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The upstreams of one worker.
 #[derive(Debug)]
@@ -90,14 +81,14 @@ impl Proxy {
     /// of the answer.
     pub fn forward(
         &self,
-        mut parts: Parts,
+        parts: Parts,
         body: Incoming,
         to: Forward<'_>,
     ) -> Result<impl Future<Output = Result<Answer, ProxyError>> + use<>, ProxyError> {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
         // With a body, nobody could say where it ends and the tunnel begins.
         let upgrade = is_upgrade(&parts) && body.is_end_stream();
-        let request = prepare(&mut parts, body, &upstream, &to, upgrade)?;
+        let request = prepare(&parts, body, &upstream, &to, upgrade)?;
         let mut fields = parts.headers;
         fields.clear();
         let question = Question { request, is_head: parts.method == Method::HEAD, fields };
@@ -138,60 +129,47 @@ fn answer(answered: Answered, upgrade: bool) -> Result<Answer, ProxyError> {
 
 /// Makes of the client's request the one that the app gets.
 fn prepare(
-    parts: &mut Parts,
+    parts: &Parts,
     body: Incoming,
     upstream: &Upstream,
     to: &Forward<'_>,
     upgrade: bool,
 ) -> Result<Outgoing, ProxyError> {
-    let fields = &mut parts.headers;
-    clean_request_fields(fields).map_err(ProxyError::Request)?;
-    join_cookies(fields);
-    set_forwarded(fields, to.peer, to.host);
-    if to.host.is_none() {
-        // HTTP/1.0 may leave it out, but the app is spoken to in HTTP/1.1.
-        fields.insert(HOST, HeaderValue::from_static(NO_HOST));
-    }
-    fields.insert(X_REQUEST_ID, to.request_id.clone());
-    if upgrade {
-        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    let body = frame(fields, body, upstream.kind, to)?;
     let target = parts.uri.path_and_query().ok_or(ProxyError::Target)?;
+    let has_body = !body.is_end_stream();
+    let length = body.size_hint().exact();
+    if has_body && length.is_none() && upstream.kind == UpstreamKind::Wsgi {
+        // A WSGI app takes a body without a length for no body at all.
+        return Err(ProxyError::LengthRequired);
+    }
+    if length.is_some_and(|length| length > to.max_body) {
+        return Err(ProxyError::TooLarge { max: to.max_body });
+    }
+
     let mut out = upstream.take_buffer();
-    head::write_request(&mut out, &parts.method, target, fields);
+    head::write_request_line(&mut out, &parts.method, target);
+    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, has_body };
+    request_fields(&parts.headers, &told, |name, value| head::write_field(&mut out, name, value))
+        .map_err(ProxyError::Request)?;
+    if upgrade {
+        head::write_field(&mut out, &CONNECTION, b"upgrade");
+        head::write_field(&mut out, &UPGRADE, b"websocket");
+    }
+    // How the body ends is said once: by its length or by its chunks (RFC 9112, section 6.3).
+    let body = match length {
+        _ if !has_body => None,
+        Some(length) => {
+            head::write_field(&mut out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
+            Some(Body::of_length(RequestBody::new(body, to.max_body, to.body_stall), length))
+        }
+        None => {
+            head::write_field(&mut out, &TRANSFER_ENCODING, b"chunked");
+            let trailers = announced(&parts.headers);
+            Some(Body::chunked(RequestBody::new(body, to.max_body, to.body_stall), trailers))
+        }
+    };
     out.extend_from_slice(b"\r\n");
     Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
-}
-
-/// Says in the head how the body ends (RFC 9112, section 6.3): by exactly one of its length and its chunks, or not at
-/// all if there is none.
-fn frame(
-    fields: &mut HeaderMap,
-    body: Incoming,
-    kind: UpstreamKind,
-    to: &Forward<'_>,
-) -> Result<Option<Body>, ProxyError> {
-    if body.is_end_stream() {
-        return Ok(None);
-    }
-    let length = body.size_hint().exact();
-    let incoming = RequestBody::new(body, to.max_body, to.body_stall);
-    match length {
-        Some(length) if length > to.max_body => Err(ProxyError::TooLarge { max: to.max_body }),
-        Some(length) => {
-            fields.insert(CONTENT_LENGTH, length.into());
-            Ok(Some(Body::of_length(incoming, length)))
-        }
-        // A WSGI app takes a body without a length for no body at all.
-        None if kind == UpstreamKind::Wsgi => Err(ProxyError::LengthRequired),
-        None => {
-            fields.remove(CONTENT_LENGTH);
-            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            Ok(Some(Body::chunked(incoming, announced(fields))))
-        }
-    }
 }
 
 /// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1).

@@ -24,8 +24,8 @@ pub(super) const MAX_HEAD: usize = 128 * 1024;
 /// The most fields in a head, and in the trailers behind a body.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// Writes the head of a request but for the blank line at its end.
-pub(super) fn write_request(out: &mut Vec<u8>, method: &Method, target: &PathAndQuery, fields: &HeaderMap) {
+/// Writes the first line of a request.
+pub(super) fn write_request_line(out: &mut Vec<u8>, method: &Method, target: &PathAndQuery) {
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     let target = target.as_str();
@@ -35,14 +35,6 @@ pub(super) fn write_request(out: &mut Vec<u8>, method: &Method, target: &PathAnd
     }
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    write_fields(out, fields);
-}
-
-/// Writes fields, a line each.
-pub(super) fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
-    for (name, value) in fields {
-        write_field(out, name, value.as_bytes());
-    }
 }
 
 /// Writes the line of one field.
