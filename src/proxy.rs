@@ -29,15 +29,15 @@ use hyper::body::{Body as _, Incoming};
 use crate::config::{self, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 
-pub use body::{BodyError, UpstreamBody};
+pub use body::UpstreamBody;
 pub use error::{AnswerError, AnswerFault, ProxyError};
+pub use request::BodyError;
 pub use stall::Stall;
 pub use tunnel::{Switched, tunnel};
 
-use body::RequestBody;
 use exchange::{Answered, Question, exchange};
 use pool::Upstream;
-use request::{Body, Outgoing};
+use request::{Body, Framing, Outgoing};
 
 /// The upstreams of one worker.
 #[derive(Debug)]
@@ -156,18 +156,18 @@ fn prepare(
         head::write_field(&mut out, &UPGRADE, b"websocket");
     }
     // How the body ends is said once: by its length or by its chunks (RFC 9112, section 6.3).
-    let body = match length {
+    let framing = match length {
         _ if !has_body => None,
         Some(length) => {
             head::write_field(&mut out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
-            Some(Body::of_length(RequestBody::new(body, to.max_body, to.body_stall), length))
+            Some(Framing::Length(length))
         }
         None => {
             head::write_field(&mut out, &TRANSFER_ENCODING, b"chunked");
-            let trailers = announced(&parts.headers);
-            Some(Body::chunked(RequestBody::new(body, to.max_body, to.body_stall), trailers))
+            Some(Framing::Chunked(announced(&parts.headers)))
         }
     };
+    let body = framing.map(|framing| Body::new(body, to.max_body, to.body_stall, framing));
     out.extend_from_slice(b"\r\n");
     Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
 }

@@ -1,103 +1,19 @@
-//! Bodies on their way through: passed on as they come, counted and watched.
+//! The body of an answer on its way through: passed on as it comes, and watched.
 
-use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::connection::Connection;
 use super::error::{AnswerError, AnswerFault};
 use super::framing::{Framing, Piece};
 use super::pool::Upstream;
 use super::request::Outgoing;
-use super::stall::Stall;
 use super::upload::Upload;
-use crate::http::{clean_request_trailers, clean_response_trailers};
-
-/// The body of a request on its way to the app.
-#[derive(Debug)]
-pub(super) struct RequestBody {
-    incoming: Incoming,
-    max: u64,
-    left: u64,
-    /// Runs while the client is waited for, and not while the app is.
-    stall: Stall,
-}
-
-/// Why a request body was not passed on whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyError {
-    /// It is larger than allowed.
-    TooLarge,
-    /// The client stopped sending.
-    Stalled,
-    /// The client went away, or what it sent was not a body.
-    Broken,
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "the request body is too large",
-            Self::Stalled => "the client stopped sending its body",
-            Self::Broken => "the client broke off its body",
-        })
-    }
-}
-
-impl std::error::Error for BodyError {}
-
-impl RequestBody {
-    pub(super) fn new(incoming: Incoming, max: u64, stall: Duration) -> Self {
-        Self { incoming, max, left: max, stall: Stall::new(stall) }
-    }
-
-    /// How large it may be, in bytes.
-    pub(super) fn max(&self) -> u64 {
-        self.max
-    }
-
-    /// Whether nothing more comes.
-    pub(super) fn is_end(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                ready!(self.stall.poll(cx));
-                return Poll::Ready(Some(Err(BodyError::Stalled)));
-            }
-        };
-        self.stall.moved();
-        Poll::Ready(match frame {
-            None => None,
-            Some(Err(_)) => Some(Err(BodyError::Broken)),
-            Some(Ok(mut frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    clean_request_trailers(trailers);
-                }
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match self.left.checked_sub(length) {
-                    Some(left) => {
-                        self.left = left;
-                        Some(Ok(frame))
-                    }
-                    None => Some(Err(BodyError::TooLarge)),
-                }
-            }
-        })
-    }
-}
+use crate::http::clean_response_trailers;
 
 /// The body of an answer on its way to the client. When it has been read whole, its connection can serve the next
 /// request; dropped before, it takes the connection with it, and the app sees that the client is gone.

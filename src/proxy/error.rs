@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::body::BodyError;
+use super::request::BodyError;
 use crate::http::HopByHopError;
 
 /// Why a request could not be forwarded or has no answer.

@@ -11,12 +11,12 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
 use super::ProxyError;
-use super::body::{BodyError, UpstreamBody};
+use super::body::UpstreamBody;
 use super::connection::Connection;
 use super::error::AnswerFault;
 use super::head::{self, Head};
 use super::pool::Upstream;
-use super::request::{Outgoing, SendError};
+use super::request::{BodyError, Outgoing, SendError};
 
 /// How many interim answers are passed over (RFC 9110, section 15.2).
 const MAX_INTERIM: u32 = 16;

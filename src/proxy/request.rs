@@ -4,18 +4,22 @@
 //! app has been heard, so that a request without a body can be sent again (RFC 9110, section 9.2.2) without a copy.
 //! A body that is not whole is never ended as if it were.
 
+mod body;
+
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::HeaderMap;
-use http::header::HeaderName;
 use tokio::io::AsyncWrite;
 
-use super::body::{BodyError, RequestBody};
 use super::head::write_field;
 use super::stall::Stall;
+
+pub use body::BodyError;
+pub(super) use body::{Body, Framing};
+
+use body::Piece;
 
 /// A request that is being sent.
 #[derive(Debug)]
@@ -37,38 +41,11 @@ pub(super) struct Outgoing {
     waits_for_client: bool,
 }
 
-/// A body and its framing.
-#[derive(Debug)]
-pub(super) struct Body {
-    body: RequestBody,
-    framing: Framed,
-}
-
-#[derive(Debug)]
-enum Framed {
-    /// By its length; so many bytes are left.
-    Length(u64),
-    /// In chunks, with those trailers that the head announced.
-    Chunked(Vec<HeaderName>),
-}
-
 /// Why a request was not sent whole.
 #[derive(Debug)]
 pub(super) enum SendError {
     Body(BodyError),
     Io(io::Error),
-}
-
-impl Body {
-    /// A body of a length that the head says.
-    pub(super) fn of_length(body: RequestBody, length: u64) -> Self {
-        Self { body, framing: Framed::Length(length) }
-    }
-
-    /// A body whose head says that it is chunked.
-    pub(super) fn chunked(body: RequestBody, trailers: Vec<HeaderName>) -> Self {
-        Self { body, framing: Framed::Chunked(trailers) }
-    }
 }
 
 impl Outgoing {
@@ -109,7 +86,7 @@ impl Outgoing {
 
     /// The bound of the body, in bytes.
     pub(super) fn max_body(&self) -> u64 {
-        self.body.as_ref().map_or(0, |body| body.body.max())
+        self.body.as_ref().map_or(0, Body::max)
     }
 
     /// The buffer of the head, for another request.
@@ -184,9 +161,9 @@ impl Outgoing {
             self.before.clear();
             self.written = 0;
         }
-        let is_last = match piece {
-            Piece::Data(data, is_last) => {
-                if matches!(body.framing, Framed::Chunked(_)) {
+        let is_last = match (piece, body.chunked()) {
+            (Piece::Data(data, is_last), chunked) => {
+                if chunked.is_some() {
                     // Writing to a vector does not fail.
                     let _ = write!(self.before, "{:x}\r\n", data.len());
                     self.after = if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
@@ -194,59 +171,19 @@ impl Outgoing {
                 self.data = data;
                 is_last
             }
-            Piece::End(trailers) => {
-                if let Framed::Chunked(announced) = &body.framing {
-                    self.before.extend_from_slice(b"0\r\n");
-                    for (name, value) in
-                        trailers.iter().flatten().filter(|(name, _)| announced.contains(name))
-                    {
-                        write_field(&mut self.before, name, value.as_bytes());
-                    }
-                    self.before.extend_from_slice(b"\r\n");
+            (Piece::End(trailers), Some(announced)) => {
+                self.before.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers.iter().filter(|(name, _)| announced.contains(name)) {
+                    write_field(&mut self.before, name, value.as_bytes());
                 }
+                self.before.extend_from_slice(b"\r\n");
                 true
             }
+            (Piece::End(_), None) => true,
         };
         if is_last {
             self.body = None;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-enum Piece {
-    /// Data that is not empty, and whether nothing comes behind it.
-    Data(Bytes, bool),
-    /// The end, with trailers or none.
-    End(Option<HeaderMap>),
-}
-
-impl Body {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
-        loop {
-            let frame = ready!(self.body.poll_frame(cx)).transpose()?.map(http_body::Frame::into_data);
-            let (data, trailers) = match frame {
-                Some(Ok(data)) => (data, None),
-                Some(Err(frame)) => (Bytes::new(), frame.into_trailers().ok()),
-                None => (Bytes::new(), Some(HeaderMap::new())),
-            };
-            let is_last = match &mut self.framing {
-                Framed::Length(left) => {
-                    *left = left.checked_sub(data.len() as u64).ok_or(BodyError::Broken)?;
-                    *left == 0
-                }
-                Framed::Chunked(_) => self.body.is_end(),
-            };
-            if !data.is_empty() {
-                return Poll::Ready(Ok(Piece::Data(data, is_last)));
-            }
-            match (trailers, &self.framing) {
-                (Some(_), Framed::Length(1..)) => return Poll::Ready(Err(BodyError::Broken)),
-                (Some(trailers), _) => return Poll::Ready(Ok(Piece::End(Some(trailers)))),
-                // An empty chunk would end the body where the client did not.
-                (None, _) if is_last => return Poll::Ready(Ok(Piece::End(None))),
-                (None, _) => {}
-            }
-        }
     }
 }

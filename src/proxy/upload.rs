@@ -15,10 +15,9 @@ use std::time::Duration;
 use tokio::io::WriteHalf;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::body::BodyError;
 use super::connection::Connection;
 use super::pool::Upstream;
-use super::request::{Outgoing, SendError};
+use super::request::{BodyError, Outgoing, SendError};
 use super::stall::Stall;
 use crate::transport::Socket;
 
