@@ -49,6 +49,7 @@ pub(super) fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
+    /// All fields, but for a `Connection` that says no more than `keeps`.
     pub(super) fields: HeaderMap,
     /// The reason phrase, if it is not the usual one.
     pub(super) extensions: Extensions,
@@ -164,6 +165,10 @@ impl Said {
                 for option in tokens(value.as_bytes()) {
                     said.close |= option.eq_ignore_ascii_case(b"close");
                     said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                // What nearly all say. It is said by `keeps` now, and would only be taken out again.
+                if matches!(value.as_bytes(), b"keep-alive" | b"close") {
+                    continue;
                 }
             }
             map.append(name, value);
