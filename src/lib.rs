@@ -92,6 +92,8 @@
 //! * A parked stream is taken from hyper whenever its socket is free; since that is only a matter of time, there is no
 //!   second path for HTTP/1 in which the stream stays a hyper body.
 //! * `transport` is a module of its own below the others: both the proxy's tunnels and the parked streams own sockets.
+//! * Apps are spoken to by an HTTP/1.1 client of our own (`proxy`), not by hyper's: that one runs a task for each
+//!   connection and hands requests and bodies over by channels, a third of the instructions of a small request.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

@@ -16,14 +16,13 @@ use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Action, Config, PublishCheck, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
-use crate::proxy::{Answer, Forward, Proxy};
+use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
 use crate::tls::Certificates;
@@ -42,7 +41,7 @@ pub enum Routed {
     /// It is a stream that wants the connection's socket.
     Park(Grant),
     /// It is answered, and then the connection is the app's and the client's alone.
-    Tunnel(Response<ReplyBody>, OnUpgrade),
+    Tunnel(Response<ReplyBody>, Switched),
 }
 
 /// Where a request comes from, as far as routing depends on it.
