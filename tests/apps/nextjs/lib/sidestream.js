@@ -41,6 +41,7 @@ export function publish(publication, timeout = 2000) {
 
 /** A token (JWT, HS256) with which the browser of `user` opens the stream; good for `lifetime` seconds. */
 export function streamToken(user, lifetime = 3600) {
+  if (user == null) throw new TypeError("nobody is signed in, so there is nobody to make a token for");
   const encode = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
   const claims = { sub: String(user), exp: Math.floor(Date.now() / 1000) + lifetime };
   const unsigned = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
