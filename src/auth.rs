@@ -3,6 +3,8 @@
 //! Invariant: an [`Identity`] exists only behind a credential that was verified, by the first provider that found one
 //! at all; a bad credential never falls back to another place or provider. Nothing here prints a credential.
 
+mod ask;
+mod authjs;
 mod credential;
 mod grant;
 mod identity;
@@ -15,6 +17,8 @@ use http::HeaderMap;
 
 use crate::config;
 
+use ask::Ask;
+use authjs::AuthJs;
 use credential::Places;
 use jwt::Jwt;
 
@@ -29,9 +33,21 @@ pub struct Authenticator {
 }
 
 #[derive(Debug)]
-struct Provider {
-    places: Places,
-    jwt: Jwt,
+enum Provider {
+    Jwt(Box<(Places, Jwt)>),
+    AuthJs(AuthJs),
+    Ask(Ask),
+}
+
+/// What a request brings that may say who sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The query of its target, without the `?`.
+    pub query: Option<&'a str>,
+    /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
+    pub secure: bool,
 }
 
 /// A caller that is known.
@@ -48,30 +64,39 @@ impl Authenticator {
     pub fn new(providers: &[config::Auth]) -> Self {
         let providers = providers
             .iter()
-            .map(|config::Auth::Jwt(provider)| Provider {
-                places: Places::new(provider),
-                jwt: Jwt::new(provider),
+            .map(|provider| match provider {
+                config::Auth::Jwt(provider) => {
+                    Provider::Jwt(Box::new((Places::new(provider), Jwt::new(provider))))
+                }
+                config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
+                config::Auth::Ask(provider) => Provider::Ask(Ask::new(provider)),
             })
             .collect();
         Self { providers }
     }
 
     /// Finds out who a request comes from. `providers` are places in the configuration's list, in the order they are
-    /// tried; the first that finds a credential decides. `query` is the target's, without the `?`.
+    /// tried; the first that finds a credential decides.
     ///
     /// # Errors
     /// [`AuthError::Missing`] only when no provider found a credential, so with no providers always.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         providers: &[usize],
-        headers: &HeaderMap,
-        query: Option<&str>,
+        presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Admission, AuthError> {
         for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
-            if let Some((token, source)) = provider.places.find(headers, query)? {
-                let identity = provider.jwt.verify(&token, now)?;
-                return Ok(Admission { identity, source });
+            let admission = match provider {
+                Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
+                    Some((token, source)) => Some(Admission { identity: jwt.1.verify(&token, now)?, source }),
+                    None => None,
+                },
+                Provider::AuthJs(cookie) => cookie.admit(presented, now)?,
+                Provider::Ask(app) => app.admit(presented, now).await?,
+            };
+            if let Some(admission) = admission {
+                return Ok(admission);
             }
         }
         Err(AuthError::Missing)
@@ -88,6 +113,8 @@ pub enum AuthError {
     Expired,
     /// There is a credential and it is not good.
     Invalid(Reason),
+    /// Whoever knows about the credential could not be asked. That lets nobody in.
+    Unavailable,
 }
 
 /// What is wrong with a credential.
@@ -127,6 +154,7 @@ impl fmt::Display for AuthError {
             Self::Missing => f.write_str("there is no credential"),
             Self::Expired => f.write_str("the token has expired"),
             Self::Invalid(reason) => reason.fmt(f),
+            Self::Unavailable => f.write_str("who sends this request could not be found out"),
         }
     }
 }

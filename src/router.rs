@@ -168,7 +168,8 @@ impl Router {
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
-                match self.stream(settings, &parts, &body, host.as_ref(), &origin) {
+                // Boxed: rare beside proxied requests, whose future would grow by it.
+                match Box::pin(self.stream(settings, &parts, &body, host.as_ref(), &origin)).await {
                     Ok(Granted::Refused(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
@@ -197,7 +198,7 @@ impl Router {
         Ok((&self.actions[route], host))
     }
 
-    fn stream(
+    async fn stream(
         &self,
         settings: &Rc<StreamSettings>,
         parts: &Parts,
@@ -210,8 +211,9 @@ impl Router {
             return Err(Refusal::StreamWithBody);
         }
         let client = origin.client(parts);
-        let context = Context { parts, host, client, auth: &self.auth, now: SystemTime::now() };
-        match Grant::of(settings, context) {
+        let secure = origin.peer.is_secure(&parts.headers);
+        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
                 Ok(Granted::Body(response.map(ReplyBody::stream)))

@@ -259,7 +259,7 @@ fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {
 
 /// The query parameters that carry credentials.
 fn secret_parameters(config: &Config) -> Vec<String> {
-    config.auth.iter().filter_map(|Auth::Jwt(provider)| provider.query.clone()).collect()
+    config.auth.iter().filter_map(Auth::query).map(str::to_owned).collect()
 }
 
 /// As many descriptors as the system lets us have. Every stream is one.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::auth::AuthError;
 use crate::http::{Reply, RequestError, reply};
 use crate::proxy::ProxyError;
 use crate::stream::StreamError;
@@ -101,6 +102,7 @@ impl fmt::Display for Refusal {
 fn stream_status(error: &StreamError) -> StatusCode {
     match error {
         StreamError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        StreamError::Unauthorized(AuthError::Unavailable) => StatusCode::BAD_GATEWAY,
         StreamError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         StreamError::ForeignOrigin => StatusCode::FORBIDDEN,
         StreamError::Channels(error) => error.status(),
@@ -137,7 +139,6 @@ fn sentence(error: &dyn fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::AuthError;
 
     #[test]
     fn every_fault_has_its_status() {

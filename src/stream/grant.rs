@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 
 use super::StreamSettings;
 use super::settings::protocol_event;
-use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError};
+use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError, Presented};
 use crate::event::{ChannelName, Frame};
 use crate::http::query_values;
 
@@ -43,6 +43,8 @@ pub struct Context<'a> {
     pub host: Option<&'a HeaderValue>,
     /// The client's address, for the access log.
     pub client: String,
+    /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
+    pub secure: bool,
     /// Who knows credentials.
     pub auth: &'a Authenticator,
     /// The time.
@@ -85,8 +87,8 @@ impl std::error::Error for StreamError {
 
 impl Grant {
     /// Judges a request for a stream.
-    pub fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
-        let Context { parts, host, client, auth, now } = context;
+    pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
+        let Context { parts, host, client, secure, auth, now } = context;
         if parts.method != Method::GET {
             return Err(StreamError::Method);
         }
@@ -96,7 +98,8 @@ impl Grant {
             None
         } else {
             let admission = auth
-                .authenticate(&route.auth, &parts.headers, query, now)
+                .authenticate(&route.auth, Presented { headers: &parts.headers, query, secure }, now)
+                .await
                 .map_err(StreamError::Unauthorized)?;
             if admission.source == CredentialSource::Cookie && is_foreign(&parts.headers, host) {
                 return Err(StreamError::ForeignOrigin);
