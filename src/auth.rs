@@ -134,8 +134,12 @@ pub enum Reason {
     Algorithm,
     /// The signature is not by the provider's key, or the token was changed.
     Signature,
-    /// Its header demands an extension, and none is known here.
+    /// Its header demands an extension or compression, and none is known here.
     Critical,
+    /// It is a session cookie in pieces that make no whole, or too many and too long.
+    Pieces,
+    /// It is encrypted, and not by any of the provider's secrets, or it was changed.
+    Sealed,
     /// It is not valid yet.
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
@@ -169,7 +173,9 @@ impl fmt::Display for Reason {
             Self::Malformed => f.write_str("the token is not a JWT"),
             Self::Algorithm => f.write_str("the token's algorithm is not one that is accepted"),
             Self::Signature => f.write_str("the token's signature does not match"),
-            Self::Critical => f.write_str("the token's header demands an unknown extension (crit)"),
+            Self::Critical => f.write_str("the token's header demands an unknown extension (crit or zip)"),
+            Self::Pieces => f.write_str("the session cookie's pieces make no whole, or are too long"),
+            Self::Sealed => f.write_str("the session cookie was not sealed by this secret, or was changed"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }
