@@ -9,27 +9,31 @@ mod credential;
 mod grant;
 mod identity;
 mod jwt;
+mod ticket;
 
 use std::fmt;
 use std::time::SystemTime;
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 
 use crate::config;
 
 use ask::Ask;
 use authjs::AuthJs;
-use credential::Places;
+use credential::{Places, raw_value};
 use jwt::Jwt;
 
 pub use credential::{CredentialSource, MAX_TOKEN};
-pub use grant::{GrantError, MAX_CHANNELS, grant};
+pub use grant::{CLAIM as CHANNELS_CLAIM, GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
+pub use ticket::{PARAMETER as TICKET_PARAMETER, SealError, Ticket, Tickets};
 
-/// The providers of the configuration, ready to verify.
+/// The providers of the configuration, ready to verify, and the tickets that stand for what they have verified.
 #[derive(Debug)]
 pub struct Authenticator {
     providers: Vec<Provider>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,7 @@ pub struct Admission {
 
 impl Authenticator {
     /// Takes the providers in the order of the configuration.
-    pub fn new(providers: &[config::Auth]) -> Self {
+    pub fn new(providers: &[config::Auth], tickets: Tickets) -> Self {
         let providers = providers
             .iter()
             .map(|provider| match provider {
@@ -72,7 +76,12 @@ impl Authenticator {
                 config::Auth::Ask(provider) => Provider::Ask(Ask::new(provider)),
             })
             .collect();
-        Self { providers }
+        Self { providers, tickets }
+    }
+
+    /// What makes tickets.
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// Finds out who a request comes from. `providers` are places in the configuration's list, in the order they are
@@ -100,6 +109,43 @@ impl Authenticator {
             }
         }
         Err(AuthError::Missing)
+    }
+
+    /// Finds out who a request for a stream of `route` comes from: by its ticket if it brings one, else as
+    /// [`Authenticator::authenticate`] does. A ticket goes before a cookie, which a browser sends with it unasked.
+    ///
+    /// # Errors
+    /// A ticket beside a credential that somebody put there, in the query or in a header, is one credential too many.
+    pub async fn authenticate_stream(
+        &self,
+        route: &str,
+        providers: &[usize],
+        presented: Presented<'_>,
+        now: SystemTime,
+    ) -> Result<Admission, AuthError> {
+        let Some(ticket) = raw_value(presented.query, TICKET_PARAMETER)? else {
+            return self.authenticate(providers, presented, now).await;
+        };
+        let mut providers = providers.iter().filter_map(|at| self.providers.get(*at));
+        if providers.any(|provider| provider.is_given(presented)) {
+            return Err(Reason::Repeated.into());
+        }
+        let identity = self.tickets.open(route, ticket, now)?;
+        Ok(Admission { identity, source: CredentialSource::Query })
+    }
+}
+
+impl Provider {
+    /// Whether there is a credential for this provider that no browser sends by itself, good or bad.
+    fn is_given(&self, presented: Presented<'_>) -> bool {
+        match self {
+            Self::Jwt(jwt) => jwt.0.is_given(presented.headers, presented.query),
+            Self::AuthJs(_) => false,
+            // A browser that was asked for a name and a password sends them ever after.
+            Self::Ask(_) => presented.headers.get_all(AUTHORIZATION).iter().any(|value| {
+                !value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+            }),
+        }
     }
 }
 
@@ -140,6 +186,8 @@ pub enum Reason {
     Pieces,
     /// It is encrypted, and not by any of the provider's secrets, or it was changed.
     Sealed,
+    /// It is a ticket that was not made here for this stream, or was changed.
+    Ticket,
     /// It is not valid yet.
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
@@ -176,6 +224,7 @@ impl fmt::Display for Reason {
             Self::Critical => f.write_str("the token's header demands an unknown extension (crit or zip)"),
             Self::Pieces => f.write_str("the session cookie's pieces make no whole, or are too long"),
             Self::Sealed => f.write_str("the session cookie was not sealed by this secret, or was changed"),
+            Self::Ticket => f.write_str("the ticket is not one of this stream"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }

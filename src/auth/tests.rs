@@ -267,7 +267,7 @@ fn admit(
 
 fn authenticator() -> Authenticator {
     let cookie_only = JwtProvider { query: None, header: None, ..ec() };
-    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)])
+    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)], Tickets::new(SECRET))
 }
 
 fn cookie(token: &str) -> HeaderMap {

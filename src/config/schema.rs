@@ -27,8 +27,8 @@ pub(super) static ROOT: Shape = shape(
 
 pub(super) static SERVER: Shape = shape(
     "[server]",
-    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies"],
-    &["secret", "temp_dir"],
+    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies", "secret"],
+    &["temp_dir"],
 );
 
 pub(super) static LISTEN: Shape = shape(

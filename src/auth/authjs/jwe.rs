@@ -30,7 +30,7 @@ enum Cipher {
     /// `A256GCM`.
     Gcm(LessSafeKey),
     /// `A256CBC-HS512`.
-    CbcHs512 { mac: hmac::Key, decrypt: PaddedBlockDecryptingKey },
+    CbcHs512(Box<(hmac::Key, PaddedBlockDecryptingKey)>),
 }
 
 impl Key {
@@ -44,7 +44,8 @@ impl Key {
     pub(super) fn cbc_hs512(key: &[u8; 64], kid: Option<String>) -> Result<Self, Unspecified> {
         let (mac, encryption) = key.split_at(32);
         let decrypt = PaddedBlockDecryptingKey::cbc_pkcs7(UnboundCipherKey::new(&AES_256, encryption)?)?;
-        Ok(Self { cipher: Cipher::CbcHs512 { mac: hmac::Key::new(hmac::HMAC_SHA512, mac), decrypt }, kid })
+        let keys = Box::new((hmac::Key::new(hmac::HMAC_SHA512, mac), decrypt));
+        Ok(Self { cipher: Cipher::CbcHs512(keys), kid })
     }
 
     fn fits(&self, header: &Header) -> bool {
@@ -55,7 +56,7 @@ impl Key {
         is_named
             && matches!(
                 (&self.cipher, header.enc),
-                (Cipher::Gcm(_), Enc::Gcm) | (Cipher::CbcHs512 { .. }, Enc::CbcHs512)
+                (Cipher::Gcm(_), Enc::Gcm) | (Cipher::CbcHs512(_), Enc::CbcHs512)
             )
     }
 
@@ -69,7 +70,8 @@ impl Key {
                 text.truncate(length);
                 Some(text)
             }
-            Cipher::CbcHs512 { mac, decrypt } => {
+            Cipher::CbcHs512(keys) => {
+                let (mac, decrypt) = &**keys;
                 let iv: [u8; 16] = token.iv.as_slice().try_into().ok()?;
                 let mut signed = hmac::Context::with_key(mac);
                 for part in [token.header, &token.iv, &token.text] {

@@ -47,7 +47,7 @@ impl JwtProvider {
         let key = key(section);
         let algorithms = section.value("algorithms");
         let claim = section.value("user_claim").and_then(|value| value.parse(not_empty));
-        let query = way(section, "query", plain);
+        let query = way(section, "query", parameter);
         let header = way(section, "header", header);
         let cookie = way(section, "cookie", plain);
         let issuer = section.value("issuer").and_then(|value| value.parse(not_empty));
@@ -98,6 +98,14 @@ impl JwtProvider {
     pub(in crate::config) fn from_secret(name: &str, secret: &Secret) -> Result<Self, Fault> {
         Ok(Self::new(name, JwtKey::from_secret(secret)?))
     }
+}
+
+/// The name of a query parameter. Tickets have one of their own, on all streams.
+fn parameter(text: &str) -> Result<String, Fault> {
+    if text == "ticket" {
+        return Err(Fault::new("is the parameter of tickets").hint("choose another name"));
+    }
+    plain(text)
 }
 
 /// Reads the one key that a provider has.
