@@ -145,7 +145,7 @@ fn bound_to(route: &str) -> Vec<u8> {
 /// Why there is no ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealError {
-    /// The claims that the route uses are longer than [`MAX_TICKET`].
+    /// The claims that the route uses are longer than 2 KiB.
     TooLarge,
     /// The system gives no random bytes.
     Random,
