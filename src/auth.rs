@@ -3,35 +3,55 @@
 //! Invariant: an [`Identity`] exists only behind a credential that was verified, by the first provider that found one
 //! at all; a bad credential never falls back to another place or provider. Nothing here prints a credential.
 
+mod ask;
+mod authjs;
 mod credential;
 mod grant;
 mod identity;
 mod jwt;
+mod ticket;
 
 use std::fmt;
 use std::time::SystemTime;
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 
 use crate::config;
 
-use credential::Places;
+use ask::Ask;
+use authjs::AuthJs;
+use credential::{Places, raw_value};
 use jwt::Jwt;
 
 pub use credential::{CredentialSource, MAX_TOKEN};
-pub use grant::{GrantError, MAX_CHANNELS, grant};
+pub use grant::{CLAIM as CHANNELS_CLAIM, GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
+pub use ticket::{PARAMETER as TICKET_PARAMETER, SealError, Ticket, Tickets};
 
-/// The providers of the configuration, ready to verify.
+/// The providers of the configuration, ready to verify, and the tickets that stand for what they have verified.
 #[derive(Debug)]
 pub struct Authenticator {
     providers: Vec<Provider>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
-struct Provider {
-    places: Places,
-    jwt: Jwt,
+enum Provider {
+    Jwt(Box<(Places, Jwt)>),
+    AuthJs(AuthJs),
+    Ask(Ask),
+}
+
+/// What a request brings that may say who sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The query of its target, without the `?`.
+    pub query: Option<&'a str>,
+    /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
+    pub secure: bool,
 }
 
 /// A caller that is known.
@@ -45,36 +65,87 @@ pub struct Admission {
 
 impl Authenticator {
     /// Takes the providers in the order of the configuration.
-    pub fn new(providers: &[config::Auth]) -> Self {
+    pub fn new(providers: &[config::Auth], tickets: Tickets) -> Self {
         let providers = providers
             .iter()
-            .map(|config::Auth::Jwt(provider)| Provider {
-                places: Places::new(provider),
-                jwt: Jwt::new(provider),
+            .map(|provider| match provider {
+                config::Auth::Jwt(provider) => {
+                    Provider::Jwt(Box::new((Places::new(provider), Jwt::new(provider))))
+                }
+                config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
+                config::Auth::Ask(provider) => Provider::Ask(Ask::new(provider)),
             })
             .collect();
-        Self { providers }
+        Self { providers, tickets }
+    }
+
+    /// What makes tickets.
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// Finds out who a request comes from. `providers` are places in the configuration's list, in the order they are
-    /// tried; the first that finds a credential decides. `query` is the target's, without the `?`.
+    /// tried; the first that finds a credential decides.
     ///
     /// # Errors
     /// [`AuthError::Missing`] only when no provider found a credential, so with no providers always.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         providers: &[usize],
-        headers: &HeaderMap,
-        query: Option<&str>,
+        presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Admission, AuthError> {
         for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
-            if let Some((token, source)) = provider.places.find(headers, query)? {
-                let identity = provider.jwt.verify(&token, now)?;
-                return Ok(Admission { identity, source });
+            let admission = match provider {
+                Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
+                    Some((token, source)) => Some(Admission { identity: jwt.1.verify(&token, now)?, source }),
+                    None => None,
+                },
+                Provider::AuthJs(cookie) => cookie.admit(presented, now)?,
+                Provider::Ask(app) => app.admit(presented, now).await?,
+            };
+            if let Some(admission) = admission {
+                return Ok(admission);
             }
         }
         Err(AuthError::Missing)
+    }
+
+    /// Finds out who a request for a stream of `route` comes from: by its ticket if it brings one, else as
+    /// [`Authenticator::authenticate`] does. A ticket goes before a cookie, which a browser sends with it unasked.
+    ///
+    /// # Errors
+    /// A ticket beside a credential that somebody put there, in the query or in a header, is one credential too many.
+    pub async fn authenticate_stream(
+        &self,
+        route: &str,
+        providers: &[usize],
+        presented: Presented<'_>,
+        now: SystemTime,
+    ) -> Result<Admission, AuthError> {
+        let Some(ticket) = raw_value(presented.query, TICKET_PARAMETER)? else {
+            return self.authenticate(providers, presented, now).await;
+        };
+        let mut providers = providers.iter().filter_map(|at| self.providers.get(*at));
+        if providers.any(|provider| provider.is_given(presented)) {
+            return Err(Reason::Repeated.into());
+        }
+        let identity = self.tickets.open(route, ticket, now)?;
+        Ok(Admission { identity, source: CredentialSource::Query })
+    }
+}
+
+impl Provider {
+    /// Whether there is a credential for this provider that no browser sends by itself, good or bad.
+    fn is_given(&self, presented: Presented<'_>) -> bool {
+        match self {
+            Self::Jwt(jwt) => jwt.0.is_given(presented.headers, presented.query),
+            Self::AuthJs(_) => false,
+            // A browser that was asked for a name and a password sends them ever after.
+            Self::Ask(_) => presented.headers.get_all(AUTHORIZATION).iter().any(|value| {
+                !value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+            }),
+        }
     }
 }
 
@@ -88,6 +159,8 @@ pub enum AuthError {
     Expired,
     /// There is a credential and it is not good.
     Invalid(Reason),
+    /// Whoever knows about the credential could not be asked. That lets nobody in.
+    Unavailable,
 }
 
 /// What is wrong with a credential.
@@ -107,8 +180,14 @@ pub enum Reason {
     Algorithm,
     /// The signature is not by the provider's key, or the token was changed.
     Signature,
-    /// Its header demands an extension, and none is known here.
+    /// Its header demands an extension or compression, and none is known here.
     Critical,
+    /// It is a session cookie in pieces that make no whole, or too many and too long.
+    Pieces,
+    /// It is encrypted, and not by any of the provider's secrets, or it was changed.
+    Sealed,
+    /// It is a ticket that was not made here for this stream, or was changed.
+    Ticket,
     /// It is not valid yet.
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
@@ -127,6 +206,7 @@ impl fmt::Display for AuthError {
             Self::Missing => f.write_str("there is no credential"),
             Self::Expired => f.write_str("the token has expired"),
             Self::Invalid(reason) => reason.fmt(f),
+            Self::Unavailable => f.write_str("who sends this request could not be found out"),
         }
     }
 }
@@ -141,7 +221,10 @@ impl fmt::Display for Reason {
             Self::Malformed => f.write_str("the token is not a JWT"),
             Self::Algorithm => f.write_str("the token's algorithm is not one that is accepted"),
             Self::Signature => f.write_str("the token's signature does not match"),
-            Self::Critical => f.write_str("the token's header demands an unknown extension (crit)"),
+            Self::Critical => f.write_str("the token's header demands an unknown extension (crit or zip)"),
+            Self::Pieces => f.write_str("the session cookie's pieces make no whole, or are too long"),
+            Self::Sealed => f.write_str("the session cookie was not sealed by this secret, or was changed"),
+            Self::Ticket => f.write_str("the ticket is not one of this stream"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }

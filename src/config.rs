@@ -26,7 +26,7 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
-pub use auth::{Auth, JwtKey, JwtKeyKind, JwtProvider};
+pub use auth::{AskProvider, Auth, AuthJsProvider, JwtKey, JwtKeyKind, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
 pub use listen::{Deadlines, Endpoint, Listen};
 pub use log::{AccessLog, Log};
@@ -103,7 +103,7 @@ impl Config {
         let mut taken = Vec::new();
         let listen = file.sections("listen", &schema::LISTEN);
         let upstreams = file.named("upstreams", &schema::UPSTREAM);
-        let auth = file.named("auth", &schema::AUTH);
+        let auth = file.named_by("auth", schema::AUTH.title, Auth::shape);
         let routes = file.sections("route", &schema::ROUTE);
         for (key, help) in [
             ("listen", "add [[listen]] with an address"),
@@ -125,7 +125,10 @@ impl Config {
             server,
             publish: Publish::read(file.section("publish", &schema::PUBLISH), report.base, &taken),
             listen,
-            auth: auth.iter().filter_map(|(name, section)| Auth::read(name, section)).collect(),
+            auth: auth
+                .iter()
+                .filter_map(|(name, section)| Auth::read(name, section, names.upstreams.as_ref()))
+                .collect(),
             store: Store::read(file.section("store", &schema::STORE)),
             log: Log::read(file.section("log", &schema::LOG), report.base),
             routes: Route::read_all(&routes, &names, &upstreams),

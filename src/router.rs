@@ -24,7 +24,9 @@ use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
-use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
+use crate::stream::{
+    Context, Grant, StreamBody, StreamError, StreamSettings, Streams, give_ticket, unauthorized_event,
+};
 use crate::tls::Certificates;
 
 pub use body::ReplyBody;
@@ -104,7 +106,11 @@ impl Router {
     ) -> Self {
         let actions = config.routes.iter().map(|route| match &route.action {
             Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
-            Action::Stream(route) => Do::Stream(Rc::new(StreamSettings::new(route))),
+            Action::Stream(stream) => {
+                // Two routes may share a path on different hosts.
+                let place = format!("{} {}", route.path, route.hosts.join(" "));
+                Do::Stream(Rc::new(StreamSettings::new(place, stream)))
+            }
             Action::Publish(route) => Do::Publish(route.check.clone()),
         });
         Self {
@@ -167,8 +173,9 @@ impl Router {
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
-                match self.stream(settings, &parts, &body, host.as_ref(), &origin) {
-                    Ok(Granted::Refused(response)) => return Routed::Reply(body::finish(response, log)),
+                // Boxed: rare beside proxied requests, whose future would grow by it.
+                match Box::pin(self.stream(settings, &parts, &body, host.as_ref(), &origin)).await {
+                    Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
                         leave(log);
@@ -196,7 +203,7 @@ impl Router {
         Ok((&self.actions[route], host))
     }
 
-    fn stream(
+    async fn stream(
         &self,
         settings: &Rc<StreamSettings>,
         parts: &Parts,
@@ -209,8 +216,13 @@ impl Router {
             return Err(Refusal::StreamWithBody);
         }
         let client = origin.client(parts);
-        let context = Context { parts, host, client, auth: &self.auth, now: SystemTime::now() };
-        match Grant::of(settings, context) {
+        let secure = origin.peer.is_secure(&parts.headers);
+        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        if parts.method == Method::POST {
+            let ticket = give_ticket(settings, &context).await;
+            return ticket.map(|said| Granted::Answer(said.map(ReplyBody::small))).map_err(Refusal::Stream);
+        }
+        match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
                 Ok(Granted::Body(response.map(ReplyBody::stream)))
@@ -221,7 +233,7 @@ impl Router {
                 tracing::debug!(%error, "stream refused");
                 let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
                 settings.set_fields(response.headers_mut());
-                Ok(Granted::Refused(response))
+                Ok(Granted::Answer(response))
             }
             Err(error) => Err(Refusal::Stream(error)),
         }
@@ -239,12 +251,12 @@ impl Router {
     }
 }
 
-/// What a request for a stream gets that is not refused by status.
+/// What a request on a stream's route gets that is not refused by status.
 enum Granted {
     Park(Grant),
     Body(Response<ReplyBody>),
-    /// Word, in the form of a stream, that there is none.
-    Refused(Response<ReplyBody>),
+    /// A ticket, or word in the form of a stream that there is none.
+    Answer(Response<ReplyBody>),
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

@@ -17,7 +17,7 @@ use tokio::time::interval;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tickets};
 use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
@@ -58,7 +58,7 @@ pub enum BindError {
     PublishSocket(publish::SocketError),
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
-    /// No random bytes for the epoch.
+    /// No random bytes for the epoch or the tickets.
     Random,
 }
 
@@ -100,6 +100,7 @@ pub struct Server {
     publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
     counters: Vec<Arc<Counters>>,
+    tickets: Tickets,
 }
 
 impl Server {
@@ -146,9 +147,13 @@ impl Server {
         let mut bits = [0; 4];
         aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
         let hub = Hub::new(config.server.workers, memory, Epoch::from_bits(u32::from_ne_bytes(bits)));
+        let tickets = match &config.server.secret {
+            Some(secret) => Tickets::new(secret.expose().as_bytes()),
+            None => Tickets::random().map_err(|_| BindError::Random)?,
+        };
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
-        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters })
+        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters, tickets })
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -168,10 +173,10 @@ impl Server {
 
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
-        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, .. } = self;
+        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, tickets, .. } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
-        let auth = Arc::new(Authenticator::new(&config.auth));
+        let auth = Arc::new(Authenticator::new(&config.auth, tickets));
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
@@ -259,7 +264,7 @@ fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {
 
 /// The query parameters that carry credentials.
 fn secret_parameters(config: &Config) -> Vec<String> {
-    config.auth.iter().filter_map(|Auth::Jwt(provider)| provider.query.clone()).collect()
+    config.auth.iter().filter_map(Auth::query).map(str::to_owned).collect()
 }
 
 /// As many descriptors as the system lets us have. Every stream is one.

@@ -15,6 +15,7 @@ mod parked;
 mod settings;
 mod subscriber;
 mod table;
+mod ticket;
 mod timers;
 
 pub use body::{StreamBody, StreamEnded};
@@ -23,3 +24,4 @@ pub use parked::park;
 pub use settings::StreamSettings;
 pub use subscriber::{End, Subscriber};
 pub use table::Streams;
+pub use ticket::{TicketError, give_ticket};

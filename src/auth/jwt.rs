@@ -91,7 +91,7 @@ impl fmt::Debug for Jwt {
 }
 
 /// Reads a NumericDate (RFC 7519, section 2), which may have a fraction.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Reason> {
+pub(super) fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Reason> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -1,6 +1,7 @@
 //! Tokens as they come from outside: good ones, and every way they are not.
 
 use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -249,9 +250,24 @@ fn a_header_that_demands_more_is_refused() {
     assert_eq!(verify(shared(), &token), invalid(Reason::Critical));
 }
 
+/// What comes of a request, where nobody has to be waited for.
+fn admit(
+    auth: &Authenticator,
+    providers: &[usize],
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Admission, AuthError> {
+    let presented = Presented { headers, query, secure: false };
+    let mut admitted = std::pin::pin!(auth.authenticate(providers, presented, at(NOW)));
+    match admitted.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(admitted) => admitted,
+        Poll::Pending => panic!("somebody has to be waited for"),
+    }
+}
+
 fn authenticator() -> Authenticator {
     let cookie_only = JwtProvider { query: None, header: None, ..ec() };
-    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)])
+    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)], Tickets::new(SECRET))
 }
 
 fn cookie(token: &str) -> HeaderMap {
@@ -267,25 +283,16 @@ fn the_first_provider_that_finds_a_credential_decides() {
     let other = encode(&Header::new(Algorithm::ES256), &claims(json!({"sub": "7"})), &es).unwrap();
 
     let query = format!("token={good}");
-    let admitted = auth.authenticate(&[1, 0], &HeaderMap::new(), Some(&query), at(NOW)).unwrap();
+    let admitted = admit(&auth, &[1, 0], &HeaderMap::new(), Some(&query)).unwrap();
     assert_eq!((admitted.identity.user.as_str(), admitted.source), ("42", CredentialSource::Query));
-    let admitted = auth.authenticate(&[1, 0], &cookie(&other), Some(&query), at(NOW)).unwrap();
+    let admitted = admit(&auth, &[1, 0], &cookie(&other), Some(&query)).unwrap();
     assert_eq!((admitted.identity.user.as_str(), admitted.source), ("7", CredentialSource::Cookie));
     // The first finds the other's token in the cookie: it decides, though the second would take it.
-    assert_eq!(
-        auth.authenticate(&[0, 1], &cookie(&other), None, at(NOW)),
-        Err(AuthError::Invalid(Reason::Algorithm))
-    );
+    assert_eq!(admit(&auth, &[0, 1], &cookie(&other), None), Err(AuthError::Invalid(Reason::Algorithm)));
     // A bad token in the query is not made good by the cookie.
-    assert_eq!(
-        auth.authenticate(&[0], &cookie(&good), Some("token="), at(NOW)),
-        Err(AuthError::Invalid(Reason::Empty))
-    );
+    assert_eq!(admit(&auth, &[0], &cookie(&good), Some("token=")), Err(AuthError::Invalid(Reason::Empty)));
     for providers in [&[][..], &[0, 1], &[9]] {
-        assert_eq!(
-            auth.authenticate(providers, &HeaderMap::new(), Some("a=b"), at(NOW)),
-            Err(AuthError::Missing)
-        );
+        assert_eq!(admit(&auth, providers, &HeaderMap::new(), Some("a=b")), Err(AuthError::Missing));
     }
 }
 
@@ -293,8 +300,7 @@ fn the_first_provider_that_finds_a_credential_decides() {
 fn no_error_repeats_the_credential() {
     let auth = authenticator();
     for token in ["secretvalue", "secretvalue.secretvalue.secretvalue", "c2VjcmV0dmFsdWU.e30.x"] {
-        let error =
-            auth.authenticate(&[0], &HeaderMap::new(), Some(&format!("token={token}")), at(NOW)).unwrap_err();
+        let error = admit(&auth, &[0], &HeaderMap::new(), Some(&format!("token={token}"))).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
     }
     let shown = format!("{auth:?}");

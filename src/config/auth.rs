@@ -1,177 +1,74 @@
 //! `[auth.NAME]`: who a subscriber is.
 
-use std::time::Duration;
+use toml::de::DeTable;
 
-use jsonwebtoken::Algorithm;
-use toml::de::DeValue;
-
-use super::problem::{Fault, Problem};
+use super::problem::Fault;
 use super::reader::{Section, Value};
-use super::{Secret, suggest};
+use super::schema::{self, Shape};
 
+mod ask;
+mod authjs;
+mod jwt;
 mod key;
 
+pub use ask::AskProvider;
+pub use authjs::AuthJsProvider;
+pub use jwt::JwtProvider;
 pub use key::{JwtKey, JwtKeyKind};
-
-const LEEWAY: Duration = Duration::from_secs(5);
-/// Clocks that differ by more are broken, and a token is good for that much longer than it says.
-const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 /// A provider of identities.
 #[derive(Debug, Clone)]
 pub enum Auth {
-    /// `kind = "jwt"`.
+    /// `kind = "jwt"`: a signed token.
     Jwt(JwtProvider),
+    /// `kind = "authjs"`: the session cookie of NextAuth or Auth.js.
+    AuthJs(AuthJsProvider),
+    /// `kind = "ask"`: what the app says of a request's cookies.
+    Ask(AskProvider),
 }
 
 impl Auth {
-    /// Reads an `[auth.NAME]`.
-    pub(super) fn read(name: &str, section: &Section<'_>) -> Option<Self> {
+    /// The shape of an `[auth.NAME]`, which depends on its kind.
+    pub(super) fn shape(table: &DeTable<'_>) -> &'static Shape {
+        match table
+            .iter()
+            .find(|(key, _)| key.get_ref() == "kind")
+            .and_then(|(_, kind)| kind.get_ref().as_str())
+        {
+            Some("authjs") => &schema::AUTH_AUTHJS,
+            Some("ask") => &schema::AUTH_ASK,
+            _ => &schema::AUTH,
+        }
+    }
+
+    /// Reads an `[auth.NAME]`. `upstreams` are the names that `ask` may name.
+    pub(super) fn read(name: &str, section: &Section<'_>, upstreams: Option<&Vec<&str>>) -> Option<Self> {
         let kind = section.required("kind", "write kind = \"jwt\"");
-        let kind = kind.and_then(|value| value.choice(&[("jwt", ())], &["authjs", "ask"]));
-        let provider = JwtProvider::read(name, section);
-        kind.and(provider).map(Self::Jwt)
+        let kinds = [("jwt", 0), ("authjs", 1), ("ask", 2)];
+        match kind.map(|value| value.choice(&kinds, &[])) {
+            Some(Some(1)) => AuthJsProvider::read(name, section).map(Self::AuthJs),
+            Some(Some(2)) => AskProvider::read(name, section, upstreams).map(Self::Ask),
+            // Without a kind, whatever is there is read as what most providers are.
+            kind => JwtProvider::read(name, section).map(Self::Jwt).filter(|_| kind.flatten().is_some()),
+        }
     }
 
     /// The provider's name in the file.
     pub fn name(&self) -> &str {
         match self {
             Self::Jwt(provider) => &provider.name,
-        }
-    }
-}
-
-/// Identities from signed tokens.
-#[derive(Debug, Clone)]
-pub struct JwtProvider {
-    /// Its name in the file.
-    pub name: String,
-    /// What signatures are checked with.
-    pub key: JwtKey,
-    /// The algorithms a token may use; every one fits the key, and there is at least one.
-    pub algorithms: Vec<Algorithm>,
-    /// The claim that holds the user's id.
-    pub user_claim: String,
-    /// The query parameter a token may come in.
-    pub query: Option<String>,
-    /// The header a token may come in, in lower case; under `authorization` after `Bearer`.
-    pub header: Option<String>,
-    /// The cookie a token may come in.
-    pub cookie: Option<String>,
-    /// What `iss` must be.
-    pub issuer: Option<String>,
-    /// What `aud` must hold one of; empty is not checked.
-    pub audience: Vec<String>,
-    /// By how much clocks may differ.
-    pub leeway: Duration,
-    /// Claims that a token must have, and their values.
-    pub require: Vec<(String, serde_json::Value)>,
-}
-
-impl JwtProvider {
-    fn read(name: &str, section: &Section<'_>) -> Option<Self> {
-        let key = key(section);
-        let algorithms = section.value("algorithms");
-        let claim = section.value("user_claim").and_then(|value| value.parse(not_empty));
-        let query = way(section, "query", plain);
-        let header = way(section, "header", header);
-        let cookie = way(section, "cookie", plain);
-        let issuer = section.value("issuer").and_then(|value| value.parse(not_empty));
-        let audience = section.value("audience").map(|value| one_or_more(&value));
-        let leeway = section.duration("leeway", LEEWAY, Duration::ZERO..=MAX_LEEWAY);
-        let require = section.value("require").map(|value| require(&value));
-
-        // A secret that cannot be used is of the kind of secrets still.
-        let kind = key.as_ref().map(|key| key.kind);
-        let kind = kind.or(section.has("secret").then_some(JwtKeyKind::Secret));
-        let algorithms = algorithms.zip(kind).map(|(value, kind)| fitting(&value, kind));
-        let mut provider = Self::new(name, key?);
-        provider.algorithms = algorithms.unwrap_or(provider.algorithms);
-        provider.user_claim = claim.map_or(provider.user_claim, str::to_owned);
-        provider.query = query.unwrap_or(provider.query);
-        provider.header = header.unwrap_or(provider.header);
-        provider.cookie = cookie.unwrap_or(provider.cookie);
-        if provider.query.is_none() && provider.header.is_none() && provider.cookie.is_none() {
-            let problem =
-                Problem::new("there is no way for a token to come in").at(section.key_span("query"));
-            section.report.add(problem.help("switch on one of `query`, `header`, `cookie`"));
-        }
-        provider.issuer = issuer.map(str::to_owned);
-        provider.audience = audience.unwrap_or_default();
-        provider.leeway = leeway;
-        provider.require = require.unwrap_or_default();
-        Some(provider)
-    }
-
-    /// A provider with the defaults of the file.
-    pub(super) fn new(name: impl Into<String>, key: JwtKey) -> Self {
-        Self {
-            name: name.into(),
-            algorithms: key.kind.algorithms().to_vec(),
-            key,
-            user_claim: "sub".to_owned(),
-            query: Some("token".to_owned()),
-            header: Some("authorization".to_owned()),
-            cookie: None,
-            issuer: None,
-            audience: Vec::new(),
-            leeway: LEEWAY,
-            require: Vec::new(),
+            Self::AuthJs(provider) => &provider.name,
+            Self::Ask(provider) => &provider.name,
         }
     }
 
-    /// A provider of the command line: a shared secret and the defaults.
-    pub(super) fn from_secret(name: &str, secret: &Secret) -> Result<Self, Fault> {
-        Ok(Self::new(name, JwtKey::from_secret(secret)?))
-    }
-}
-
-/// Reads the one key that a provider has.
-fn key(section: &Section<'_>) -> Option<JwtKey> {
-    let (secret, public) = (section.value("secret"), section.value("public_key"));
-    let make = if secret.is_some() { JwtKey::from_secret } else { JwtKey::from_pem };
-    let value = match (secret, public) {
-        (Some(_), Some(public)) => {
-            public.fault(Fault::new("cannot be there beside `secret`").hint("a provider has one key"));
-            return None;
+    /// The query parameter in which a credential may come, if there is one.
+    pub fn query(&self) -> Option<&str> {
+        match self {
+            Self::Jwt(provider) => provider.query.as_deref(),
+            Self::AuthJs(_) | Self::Ask(_) => None,
         }
-        (Some(value), None) | (None, Some(value)) => value,
-        (None, None) => {
-            // A provider of another kind, or one whose key is misspelt, has been told what is wrong.
-            if section.is_text("kind", "jwt")
-                && !section.has_later("jwks")
-                && !section.misspells(&["secret", "public_key"])
-            {
-                let problem = section.problem("this provider has no key to check tokens with");
-                section.report.add(problem.help("add secret = \"env:NAME\" or public_key = \"file:PATH\""));
-            }
-            return None;
-        }
-    };
-    let secret = Secret::read(&value, section.report.base)?;
-    make(&secret).map_err(|fault| value.fault(fault)).ok()
-}
-
-/// Reads the algorithms, each of which has to fit the key.
-fn fitting(value: &Value<'_>, kind: JwtKeyKind) -> Vec<Algorithm> {
-    let entries = value.list();
-    if entries.is_empty() && value.node().is_array() {
-        value.fault(Fault::new("is empty, so no token could be good").hint("leave it out to go by the key"));
     }
-    let allowed = kind.algorithms();
-    let names: Vec<_> = allowed.iter().map(|algorithm| format!("{algorithm:?}")).collect();
-    let read = |text: &str| match text.parse::<Algorithm>() {
-        Ok(algorithm) if allowed.contains(&algorithm) => Ok(algorithm),
-        Ok(algorithm) => Err(Fault::new(format!("is {algorithm:?}, which does not fit {kind}"))
-            .hint(format!("allowed here: {}", names.join(", ")))),
-        Err(_) => Err(Fault::new("is no algorithm that tokens are signed with").hint(
-            match suggest::closest(text, names.iter().map(String::as_str)) {
-                Some(meant) => format!("did you mean \"{meant}\"?"),
-                None => format!("allowed here: {}", names.join(", ")),
-            },
-        )),
-    };
-    entries.iter().filter_map(|entry| entry.parse(read)).collect()
 }
 
 /// Reads a way for a token to come in. The outer none is a key that is not there, the inner one `""`, which is off.
@@ -209,40 +106,4 @@ fn one_or_more(value: &Value<'_>) -> Vec<String> {
     let entries = if value.is_text() { vec![value.clone()] } else { value.list() };
     let texts = entries.iter().filter_map(|entry| entry.parse(not_empty));
     texts.map(str::to_owned).collect()
-}
-
-/// Reads the claims that a token must have.
-fn require(value: &Value<'_>) -> Vec<(String, serde_json::Value)> {
-    let mut claims = Vec::new();
-    for (name, value) in value.entries() {
-        match json(value.node()) {
-            Some(json) => claims.push((name.get_ref().to_string(), json)),
-            None => value.fault(
-                Fault::new("is nothing that a claim could be equal to")
-                    .hint("a claim of a token is JSON, which has no dates"),
-            ),
-        }
-    }
-    claims
-}
-
-/// A value of TOML as JSON has it. JSON has no dates, no infinities, and no larger integers than these.
-fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
-    Some(match value {
-        DeValue::String(text) => text.as_ref().into(),
-        DeValue::Boolean(flag) => (*flag).into(),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok()?.into(),
-        DeValue::Float(number) => {
-            serde_json::Value::Number(serde_json::Number::from_f64(number.as_str().parse().ok()?)?)
-        }
-        DeValue::Array(list) => {
-            list.iter().map(|entry| json(entry.get_ref())).collect::<Option<Vec<_>>>()?.into()
-        }
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)))
-            .collect::<Option<serde_json::Map<_, _>>>()?
-            .into(),
-        DeValue::Datetime(_) => return None,
-    })
 }

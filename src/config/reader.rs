@@ -119,6 +119,16 @@ impl<'a> Section<'a> {
 
     /// The tables under names that the operator chose, `[key.NAME]`.
     pub(super) fn named(&self, key: &'static str, shape: &'static Shape) -> Vec<(&'a str, Section<'a>)> {
+        self.named_by(key, shape.title, |_| shape)
+    }
+
+    /// The same, where what is in a table decides its shape.
+    pub(super) fn named_by(
+        &self,
+        key: &'static str,
+        title: &str,
+        shape: impl Fn(&DeTable<'a>) -> &'static Shape,
+    ) -> Vec<(&'a str, Section<'a>)> {
         let Some(value) = self.value(key) else {
             return Vec::new();
         };
@@ -132,15 +142,15 @@ impl<'a> Section<'a> {
                         .help("names are made of letters, digits, `_` and `-`"),
                 );
             }
-            if !value.is_table() {
+            let Some(table) = value.node().as_table() else {
                 self.report.add(
                     Problem::new(format!("{} is not a table", quote(text)))
                         .at(name.span())
-                        .hint(format!("write {}", shape.title)),
+                        .hint(format!("write {title}")),
                 );
                 continue;
-            }
-            found.extend(value.section(shape).map(|section| (text, section)));
+            };
+            found.extend(value.section(shape(table)).map(|section| (text, section)));
         }
         found
     }
@@ -148,11 +158,6 @@ impl<'a> Section<'a> {
     /// Whether a key is there.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
-    }
-
-    /// Whether the value of a key is this string.
-    pub(super) fn is_text(&self, key: &str, text: &str) -> bool {
-        self.entry(key).and_then(|(_, value)| value.get_ref().as_str()) == Some(text)
     }
 
     /// Whether the value of a key is `[]`.

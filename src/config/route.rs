@@ -131,7 +131,7 @@ impl ProxyRoute {
 }
 
 /// The index of what a value names.
-fn named(value: &Value<'_>, section: &str, names: Option<&Vec<&str>>) -> Option<usize> {
+pub(super) fn named(value: &Value<'_>, section: &str, names: Option<&Vec<&str>>) -> Option<usize> {
     value.parse(|text| {
         let Some(names) = names else {
             return Ok(0);

@@ -27,8 +27,8 @@ pub(super) static ROOT: Shape = shape(
 
 pub(super) static SERVER: Shape = shape(
     "[server]",
-    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies"],
-    &["secret", "temp_dir"],
+    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies", "secret"],
+    &["temp_dir"],
 );
 
 pub(super) static LISTEN: Shape = shape(
@@ -56,6 +56,7 @@ pub(super) static UPSTREAM: Shape = shape(
     &["balance", "max_connections", "queue_timeout", "retry_for", "health"],
 );
 
+/// What most providers are, and every one whose kind is not given.
 pub(super) static AUTH: Shape = shape(
     "[auth.NAME]",
     &[
@@ -72,7 +73,16 @@ pub(super) static AUTH: Shape = shape(
         "leeway",
         "require",
     ],
-    &["jwks", "upstream", "path", "cookies", "user", "user_header", "channels", "cache", "recheck"],
+    &["jwks"],
+);
+
+pub(super) static AUTH_AUTHJS: Shape =
+    shape("[auth.NAME] of kind \"authjs\"", &["kind", "secret", "user_claim", "cookie"], &[]);
+
+pub(super) static AUTH_ASK: Shape = shape(
+    "[auth.NAME] of kind \"ask\"",
+    &["kind", "upstream", "path", "cookies", "user", "user_header", "channels", "cache", "recheck"],
+    &[],
 );
 
 pub(super) static PUBLISH: Shape =
@@ -124,13 +134,15 @@ pub(super) static ROUTE_PUBLISH: Shape =
     shape("[route.publish]", &["webhook", "token"], &["auth", "to", "map", "rate"]);
 
 /// Every shape, a table before the tables in it.
-pub(super) static ALL: [&Shape; 16] = [
+pub(super) static ALL: [&Shape; 18] = [
     &ROOT,
     &SERVER,
     &LISTEN,
     &TLS,
     &UPSTREAM,
     &AUTH,
+    &AUTH_AUTHJS,
+    &AUTH_ASK,
     &PUBLISH,
     &STORE,
     &LOG,
@@ -193,7 +205,13 @@ mod tests {
         let mut inline = String::new();
         for line in include_str!("../../config.example.toml").lines().filter(|line| !line.starts_with("# ")) {
             if line.starts_with('[') {
-                section = line.replace("upstreams.app", "upstreams.NAME").replace("auth.jwt", "auth.NAME");
+                section = line.replace("upstreams.app", "upstreams.NAME");
+                if let Some(kind) = line.strip_prefix("[auth.").and_then(|rest| rest.strip_suffix(']')) {
+                    section = match kind {
+                        "jwt" => "[auth.NAME]".to_owned(),
+                        kind => format!("[auth.NAME] of kind \"{kind}\""),
+                    };
+                }
             } else if let Some((key, value)) = line.trim_start_matches('#').split_once(" = ") {
                 shown.entry(section.clone()).or_default().insert(key);
                 inline += value;

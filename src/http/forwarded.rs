@@ -76,6 +76,16 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Whether the client came by TLS: to us, or to a trusted proxy in front of us, which says so.
+    pub fn is_secure(&self, fields: &HeaderMap) -> bool {
+        match fields.get(X_FORWARDED_PROTO) {
+            Some(scheme) if self.trusted => scheme.as_bytes().eq_ignore_ascii_case(b"https"),
+            _ => self.tls,
+        }
+    }
+}
+
 /// An address with or without a port, bracketed or not.
 fn parse_node(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

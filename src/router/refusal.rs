@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::auth::AuthError;
 use crate::http::{Reply, RequestError, reply};
 use crate::proxy::ProxyError;
 use crate::stream::StreamError;
@@ -70,10 +71,14 @@ impl Refusal {
         let retry_after = matches!(status.as_u16(), 502..=504).then_some(RETRY_UPSTREAM);
         // A stream is opened by a script, which has more use for JSON.
         let json = json || matches!(self, Self::Stream(_) | Self::StreamWithBody);
-        let mut response = reply(&Reply { status, message: &message, retry_after }, json);
+        let code = match self {
+            Self::Stream(StreamError::Ticket(error)) => error.code(),
+            _ => None,
+        };
+        let mut response = reply(&Reply { status, code, message: &message, retry_after }, json);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if matches!(self, Self::Stream(_)) {
-                "GET"
+                "GET, POST"
             } else {
                 "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
             };
@@ -101,9 +106,11 @@ impl fmt::Display for Refusal {
 fn stream_status(error: &StreamError) -> StatusCode {
     match error {
         StreamError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        StreamError::Unauthorized(AuthError::Unavailable) => StatusCode::BAD_GATEWAY,
         StreamError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         StreamError::ForeignOrigin => StatusCode::FORBIDDEN,
         StreamError::Channels(error) => error.status(),
+        StreamError::Ticket(error) => error.status(),
     }
 }
 
@@ -137,7 +144,6 @@ fn sentence(error: &dyn fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::AuthError;
 
     #[test]
     fn every_fault_has_its_status() {

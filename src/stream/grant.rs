@@ -10,7 +10,8 @@ use http::{HeaderValue, Method};
 
 use super::StreamSettings;
 use super::settings::protocol_event;
-use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError};
+use super::ticket::TicketError;
+use crate::auth::{self, Admission, AuthError, Authenticator, CredentialSource, GrantError, Presented};
 use crate::event::{ChannelName, Frame};
 use crate::http::query_values;
 
@@ -43,16 +44,26 @@ pub struct Context<'a> {
     pub host: Option<&'a HeaderValue>,
     /// The client's address, for the access log.
     pub client: String,
+    /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
+    pub secure: bool,
     /// Who knows credentials.
     pub auth: &'a Authenticator,
     /// The time.
     pub now: SystemTime,
 }
 
+impl<'a> Context<'a> {
+    /// What a provider looks at.
+    pub(super) fn presented(&self) -> Presented<'a> {
+        let headers = &self.parts.headers;
+        Presented { headers, query: self.parts.uri.query(), secure: self.secure }
+    }
+}
+
 /// Why there is no stream.
 #[derive(Debug)]
 pub enum StreamError {
-    /// Streams are read by GET.
+    /// Streams are read by GET, and a POST asks for a ticket.
     Method,
     /// There is no credential, or a wrong one.
     Unauthorized(AuthError),
@@ -60,6 +71,8 @@ pub enum StreamError {
     ForeignOrigin,
     /// A channel was asked for that is not granted, or that cannot be one.
     Channels(GrantError),
+    /// There is no ticket to be had in this way.
+    Ticket(TicketError),
 }
 
 impl fmt::Display for StreamError {
@@ -69,6 +82,7 @@ impl fmt::Display for StreamError {
             Self::Unauthorized(error) => error.fmt(f),
             Self::ForeignOrigin => f.write_str("this origin may not open streams with a cookie"),
             Self::Channels(error) => error.fmt(f),
+            Self::Ticket(error) => error.fmt(f),
         }
     }
 }
@@ -78,6 +92,7 @@ impl std::error::Error for StreamError {
         match self {
             Self::Unauthorized(error) => Some(error),
             Self::Channels(error) => Some(error),
+            Self::Ticket(error) => Some(error),
             Self::Method | Self::ForeignOrigin => None,
         }
     }
@@ -85,8 +100,8 @@ impl std::error::Error for StreamError {
 
 impl Grant {
     /// Judges a request for a stream.
-    pub fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
-        let Context { parts, host, client, auth, now } = context;
+    pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
+        let parts = context.parts;
         if parts.method != Method::GET {
             return Err(StreamError::Method);
         }
@@ -95,13 +110,13 @@ impl Grant {
         let identity = if route.auth.is_empty() {
             None
         } else {
-            let admission = auth
-                .authenticate(&route.auth, &parts.headers, query, now)
+            let presented = context.presented();
+            let admission = context
+                .auth
+                .authenticate_stream(&settings.place, &route.auth, presented, context.now)
+                .await
                 .map_err(StreamError::Unauthorized)?;
-            if admission.source == CredentialSource::Cookie && is_foreign(&parts.headers, host) {
-                return Err(StreamError::ForeignOrigin);
-            }
-            Some(admission.identity)
+            Some(recognise(admission, &context)?.identity)
         };
         let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
         let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
@@ -113,10 +128,19 @@ impl Grant {
             user: identity.map(|identity| identity.user),
             channels,
             last_id: last_id(&parts.headers, query),
-            client,
+            client: context.client,
             target: target.to_owned(),
         })
     }
+}
+
+/// Judges somebody whose credential is good, whatever it was: this is the one way from a provider or a ticket to a
+/// stream, or to a ticket.
+pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<Admission, StreamError> {
+    if admission.source == CredentialSource::Cookie && is_foreign(&context.parts.headers, context.host) {
+        return Err(StreamError::ForeignOrigin);
+    }
+    Ok(admission)
 }
 
 /// Whether the request comes from a page of another site. A client that is no browser names no origin.

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from deployment import BINARY, HERE, Process, accepts, free_port, wait_for
+from npm import packages
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 APP = HERE / "nextjs"
 BUILD = 180.0  # seconds that a build may take
-HINT = "run tests/all, or set NEXTJS_PACKAGES to a folder in which `npm ci` made node_modules of tests/apps/nextjs"
 
 
 @dataclass
@@ -39,10 +39,9 @@ class Shop:
 def shop() -> Iterator[Shop]:
     """Builds and starts the app, and Sidestream with the app's own configuration on free ports."""
     assert BINARY.exists(), f"{BINARY} is missing: cargo build --release, or set SIDESTREAM to another binary"
-    packages = Path(os.environ.get("NEXTJS_PACKAGES", APP))
-    assert (packages / "node_modules").is_dir(), HINT
+    modules = packages(APP)
     # Beside node_modules, where Node looks for them.
-    folder = Path(tempfile.mkdtemp(prefix="shop-", dir=packages))
+    folder = Path(tempfile.mkdtemp(prefix="shop-", dir=modules))
     processes: list[Process] = []
     try:
         shutil.copytree(APP, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", ".next", "shop-*"))
@@ -61,7 +60,7 @@ def shop() -> Iterator[Shop]:
             "SIDESTREAM_SOCKET": "publish.sock",
         }
         options = {"cwd": folder, "env": environment}
-        next_js = str(packages / "node_modules/.bin/next")
+        next_js = str(modules / "node_modules/.bin/next")
         built = subprocess.run([next_js, "build"], capture_output=True, text=True, timeout=BUILD, **options)
         assert built.returncode == 0, built.stdout + built.stderr
         start = [next_js, "start", "--hostname", "127.0.0.1", "--port", str(app_port)]

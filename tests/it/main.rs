@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod authjs;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -46,6 +48,8 @@ mod stream_resume;
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

@@ -17,6 +17,14 @@ const REQUIRED: &str = r#"
     [auth.jwt]
     kind = "jwt"
     secret = "env:JWT_SECRET"
+    [auth.authjs]
+    kind = "authjs"
+    secret = "env:AUTH_SECRET"
+    [auth.ask]
+    kind = "ask"
+    upstream = "app"
+    path = "/api/me"
+    user = "/id"
     [[route]]
     path = "/"
     [route.proxy]
@@ -31,13 +39,17 @@ const REQUIRED: &str = r#"
     token = "env:HOOK_TOKEN"
 "#;
 
-/// Lines that are taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 12] = [
+/// The first line that is taken out, and lines beginning with `#` that take effect then.
+const ALTERNATIVES: [(&str, &[&str]); 16] = [
     ("", &["#max_connections"]),
+    ("", &["#secret"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
     ("", &["#algorithms"]),
     ("", &["#issuer"]),
+    ("", &["#cookie"]),
+    ("user", &["#user_header"]),
+    ("", &["#channels"]),
     ("", &["#allow_uids"]),
     ("", &["#http", "#token"]),
     ("", &["#max_body"]),
@@ -60,7 +72,8 @@ fn its_alternatives_are_right_too() {
     let folder = folder();
     let key = |line: &'static str| line.split_once(" = ").map_or("", |(key, _)| key);
     for (without, with) in ALTERNATIVES {
-        let lines = EXAMPLE.lines().filter(|line| key(line).is_empty() || key(line) != without);
+        let gone = EXAMPLE.lines().position(|line| !without.is_empty() && key(line) == without);
+        let lines = EXAMPLE.lines().enumerate().filter(|(at, _)| Some(*at) != gone).map(|(_, line)| line);
         let lines = lines.map(|line| if with.contains(&key(line)) { &line[1..] } else { line });
         let text: String = lines.flat_map(|line| [line, "\n"]).collect();
         assert_ne!(text, EXAMPLE);

@@ -65,7 +65,7 @@ fn public_keys_pin_their_algorithms() {
     ] {
         let public = pair.public_key_pem();
         let config = load(&public, "").unwrap();
-        let Auth::Jwt(provider) = &config.auth[0];
+        let Auth::Jwt(provider) = &config.auth[0] else { panic!("{:?}", config.auth) };
         assert_eq!(provider.key.kind, kind);
         assert_eq!(format!("{:?}", provider.algorithms), algorithms);
 

@@ -1,4 +1,4 @@
-//! Mistakes, and what is printed about them.
+//! Mistakes, and what is printed about them. `UPDATE_DOCS=1` writes down what is printed now, to be read once more.
 
 use super::{GOOD, parse};
 
@@ -6,6 +6,7 @@ use super::{GOOD, parse};
 fn every_mistake_is_shown_where_it_is() {
     let mut count = 0;
     let mut differences = String::new();
+    let mut anew = String::new();
     for case in include_str!("broken.txt").split("===\n").skip(1) {
         let (change, expected) = case.split_once("\n\n").unwrap();
         let lines = |mark: &str| -> String {
@@ -21,7 +22,15 @@ fn every_mistake_is_shown_where_it_is() {
         if shown.trim_end() != expected.trim_end() {
             differences += &format!("{change}\n\n--- expected\n{expected}\n--- shown\n{shown}\n\n");
         }
+        anew += &format!("===\n{change}\n\n{}\n\n", shown.trim_end());
         count += 1;
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = include_str!("broken.txt");
+        let head = text.split("===\n").next().unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config/broken.txt");
+        std::fs::write(path, format!("{head}{}\n", anew.trim_end())).unwrap();
+        return;
     }
     assert!(differences.is_empty(), "\n{differences}");
     assert!(count >= 100, "only {count} cases were found");

@@ -120,7 +120,7 @@ fn values_other_than_the_defaults_arrive() {
     let unix = Origin::Unix(folder.path().join("app.sock"));
     assert_eq!(upstream.servers, [unix, tcp("::1", 9000), tcp("app", 80)]);
 
-    let Auth::Jwt(provider) = &config.auth[0];
+    let Auth::Jwt(provider) = &config.auth[0] else { panic!("{:?}", config.auth) };
     assert_eq!(provider.name, "a");
     assert_eq!(format!("{:?}", provider.algorithms), "[HS512]");
     assert_eq!(provider.key.decoding.try_get_as_bytes().unwrap(), b"from-a-file-with-a-newline");
