@@ -7,6 +7,7 @@
 mod bearer;
 mod body;
 mod bounds;
+mod disconnect;
 mod door;
 mod gate;
 mod ndjson;

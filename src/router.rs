@@ -212,7 +212,9 @@ impl Router {
         }
         let client = origin.client(parts);
         let secure = origin.peer.is_secure(&parts.headers);
-        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        let now = SystemTime::now();
+        let hub = self.streams.hub();
+        let context = Context { parts, host, client, secure, auth: &self.auth, hub, now };
         match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);

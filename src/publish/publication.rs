@@ -7,7 +7,8 @@
 //! to be JSON without being built in memory, and however deep it is nested, it takes no stack.
 
 mod data;
-mod fields;
+pub(super) mod fields;
+mod object;
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::publish::refusal::{Refusal, RefusalKind};
 use fields::{Draft, Key};
 
 pub use fields::{MAX_KEY, MAX_RECIPIENTS, MAX_RETRY_MS, MAX_TTL, MIN_TTL};
+pub(super) use object::{Object, list};
 
 /// The operator's bounds on a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,6 +77,10 @@ impl Publisher {
         &self.0.bounds
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
     pub(super) fn hub(&self) -> &Hub {
         &self.0.hub
     }

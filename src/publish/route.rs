@@ -53,7 +53,7 @@ where
             if !bearer(&parts.headers, token.expose()) {
                 return Err(unauthorized("the token is missing or wrong"));
             }
-            only_json(parts)?;
+            Kind::of(&parts.headers)?.only_json()?;
             let json = body::read_json(body, bounds, usize::MAX).await?;
             publisher.read(&json)?
         }
@@ -63,7 +63,7 @@ where
             let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let id = webhook::verify(key, &parts.headers, &json, seconds)
                 .map_err(|why| unauthorized(why.to_string()))?;
-            only_json(parts)?;
+            Kind::of(&parts.headers)?.only_json()?;
             let mut posted = publisher.read(&json)?;
             name_after(&mut posted, parts.uri.path(), id);
             posted
@@ -74,15 +74,6 @@ where
 
 fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(RefusalKind::Unauthorized, message)
-}
-
-fn only_json(parts: &Parts) -> Result<(), Refusal> {
-    match Kind::of(&parts.headers)? {
-        Kind::Json => Ok(()),
-        Kind::Ndjson => {
-            Err(Refusal::new(RefusalKind::UnsupportedMediaType, "send Content-Type: application/json"))
-        }
-    }
 }
 
 /// Gives each publication without a key one that is made of the message's id. It holds spaces, which a publisher's own

@@ -13,6 +13,7 @@ use super::settings::protocol_event;
 use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError, Presented};
 use crate::event::{ChannelName, Frame};
 use crate::http::query_values;
+use crate::hub::Hub;
 
 /// The ways in which clients say their last id, besides the header of the standard.
 const LAST_ID_PARAMETERS: [&str; 5] =
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub secure: bool,
     /// Who knows credentials.
     pub auth: &'a Authenticator,
+    /// Who knows which users are blocked.
+    pub hub: &'a Hub,
     /// The time.
     pub now: SystemTime,
 }
@@ -88,7 +91,7 @@ impl std::error::Error for StreamError {
 impl Grant {
     /// Judges a request for a stream.
     pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
-        let Context { parts, host, client, secure, auth, now } = context;
+        let Context { parts, host, client, secure, auth, hub, now } = context;
         if parts.method != Method::GET {
             return Err(StreamError::Method);
         }
@@ -103,6 +106,10 @@ impl Grant {
                 .map_err(StreamError::Unauthorized)?;
             if admission.source == CredentialSource::Cookie && is_foreign(&parts.headers, host) {
                 return Err(StreamError::ForeignOrigin);
+            }
+            // Looked at again when the stream is registered; here the refusal can still be a status.
+            if hub.is_blocked(&admission.identity.user, now.into()) {
+                return Err(StreamError::Unauthorized(AuthError::Blocked));
             }
             Some(admission.identity)
         };

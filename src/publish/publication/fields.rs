@@ -146,7 +146,7 @@ impl<'a> Draft<'a> {
         Ok(Publication {
             channels: self.channels()?,
             event: Event {
-                name: self.read(Field::Event, event_name)?.flatten(),
+                name: self.value(Field::Event).map(event_name).transpose()?.flatten(),
                 data: match self.value(Field::Data) {
                     Some(json) => data(json, limits.max_event)?,
                     None => return Err(Field::Data.refuse("is missing; it may be any JSON, also null")),
@@ -218,6 +218,12 @@ fn several(
 }
 
 fn user(field: &str, json: &str) -> Result<ChannelName, Refusal> {
+    let id = user_id(field, json)?;
+    ChannelName::of_user(&id).map_err(|why| named(field, &why))
+}
+
+/// Reads a user's id, which can stand in the name of a channel.
+pub(in crate::publish) fn user_id<'a>(field: &str, json: &'a str) -> Result<Cow<'a, str>, Refusal> {
     let id = match integer(json) {
         Some(id) => Cow::Owned(id),
         None => match kind(json) {
@@ -226,7 +232,8 @@ fn user(field: &str, json: &str) -> Result<ChannelName, Refusal> {
             kind => return Err(invalid(field, format!("must be a string or an integer, not {kind}"))),
         },
     };
-    ChannelName::of_user(&id).map_err(|why| named(field, &why))
+    ChannelName::of_user(&id).map_err(|why| named(field, &why))?;
+    Ok(id)
 }
 
 /// The decimal of an integer within 64 bits, as JSON writes it; none for every other value.
@@ -242,14 +249,16 @@ fn channel(field: &str, json: &str) -> Result<ChannelName, Refusal> {
 }
 
 /// Reads an event name. `message` is what an event without a name is to every client, so it is left out.
-fn event_name(field: Field, json: &str) -> Result<Option<EventName>, Refusal> {
-    match &*text(field.name(), json)? {
+pub(in crate::publish) fn event_name(json: &str) -> Result<Option<EventName>, Refusal> {
+    let field = Field::Event.name();
+    match &*text(field, json)? {
         "message" => Ok(None),
-        name => EventName::published(name).map(Some).map_err(|why| named(field.name(), &why)),
+        name => EventName::published(name).map(Some).map_err(|why| named(field, &why)),
     }
 }
 
-fn data(json: &str, max: usize) -> Result<bytes::Bytes, Refusal> {
+/// Makes data of JSON, of at most `max` bytes as it is sent.
+pub(in crate::publish) fn data(json: &str, max: usize) -> Result<bytes::Bytes, Refusal> {
     data::data(json, max).map_err(|why| match why {
         InvalidData::Nul => Field::Data.refuse("must not hold the character U+0000"),
         InvalidData::LoneSurrogate => Field::Data.refuse(NO_CHARACTER),
@@ -262,17 +271,22 @@ fn data(json: &str, max: usize) -> Result<bytes::Bytes, Refusal> {
 }
 
 fn ttl(field: Field, json: &str) -> Result<Duration, Refusal> {
-    let written = text(field.name(), json)?;
-    let ttl = duration(&written).ok_or_else(|| {
-        field.refuse("must be a whole number and a unit of ms, s, m, h, d, such as \"30s\" or \"1h\"")
-    })?;
+    let ttl = duration(field.name(), json)?;
     if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
         return Err(field.refuse("must be between 1s and 30d"));
     }
     Ok(ttl)
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration, a string such as `"30s"`.
+pub(in crate::publish) fn duration(field: &str, json: &str) -> Result<Duration, Refusal> {
+    units(&text(field, json)?).ok_or_else(|| {
+        let form = "must be a whole number and a unit of ms, s, m, h, d, such as \"30s\" or \"1h\"";
+        invalid(field, form)
+    })
+}
+
+fn units(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let number: u64 = number.parse().ok()?;
     let millis = match unit {
