@@ -14,13 +14,13 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, PublishCheck, TrustedProxies};
+use crate::config::{Action, Config, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy};
@@ -80,7 +80,6 @@ pub struct Router {
     auth: Arc<Authenticator>,
     proxy: Proxy,
     streams: Streams,
-    publisher: Publisher,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
 }
@@ -90,7 +89,7 @@ pub struct Router {
 enum Do {
     Proxy { upstream: usize, max_body: u64 },
     Stream(Rc<StreamSettings>),
-    Publish(PublishCheck),
+    Publish(Box<publish::route::Route>),
 }
 
 impl Router {
@@ -103,10 +102,12 @@ impl Router {
         counters: Arc<Counters>,
         log: Option<Rc<WorkerLog>>,
     ) -> Self {
-        let actions = config.routes.iter().map(|route| match &route.action {
+        let actions = config.routes.iter().enumerate().map(|(place, route)| match &route.action {
             Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
             Action::Stream(route) => Do::Stream(Rc::new(StreamSettings::new(route))),
-            Action::Publish(route) => Do::Publish(route.check.clone()),
+            Action::Publish(route) => {
+                Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
+            }
         });
         Self {
             table: Table::new(&config.routes),
@@ -114,7 +115,6 @@ impl Router {
             auth,
             proxy: Proxy::new(&config.upstreams),
             streams,
-            publisher,
             counters,
             log,
         }
@@ -160,11 +160,19 @@ impl Router {
                     Err(error) => error.into(),
                 }
             }
-            Ok((Do::Publish(check), _)) => {
-                let received =
-                    publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now());
+            Ok((Do::Publish(route), host)) => {
+                let context = publish::route::Context {
+                    parts: &parts,
+                    host: host.as_ref(),
+                    secure: origin.peer.is_secure(&parts.headers),
+                    auth: &self.auth,
+                    now: SystemTime::now(),
+                };
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let response = Box::pin(received).await;
+                let response = Box::pin(route.receive(context, body)).await;
+                if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                    self.counters.publications_limited.inc();
+                }
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::event::{ChannelName, Timestamp};
+use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, disconnect, ndjson, reply};
 
@@ -121,7 +122,7 @@ async fn publish(
     match Kind::of(fields)? {
         Kind::Json => {
             let json = body::read_json(body, publisher.bounds(), usize::MAX).await?;
-            let posted = publisher.read(&json)?;
+            let posted = publisher.read(&json, &Reading::PLAIN)?;
             Ok(reply::ok(reply::JSON, publisher.answer(posted, Timestamp::now()).await?))
         }
         Kind::Ndjson => Ok(reply::ok(reply::NDJSON, ndjson::answer(publisher, body).await)),

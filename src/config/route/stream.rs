@@ -133,7 +133,7 @@ pub enum Unauthorized {
 }
 
 /// Reads the providers of a route.
-fn providers(value: &Value<'_>, names: &Names<'_>) -> Vec<usize> {
+pub(super) fn providers(value: &Value<'_>, names: &Names<'_>) -> Vec<usize> {
     let mut providers = Vec::new();
     for entry in value.list() {
         match named(&entry, "auth", names.auth.as_ref()) {

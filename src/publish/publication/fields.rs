@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::Limits;
 use super::data::{self, InvalidData};
+use super::{Limits, Whom};
 use crate::event::{ChannelName, Event, EventName, InvalidName};
 use crate::hub::Publication;
 use crate::publish::refusal::{Refusal, RefusalKind};
@@ -142,9 +142,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes the publication of what was given.
-    pub(super) fn finish(&self, limits: &Limits) -> Result<Publication, Refusal> {
+    pub(super) fn finish(&self, limits: &Limits, whom: Whom<'_>) -> Result<Publication, Refusal> {
         Ok(Publication {
-            channels: self.channels()?,
+            channels: self.channels(whom)?,
             event: Event {
                 name: self.value(Field::Event).map(event_name).transpose()?.flatten(),
                 data: match self.value(Field::Data) {
@@ -171,12 +171,19 @@ impl<'a> Draft<'a> {
         self.value(field).map(|json| read(field, json)).transpose()
     }
 
-    fn channels(&self) -> Result<SmallVec<[ChannelName; 1]>, Refusal> {
+    fn channels(&self, whom: Whom<'_>) -> Result<SmallVec<[ChannelName; 1]>, Refusal> {
         let mut given = Field::RECIPIENTS.into_iter().filter_map(|field| Some((field, self.value(field)?)));
         let (field, json) = given.next().ok_or_else(|| Field::User.refuse(ONE_RECIPIENT))?;
         if let Some((second, _)) = given.next() {
             let message = format!("{} is given as well; {ONE_RECIPIENT}", field.name());
             return Err(second.refuse(message));
+        }
+        if let Whom::Only(caller) = whom {
+            let is_caller = field == Field::User && *user_id(field.name(), json)? == *caller;
+            if !is_caller {
+                let message = "must be yourself: on this route a publication goes to the user who sends it";
+                return Err(Refusal::of_field(RefusalKind::Forbidden, field.name(), message));
+            }
         }
         match field {
             Field::User => user(field.name(), json).map(|name| SmallVec::from_buf([name])),
@@ -317,6 +324,17 @@ fn retry(field: Field, json: &str) -> Result<u32, Refusal> {
 
 /// What is said of `\ud800` without its other half.
 const NO_CHARACTER: &str = "holds half of a surrogate pair, which is no character";
+
+/// Reads a string, a number or a boolean, as a text has it.
+pub(in crate::publish) fn scalar<'a>(field: &str, json: &'a str) -> Result<Cow<'a, str>, Refusal> {
+    match kind(json) {
+        "a string" => text(field, json),
+        kind @ ("an object" | "a list" | "null") => {
+            Err(invalid(field, format!("stands in a text, which cannot hold {kind}")))
+        }
+        _ => Ok(Cow::Borrowed(json)),
+    }
+}
 
 /// Reads a string.
 fn text<'a>(field: &str, json: &'a str) -> Result<Cow<'a, str>, Refusal> {

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::value::RawValue;
 
 use super::read;
-use crate::publish::refusal::Refusal;
+use crate::publish::refusal::{Refusal, RefusalKind};
 
 /// An object: its entries in the order they were written, also those of the same name.
 #[derive(Debug)]
@@ -59,6 +59,16 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
         from.deserialize_map(Entries)
     }
+}
+
+/// Reads one value of any kind: its text.
+///
+/// # Errors
+/// `InvalidJson` says where the text is broken.
+pub(in crate::publish) fn value(json: &[u8]) -> Result<&str, Refusal> {
+    // There is JSON of no other kind than a value.
+    let other_kind = || Refusal::new(RefusalKind::InvalidJson, "the body is not JSON");
+    read::<_, &RawValue>(json, Any(PhantomData), other_kind).map(RawValue::get)
 }
 
 /// Reads a list, of which no more than `max` entries are kept. The flag says whether there are more.
