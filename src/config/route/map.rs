@@ -98,8 +98,8 @@ fn template(value: &Value<'_>, field: &str) -> Option<Template> {
     match value.node() {
         DeValue::String(_) => value.parse(|text| string(text, field)),
         DeValue::Array(_) => {
-            let entries = value.list();
-            entries.iter().map(|entry| template(entry, field)).collect::<Option<_>>().map(Template::List)
+            let entries: Vec<_> = value.list().iter().map(|entry| template(entry, field)).collect();
+            entries.into_iter().collect::<Option<_>>().map(Template::List)
         }
         DeValue::Table(_) if Map::is_recipient(field) => {
             value.wrong_type("a string or a list of them");
@@ -112,7 +112,9 @@ fn template(value: &Value<'_>, field: &str) -> Option<Template> {
             let entry = |(name, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, Value<'_>)| {
                 Some((name.get_ref().clone().into_owned(), template(&value, field)?))
             };
-            entries.into_iter().map(entry).collect::<Option<_>>().map(Template::Table)
+            // All of them are looked at before it is given up for one.
+            let entries: Vec<_> = entries.into_iter().map(entry).collect();
+            entries.into_iter().collect::<Option<_>>().map(Template::Table)
         }
         DeValue::Boolean(flag) => Some(Template::Literal(flag.to_string())),
         DeValue::Datetime(at) => Some(literal(&at.to_string())),

@@ -40,7 +40,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 15] = [
+const ALTERNATIVES: [(&str, &[&str]); 18] = [
     ("", &["#max_connections"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
@@ -56,6 +56,9 @@ const ALTERNATIVES: [(&str, &[&str]); 15] = [
     ("heartbeat", &["#heartbeat"]),
     ("on_gap", &["#on_gap"]),
     ("token", &["#webhook"]),
+    ("token", &["#auth", "#to"]),
+    ("", &["#map"]),
+    ("", &["#rate"]),
 ];
 
 #[test]
