@@ -59,8 +59,11 @@ impl Streams {
     /// Ends the streams of a user. All that are open now are collected at once: those that are opened meanwhile have
     /// been let in after the kick.
     async fn kick(&self, kick: Kick, turn: &mut usize) {
-        let of_user = |subscriber: &Rc<Subscriber>| subscriber.user.as_deref() == Some(&*kick.user);
-        let targets: Vec<_> = self.all().into_iter().filter(of_user).collect();
+        let targets: Vec<_> = {
+            let table = self.0.table.borrow();
+            let all = table.streams.iter().map(|(_, entry)| &entry.subscriber);
+            all.filter(|subscriber| subscriber.user.as_deref() == Some(&*kick.user)).cloned().collect()
+        };
         let last = last_words(&kick);
         let mut ended = 0;
         for subscriber in targets {
