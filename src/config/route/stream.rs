@@ -104,7 +104,7 @@ impl StreamRoute {
     }
 
     /// A route with the defaults of the file.
-    pub(in crate::config) fn new(auth: Vec<usize>) -> Self {
+    pub(crate) fn new(auth: Vec<usize>) -> Self {
         let channels: &[&str] = if auth.is_empty() { &["all"] } else { &["user:{user}", "all"] };
         Self {
             auth,
