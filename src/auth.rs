@@ -159,6 +159,8 @@ pub enum AuthError {
     Expired,
     /// There is a credential and it is not good.
     Invalid(Reason),
+    /// The credential is good, and its user has been disconnected and may not come back yet.
+    Blocked,
     /// Whoever knows about the credential could not be asked. That lets nobody in.
     Unavailable,
 }
@@ -206,6 +208,7 @@ impl fmt::Display for AuthError {
             Self::Missing => f.write_str("there is no credential"),
             Self::Expired => f.write_str("the token has expired"),
             Self::Invalid(reason) => reason.fmt(f),
+            Self::Blocked => f.write_str("this user may not come back yet"),
             Self::Unavailable => f.write_str("who sends this request could not be found out"),
         }
     }

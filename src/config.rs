@@ -33,8 +33,8 @@ pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Heartbeat, HeartbeatForm, OnGap, ProxyRoute, PublishCheck, PublishRoute, Route, Said,
-    StreamRoute, Unauthorized,
+    Action, Heartbeat, HeartbeatForm, Map, OnGap, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute,
+    Route, Said, StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};

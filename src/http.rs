@@ -6,6 +6,7 @@
 mod cookie;
 mod fields;
 mod forwarded;
+mod origin;
 mod query;
 mod reply;
 mod request;
@@ -15,6 +16,7 @@ mod trailers;
 pub use cookie::cookies;
 pub use fields::{HopByHopError, clean_response_fields, is_upgrade, names_websocket};
 pub use forwarded::{Peer, PeerAddress};
+pub use origin::from_same_origin;
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};
 pub use request::{Told, request_fields};

@@ -42,8 +42,8 @@
 //!   a ticket with our own, which a POST on the same path gave out. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
 //!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
 //!   bytes. On HTTP/2 the stream is a response body.
-//! * **publish**: a webhook's signature or a token is checked over the raw body, and then it is a publication like
-//!   any other.
+//! * **publish**: a webhook's signature, a token or an identity is checked, a map makes a publication of a foreign
+//!   body, and then it is one like any other.
 //!
 //! Whatever went wrong on the way meets HTTP in one table (`router/refusal.rs`).
 //!
@@ -55,6 +55,9 @@
 //! to each of its parked sockets at once, from one task ([`stream::Streams::deliver`]); what a socket does not take
 //! waits in that stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
 //! and gets the rest from history.
+//!
+//! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
+//! [`hub::Kick`] into its inbox, behind what was published before.
 //!
 //! # What must stay true
 //!

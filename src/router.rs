@@ -14,12 +14,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, PublishCheck, TrustedProxies};
+use crate::config::{Action, Config, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
@@ -81,7 +81,6 @@ pub struct Router {
     auth: Arc<Authenticator>,
     proxy: Proxy,
     streams: Streams,
-    publisher: Publisher,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
 }
@@ -91,7 +90,7 @@ pub struct Router {
 enum Do {
     Proxy { upstream: usize, max_body: u64 },
     Stream(Rc<StreamSettings>),
-    Publish(PublishCheck),
+    Publish(Box<publish::route::Route>),
 }
 
 impl Router {
@@ -104,14 +103,16 @@ impl Router {
         counters: Arc<Counters>,
         log: Option<Rc<WorkerLog>>,
     ) -> Self {
-        let actions = config.routes.iter().map(|route| match &route.action {
+        let actions = config.routes.iter().enumerate().map(|(place, route)| match &route.action {
             Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
             Action::Stream(stream) => {
                 // Two routes may share a path on different hosts.
                 let place = format!("{} {}", route.path, route.hosts.join(" "));
                 Do::Stream(Rc::new(StreamSettings::new(place, stream)))
             }
-            Action::Publish(route) => Do::Publish(route.check.clone()),
+            Action::Publish(route) => {
+                Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
+            }
         });
         Self {
             table: Table::new(&config.routes),
@@ -119,7 +120,6 @@ impl Router {
             auth,
             proxy: Proxy::new(&config.upstreams),
             streams,
-            publisher,
             counters,
             log,
         }
@@ -165,11 +165,19 @@ impl Router {
                     Err(error) => error.into(),
                 }
             }
-            Ok((Do::Publish(check), _)) => {
-                let received =
-                    publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now());
+            Ok((Do::Publish(route), host)) => {
+                let context = publish::route::Context {
+                    parts: &parts,
+                    host: host.as_ref(),
+                    secure: origin.peer.is_secure(&parts.headers),
+                    auth: &self.auth,
+                    now: SystemTime::now(),
+                };
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let response = Box::pin(received).await;
+                let response = Box::pin(route.receive(context, body)).await;
+                if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                    self.counters.publications_limited.inc();
+                }
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
@@ -217,7 +225,9 @@ impl Router {
         }
         let client = origin.client(parts);
         let secure = origin.peer.is_secure(&parts.headers);
-        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        let now = SystemTime::now();
+        let hub = self.streams.hub();
+        let context = Context { parts, host, client, secure, auth: &self.auth, hub, now };
         if parts.method == Method::POST {
             let ticket = give_ticket(settings, &context).await;
             return ticket.map(|said| Granted::Answer(said.map(ReplyBody::small))).map_err(Refusal::Stream);

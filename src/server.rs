@@ -180,6 +180,7 @@ impl Server {
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
+        let publisher = publisher.with_rates(&config.routes);
         let (ended, all_ended) = mpsc::channel(1);
 
         let mut files = Vec::new();

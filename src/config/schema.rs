@@ -131,10 +131,16 @@ pub(super) static ON_GAP: Shape = shape("`on_gap`", &["event", "data"], &[]);
 pub(super) static HEARTBEAT: Shape = shape("`heartbeat`", &["every", "comment", "event", "data", "id"], &[]);
 
 pub(super) static ROUTE_PUBLISH: Shape =
-    shape("[route.publish]", &["webhook", "token"], &["auth", "to", "map", "rate"]);
+    shape("[route.publish]", &["webhook", "token", "auth", "to", "map", "rate"], &[]);
+
+pub(super) static MAP: Shape = shape(
+    "`map`",
+    &["user", "users", "channel", "channels", "event", "data", "ttl", "key", "collapse", "retry"],
+    &[],
+);
 
 /// Every shape, a table before the tables in it.
-pub(super) static ALL: [&Shape; 18] = [
+pub(super) static ALL: [&Shape; 19] = [
     &ROOT,
     &SERVER,
     &LISTEN,
@@ -153,6 +159,7 @@ pub(super) static ALL: [&Shape; 18] = [
     &ON_GAP,
     &HEARTBEAT,
     &ROUTE_PUBLISH,
+    &MAP,
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.

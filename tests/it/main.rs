@@ -15,6 +15,8 @@ mod deadlines;
 #[cfg(test)]
 mod descriptors;
 #[cfg(test)]
+mod disconnect;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod forwarding;
@@ -30,6 +32,10 @@ mod limits;
 mod listening;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod publish_identity;
+#[cfg(test)]
+mod publish_map;
 #[cfg(test)]
 mod publish_route;
 #[cfg(test)]

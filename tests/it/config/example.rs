@@ -40,7 +40,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 16] = [
+const ALTERNATIVES: [(&str, &[&str]); 19] = [
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
@@ -57,6 +57,9 @@ const ALTERNATIVES: [(&str, &[&str]); 16] = [
     ("heartbeat", &["#heartbeat"]),
     ("on_gap", &["#on_gap"]),
     ("token", &["#webhook"]),
+    ("token", &["#auth", "#to"]),
+    ("", &["#map"]),
+    ("", &["#rate"]),
 ];
 
 #[test]
