@@ -13,7 +13,7 @@ mod trailers;
 
 pub use cookie::{cookies, join_cookies};
 pub use fields::{HopByHopError, clean_request_fields, clean_response_fields, is_upgrade, names_websocket};
-pub use forwarded::{Peer, PeerAddress, set_forwarded};
+pub use forwarded::{Peer, PeerAddress, forwarded, set_forwarded};
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};
 pub use target::{RequestError, check_request, host_without_port};

@@ -80,7 +80,7 @@
 //! router, connection, listener
 //! proxy, stream, publish
 //! hub, auth
-//! store
+//! store, fetch
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
 //! ```
@@ -101,6 +101,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod event;
+pub mod fetch;
 pub mod http;
 pub mod hub;
 pub mod listener;

@@ -119,6 +119,17 @@ pub fn set_forwarded(fields: &mut HeaderMap, peer: &Peer, host: Option<&HeaderVa
     }
 }
 
+/// What the app is told of a client in a question that is our own: the fields of [`set_forwarded`] and nothing else.
+pub fn forwarded(fields: &HeaderMap, peer: &Peer, host: Option<&HeaderValue>) -> HeaderMap {
+    let said = fields.iter().filter(|(name, _)| is_forwarding(name.as_str()));
+    let mut told = HeaderMap::new();
+    for (name, value) in said {
+        told.append(name.clone(), value.clone());
+    }
+    set_forwarded(&mut told, peer, host);
+    told
+}
+
 /// Whether only a trusted proxy may say this.
 pub(super) fn is_forwarding(name: &str) -> bool {
     name.starts_with(PREFIX) || OWN.contains(&name)
