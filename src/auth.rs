@@ -5,23 +5,28 @@
 
 mod ask;
 mod authjs;
+mod background;
 mod credential;
 mod grant;
 mod identity;
 mod jwt;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config;
+use crate::http::Peer;
 
 use ask::Ask;
 use authjs::AuthJs;
 use credential::Places;
 use jwt::Jwt;
 
+pub use ask::Recheck;
+pub use background::Background;
 pub use credential::{CredentialSource, MAX_TOKEN};
 pub use grant::{GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
@@ -48,6 +53,17 @@ pub struct Presented<'a> {
     pub query: Option<&'a str>,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
     pub secure: bool,
+    /// What an app that is asked is told of the client; none says nothing.
+    pub forwarding: Option<Forwarding<'a>>,
+}
+
+/// Where a request comes from and for which host.
+#[derive(Debug, Clone, Copy)]
+pub struct Forwarding<'a> {
+    /// The other end of the connection.
+    pub peer: &'a Peer,
+    /// The host that the request is for.
+    pub host: Option<&'a HeaderValue>,
 }
 
 /// A caller that is known.
@@ -57,11 +73,15 @@ pub struct Admission {
     pub identity: Identity,
     /// Where the credential stood. Browsers send cookies unasked, so that those need a check of the `Origin`.
     pub source: CredentialSource,
+    /// How to ask again while a stream is open; none where the credential itself says when it ends.
+    pub recheck: Option<Box<Recheck>>,
 }
 
 impl Authenticator {
-    /// Takes the providers in the order of the configuration.
-    pub fn new(providers: &[config::Auth]) -> Self {
+    /// Takes the providers in the order of the configuration, and the upstreams that they may ask. What it needs done
+    /// meanwhile is for the control thread to run.
+    pub fn new(providers: &[config::Auth], upstreams: &[config::Upstream]) -> (Self, Background) {
+        let mut background = Background::default();
         let providers = providers
             .iter()
             .map(|provider| match provider {
@@ -69,10 +89,15 @@ impl Authenticator {
                     Provider::Jwt(Box::new((Places::new(provider), Jwt::new(provider))))
                 }
                 config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
-                config::Auth::Ask(provider) => Provider::Ask(Ask::new(provider)),
+                config::Auth::Ask(provider) => {
+                    // The configuration names no upstream that it does not have.
+                    let (ask, desk) = Ask::new(provider, upstreams[provider.upstream].clone());
+                    background.desks.push(desk);
+                    Provider::Ask(ask)
+                }
             })
             .collect();
-        Self { providers }
+        (Self { providers }, background)
     }
 
     /// Finds out who a request comes from. `providers` are places in the configuration's list, in the order they are
@@ -86,20 +111,33 @@ impl Authenticator {
         presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Admission, AuthError> {
-        for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
+        for (at, provider) in providers.iter().filter_map(|at| Some((*at, self.providers.get(*at)?))) {
             let admission = match provider {
                 Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
-                    Some((token, source)) => Some(Admission { identity: jwt.1.verify(&token, now)?, source }),
+                    Some((token, source)) => {
+                        Some(Admission { identity: jwt.1.verify(&token, now)?, source, recheck: None })
+                    }
                     None => None,
                 },
                 Provider::AuthJs(cookie) => cookie.admit(presented, now)?,
-                Provider::Ask(app) => app.admit(presented, now).await?,
+                Provider::Ask(app) => app.admit(at, presented).await?,
             };
             if let Some(admission) = admission {
                 return Ok(admission);
             }
         }
         Err(AuthError::Missing)
+    }
+
+    /// Asks again about somebody who was admitted.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] when that cannot be found out, which is no reason to end anything.
+    pub async fn admit_again(&self, recheck: &Recheck) -> Result<Arc<Identity>, AuthError> {
+        match self.providers.get(recheck.provider) {
+            Some(Provider::Ask(app)) => app.admit_again(recheck).await,
+            _ => Err(AuthError::Unavailable),
+        }
     }
 }
 
@@ -140,6 +178,8 @@ pub enum Reason {
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
     Claim(String),
+    /// The app knows nobody by it.
+    SignedOut,
 }
 
 impl From<Reason> for AuthError {
@@ -171,6 +211,7 @@ impl fmt::Display for Reason {
             Self::Signature => f.write_str("the token's signature does not match"),
             Self::Critical => f.write_str("the token's header demands an unknown extension (crit)"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
+            Self::SignedOut => f.write_str("nobody is signed in"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }
     }

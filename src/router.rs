@@ -19,13 +19,15 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::WorkerLog;
-use crate::auth::Authenticator;
+use crate::auth::{AuthError, Authenticator};
 use crate::config::{Action, Config, PublishCheck, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy};
 use crate::publish::{self, Publisher};
-use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
+use crate::stream::{
+    Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event, unavailable_event,
+};
 use crate::tls::Certificates;
 
 pub use body::ReplyBody;
@@ -212,7 +214,8 @@ impl Router {
         }
         let client = origin.client(parts);
         let secure = origin.peer.is_secure(&parts.headers);
-        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        let (peer, auth) = (origin.peer, &*self.auth);
+        let context = Context { parts, host, peer, client, secure, auth, now: SystemTime::now() };
         match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
@@ -222,7 +225,11 @@ impl Router {
             Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
                 self.counters.streams_refused.inc();
                 tracing::debug!(%error, "stream refused");
-                let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
+                let told = match error {
+                    AuthError::Unavailable => unavailable_event(settings.route.retry),
+                    _ => unauthorized_event(),
+                };
+                let mut response = Response::new(ReplyBody::small(told.text()));
                 settings.set_fields(response.headers_mut());
                 Ok(Granted::Refused(response))
             }

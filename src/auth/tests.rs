@@ -257,7 +257,7 @@ fn admit(
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Admission, AuthError> {
-    let presented = Presented { headers, query, secure: false };
+    let presented = Presented { headers, query, secure: false, forwarding: None };
     let mut admitted = std::pin::pin!(auth.authenticate(providers, presented, at(NOW)));
     match admitted.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(admitted) => admitted,
@@ -267,7 +267,7 @@ fn admit(
 
 fn authenticator() -> Authenticator {
     let cookie_only = JwtProvider { query: None, header: None, ..ec() };
-    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)])
+    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)], &[]).0
 }
 
 fn cookie(token: &str) -> HeaderMap {

@@ -49,7 +49,8 @@ async fn an_answer_is_head_and_body() {
 async fn what_is_too_large_or_broken_is_no_answer() {
     let (long, _) = asked_of("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world").await;
     assert!(matches!(long, Err(FetchError::TooLarge { max: 10 })), "{long:?}");
-    for said in ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi", "", "hello\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
+    for said in ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi", "", "hello\r\n\r\n", "HTTP/1.1 200 OK\r\n"]
+    {
         let (broken, _) = asked_of(said).await;
         assert!(matches!(broken, Err(FetchError::Broken(_))), "{said}: {broken:?}");
     }

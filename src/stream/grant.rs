@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{HOST, HeaderMap, ORIGIN};
 use http::request::Parts;
@@ -10,9 +10,11 @@ use http::{HeaderValue, Method};
 
 use super::StreamSettings;
 use super::settings::protocol_event;
-use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError, Presented};
+use crate::auth::{
+    self, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Presented, Recheck,
+};
 use crate::event::{ChannelName, Frame};
-use crate::http::query_values;
+use crate::http::{Peer, query_values};
 
 /// The ways in which clients say their last id, besides the header of the standard.
 const LAST_ID_PARAMETERS: [&str; 5] =
@@ -22,6 +24,9 @@ const LAST_ID_PARAMETERS: [&str; 5] =
 /// back with.
 const REFUSED_RETRY: u32 = 3_600_000;
 
+/// A `retry` that many clients are told at once is shortened by up to this share at random.
+const RETRY_JITTER: f64 = 0.2;
+
 /// The right to a stream, and all that is needed to open it.
 #[derive(Debug)]
 pub struct Grant {
@@ -30,6 +35,7 @@ pub struct Grant {
     pub(super) channels: Vec<ChannelName>,
     pub(super) last_id: Option<String>,
     pub(super) expires: Option<SystemTime>,
+    pub(super) recheck: Option<Box<Recheck>>,
     pub(super) client: String,
     pub(super) target: String,
 }
@@ -41,6 +47,8 @@ pub struct Context<'a> {
     pub parts: &'a Parts,
     /// The host it is for.
     pub host: Option<&'a HeaderValue>,
+    /// The other end of its connection.
+    pub peer: &'a Peer,
     /// The client's address, for the access log.
     pub client: String,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
@@ -88,23 +96,23 @@ impl std::error::Error for StreamError {
 impl Grant {
     /// Judges a request for a stream.
     pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
-        let Context { parts, host, client, secure, auth, now } = context;
+        let Context { parts, host, peer, client, secure, auth, now } = context;
         if parts.method != Method::GET {
             return Err(StreamError::Method);
         }
         let route = &settings.route;
         let query = parts.uri.query();
-        let identity = if route.auth.is_empty() {
-            None
+        let (identity, recheck) = if route.auth.is_empty() {
+            (None, None)
         } else {
-            let admission = auth
-                .authenticate(&route.auth, Presented { headers: &parts.headers, query, secure }, now)
-                .await
-                .map_err(StreamError::Unauthorized)?;
+            let forwarding = Some(Forwarding { peer, host });
+            let presented = Presented { headers: &parts.headers, query, secure, forwarding };
+            let admission =
+                auth.authenticate(&route.auth, presented, now).await.map_err(StreamError::Unauthorized)?;
             if admission.source == CredentialSource::Cookie && is_foreign(&parts.headers, host) {
                 return Err(StreamError::ForeignOrigin);
             }
-            Some(admission.identity)
+            (Some(admission.identity), admission.recheck)
         };
         let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
         let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
@@ -113,6 +121,7 @@ impl Grant {
         Ok(Self {
             settings: settings.clone(),
             expires: identity.as_ref().and_then(|identity| identity.expires),
+            recheck,
             user: identity.map(|identity| identity.user),
             channels,
             last_id: last_id(&parts.headers, query),
@@ -149,6 +158,15 @@ fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
 pub fn unauthorized_event() -> Frame {
     let mut event = protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned());
     event.retry = Some(REFUSED_RETRY);
+    event.frame_without_id()
+}
+
+/// What a client is told in a stream when it cannot be found out who it is: to come back as after any break, less a
+/// random part of `retry`, so that not all come back at once.
+pub fn unavailable_event(retry: Duration) -> Frame {
+    let retry = retry.mul_f64(1.0 - RETRY_JITTER * fastrand::f64()).as_millis();
+    let mut event = protocol_event("error", r#"{"error":"Unavailable","code":502}"#.to_owned());
+    event.retry = Some(u32::try_from(retry).unwrap_or(u32::MAX));
     event.frame_without_id()
 }
 
