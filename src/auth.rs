@@ -9,6 +9,7 @@ mod background;
 mod credential;
 mod grant;
 mod identity;
+mod jwks;
 mod jwt;
 
 use std::fmt;
@@ -23,7 +24,8 @@ use crate::http::Peer;
 use ask::Ask;
 use authjs::AuthJs;
 use credential::Places;
-use jwt::Jwt;
+use jwks::Keeper;
+use jwt::{Jwt, Signer};
 
 pub use ask::Recheck;
 pub use background::Background;
@@ -86,7 +88,15 @@ impl Authenticator {
             .iter()
             .map(|provider| match provider {
                 config::Auth::Jwt(provider) => {
-                    Provider::Jwt(Box::new((Places::new(provider), Jwt::new(provider))))
+                    let jwt = match &provider.keys {
+                        config::JwtKeys::One(key) => Jwt::new(provider, Signer::One(key.decoding.clone())),
+                        config::JwtKeys::Set(source) => {
+                            let (keys, keeper) = Keeper::new(&provider.name, source, upstreams);
+                            background.keepers.push(keeper);
+                            Jwt::new(provider, Signer::Set(keys))
+                        }
+                    };
+                    Provider::Jwt(Box::new((Places::new(provider), jwt)))
                 }
                 config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
                 config::Auth::Ask(provider) => {
@@ -115,7 +125,7 @@ impl Authenticator {
             let admission = match provider {
                 Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
                     Some((token, source)) => {
-                        Some(Admission { identity: jwt.1.verify(&token, now)?, source, recheck: None })
+                        Some(Admission { identity: jwt.1.verify(&token, now).await?, source, recheck: None })
                     }
                     None => None,
                 },
@@ -178,6 +188,8 @@ pub enum Reason {
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
     Claim(String),
+    /// The key that it names is not one of the provider's.
+    UnknownKey,
     /// The app knows nobody by it.
     SignedOut,
 }
@@ -211,6 +223,7 @@ impl fmt::Display for Reason {
             Self::Signature => f.write_str("the token's signature does not match"),
             Self::Critical => f.write_str("the token's header demands an unknown extension (crit)"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
+            Self::UnknownKey => f.write_str("the token's key is not one of the provider's (kid)"),
             Self::SignedOut => f.write_str("nobody is signed in"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }

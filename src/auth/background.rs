@@ -3,11 +3,13 @@
 use tokio::task::JoinSet;
 
 use super::ask::Desk;
+use super::jwks::Keeper;
 
 /// The work of all providers that have any.
 #[derive(Debug, Default)]
 pub struct Background {
     pub(super) desks: Vec<Desk>,
+    pub(super) keepers: Vec<Keeper>,
 }
 
 impl Background {
@@ -16,6 +18,9 @@ impl Background {
         let mut work = JoinSet::new();
         for desk in self.desks {
             work.spawn_local(desk.run());
+        }
+        for keeper in self.keepers {
+            work.spawn_local(keeper.run());
         }
         while let Some(ended) = work.join_next().await {
             if ended.is_err() {

@@ -51,7 +51,9 @@ impl Auth {
             Some(Some(1)) => AuthJsProvider::read(name, section).map(Self::AuthJs),
             Some(Some(2)) => AskProvider::read(name, section, upstreams).map(Self::Ask),
             // Without a kind, whatever is there is read as what most providers are.
-            kind => JwtProvider::read(name, section, upstreams).map(Self::Jwt).filter(|_| kind.flatten().is_some()),
+            kind => JwtProvider::read(name, section, upstreams)
+                .map(Self::Jwt)
+                .filter(|_| kind.flatten().is_some()),
         }
     }
 

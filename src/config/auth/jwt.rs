@@ -91,7 +91,8 @@ impl JwtProvider {
             }
             None => None,
         };
-        let algorithms = algorithms.zip(fits).map(|(value, (kind, allowed))| fitting(&value, &kind, &allowed));
+        let algorithms =
+            algorithms.zip(fits).map(|(value, (kind, allowed))| fitting(&value, &kind, &allowed));
         let mut provider = Self::new(name, key?);
         provider.algorithms = algorithms.unwrap_or(provider.algorithms);
         provider.user_claim = claim.map_or(provider.user_claim, str::to_owned);
@@ -137,28 +138,35 @@ impl JwtProvider {
 fn key(section: &Section<'_>, upstreams: Option<&Vec<&str>>) -> Option<JwtKeys> {
     let (secret, public) = (section.value("secret"), section.value("public_key"));
     if let Some(set) = section.value("jwks") {
-        if let Some(other) = if secret.is_some() { Some("secret") } else { public.as_ref().map(|_| "public_key") } {
-            set.fault(Fault::new(format!("cannot be there beside `{other}`")).hint("a provider has one of them"));
+        if let Some(other) =
+            if secret.is_some() { Some("secret") } else { public.as_ref().map(|_| "public_key") }
+        {
+            set.fault(
+                Fault::new(format!("cannot be there beside `{other}`")).hint("a provider has one of them"),
+            );
             return None;
         }
         return set.parse(|text| JwksSource::parse(text, section.report.base, upstreams)).map(JwtKeys::Set);
     }
     let make = if secret.is_some() { JwtKey::from_secret } else { JwtKey::from_pem };
-    let value = match (secret, public) {
-        (Some(_), Some(public)) => {
-            public.fault(Fault::new("cannot be there beside `secret`").hint("a provider has one key"));
-            return None;
-        }
-        (Some(value), None) | (None, Some(value)) => value,
-        (None, None) => {
-            // One whose key is misspelt has been told what is wrong.
-            if !section.misspells(&["secret", "public_key", "jwks"]) {
-                let problem = section.problem("this provider has no key to check tokens with");
-                section.report.add(problem.help("add secret = \"env:NAME\", public_key = \"file:PATH\" or jwks = \"https://…\""));
+    let value =
+        match (secret, public) {
+            (Some(_), Some(public)) => {
+                public.fault(Fault::new("cannot be there beside `secret`").hint("a provider has one key"));
+                return None;
             }
-            return None;
-        }
-    };
+            (Some(value), None) | (None, Some(value)) => value,
+            (None, None) => {
+                // One whose key is misspelt has been told what is wrong.
+                if !section.misspells(&["secret", "public_key", "jwks"]) {
+                    let problem = section.problem("this provider has no key to check tokens with");
+                    section.report.add(problem.help(
+                        "add secret = \"env:NAME\", public_key = \"file:PATH\" or jwks = \"https://…\"",
+                    ));
+                }
+                return None;
+            }
+        };
     let secret = Secret::read(&value, section.report.base)?;
     make(&secret).map_err(|fault| value.fault(fault)).ok().map(JwtKeys::One)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use sidestream::config::{Auth, Config, JwtKeyKind, Origin, JwtKeys};
+use sidestream::config::{Auth, Config, JwtKeyKind, JwtKeys, Origin};
 
 use super::GOOD;
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidestream::config::{
-    AccessLog, Action, Auth, Config, Endpoint, HeartbeatForm, OnGap, Origin, ProxyRoute, PublishCheck, Said,
-    Unauthorized, UpstreamKind,
- JwtKeys};
+    AccessLog, Action, Auth, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, ProxyRoute,
+    PublishCheck, Said, Unauthorized, UpstreamKind,
+};
 
 use super::{GOOD, parse, stream};
 
