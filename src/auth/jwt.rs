@@ -61,7 +61,7 @@ impl Jwt {
     /// Verifies a token as of `now`. With one key this is ready at once.
     pub(super) async fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
         let keys = match &self.signer {
-            Signer::One(key) => return self.verify_by(key, token, now),
+            Signer::One(key) => return self.verify_by(key, &self.validation, token, now),
             Signer::Set(keys) => keys,
         };
         let header = jsonwebtoken::decode_header(token).map_err(|error| reason(error.kind()))?;
@@ -70,11 +70,19 @@ impl Jwt {
             return Err(Reason::Algorithm.into());
         }
         let key = keys.find(header.kid.as_deref(), header.alg).await?;
-        self.verify_by(&key, token, now)
+        // The crate wants all algorithms to be of the key's kind; this one fits it.
+        let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };
+        self.verify_by(&key, &validation, token, now)
     }
 
-    fn verify_by(&self, key: &DecodingKey, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
-        let token = jsonwebtoken::decode::<Map<String, Value>>(token, key, &self.validation)
+    fn verify_by(
+        &self,
+        key: &DecodingKey,
+        validation: &Validation,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        let token = jsonwebtoken::decode::<Map<String, Value>>(token, key, validation)
             .map_err(|error| reason(error.kind()))?;
         if token.header.crit.is_some() {
             return Err(Reason::Critical.into());

@@ -23,6 +23,8 @@ mod framing;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod jwks;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod limits;

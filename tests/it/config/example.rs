@@ -44,6 +44,7 @@ const ALTERNATIVES: [(&str, &[&str]); 15] = [
     ("", &["#max_connections"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
+    ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
     ("", &["#issuer"]),
     ("", &["#cookie"]),
