@@ -40,7 +40,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 15] = [
+const ALTERNATIVES: [(&str, &[&str]); 16] = [
     ("", &["#max_connections"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),

@@ -29,9 +29,11 @@ async fn beside<T: Future<Output = ()>>(test: impl FnOnce(std::path::PathBuf, Ke
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let (keys, keeper) = Keeper::new("jwt", &JwksSource::File(path.clone()), &[]);
+    // The test comes first, so that the file is as it wants it before the first look.
     tokio::select! {
-        () = keeper.run() => unreachable!(),
+        biased;
         () = test(path, keys) => {}
+        () = keeper.run() => unreachable!(),
     }
 }
 
