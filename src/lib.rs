@@ -17,8 +17,8 @@
 //!   ┌─────────────────────────────┐  ┌─────────────────────────┐  ┌────────────────────────────┐
 //!   │ own listeners (SO_REUSEPORT)│  │ the same, all its own   │  │ publish socket, its HTTP   │
 //!   │ connections, h1 and h2      │  │                         │  │ sweeping of history        │
-//!   │ own pool of app connections │  │                         │  │ waiting for the end        │
-//!   │ own table of streams        │  │                         │  │                            │
+//!   │ own pool of app connections │  │                         │  │ questions to apps, key sets│
+//!   │ own table of streams        │  │                         │  │ waiting for the end        │
 //!   └──────────┬──────────────────┘  └───────────┬─────────────┘  └─────────────┬──────────────┘
 //!              │ inbox                           │ inbox                        │
 //!              └───────────────┬─────────────────┴──────────────────────────────┘
@@ -40,7 +40,8 @@
 //! * **stream**: credentials become an identity, the identity a set of channels, both together a
 //!   [`stream::Grant`]. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
 //!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
-//!   bytes. On HTTP/2 the stream is a response body.
+//!   bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys have to be fetched,
+//!   the request waits for the control thread, which asks once for all workers ([`fetch`]).
 //! * **publish**: a webhook's signature or a token is checked over the raw body, and then it is a publication like
 //!   any other.
 //!

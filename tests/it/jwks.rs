@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::settings::Settings;
 use crate::support::tokens::{now, signed};
-use crate::support::{App, NO_APP, SECRET, Sidestream, Subscriber};
+use crate::support::{App, NO_APP, SECRET, Sidestream, Site, Subscriber};
 
 /// Somebody who signs by a key of P-256.
 struct Signer {
@@ -165,6 +165,18 @@ fn a_set_may_be_a_file() {
     let text = Settings { more, ..Settings::default() }.text(&[NO_APP]);
     let site = Sidestream::start_in(folder, &text);
     opens(&site, &signer.token());
+}
+
+#[test]
+fn a_source_whose_certificate_nobody_vouches_for_is_none() {
+    let signer = Signer::new("a");
+    let app = App::that_says(answer(&set(&[signer.jwk()])));
+    let source = Site::before(app.origin()).tls(&[&["localhost"]]).start();
+    let (_, port) = source.address().rsplit_once(':').unwrap();
+    let site = site(&app, &format!("https://localhost:{port}/keys.json"));
+    refused(&site, &signer.token(), 502, "could not be found out");
+    source.comes_true(|| "a handshake failed".to_owned(), || source.count("handshakes_failed") > 0);
+    assert_eq!(app.connections(), 0);
 }
 
 /// What djangorestframework-simplejwt puts into its tokens.
