@@ -5,25 +5,32 @@
 
 mod ask;
 mod authjs;
+mod background;
 mod credential;
 mod grant;
 mod identity;
+mod jwks;
 mod jwt;
 mod ticket;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config;
+use crate::http::Peer;
 
 use ask::Ask;
 use authjs::AuthJs;
 use credential::{Places, raw_value};
-use jwt::Jwt;
+use jwks::Keeper;
+use jwt::{Jwt, Signer};
 
+pub use ask::Recheck;
+pub use background::Background;
 pub use credential::{CredentialSource, MAX_TOKEN};
 pub use grant::{CLAIM as CHANNELS_CLAIM, GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
@@ -52,6 +59,17 @@ pub struct Presented<'a> {
     pub query: Option<&'a str>,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
     pub secure: bool,
+    /// What an app that is asked is told of the client; none says nothing.
+    pub forwarding: Option<Forwarding<'a>>,
+}
+
+/// Where a request comes from and for which host.
+#[derive(Debug, Clone, Copy)]
+pub struct Forwarding<'a> {
+    /// The other end of the connection.
+    pub peer: &'a Peer,
+    /// The host that the request is for.
+    pub host: Option<&'a HeaderValue>,
 }
 
 /// A caller that is known.
@@ -61,22 +79,43 @@ pub struct Admission {
     pub identity: Identity,
     /// Where the credential stood. Browsers send cookies unasked, so that those need a check of the `Origin`.
     pub source: CredentialSource,
+    /// How to ask again while a stream is open; none where the credential itself says when it ends.
+    pub recheck: Option<Box<Recheck>>,
 }
 
 impl Authenticator {
-    /// Takes the providers in the order of the configuration.
-    pub fn new(providers: &[config::Auth], tickets: Tickets) -> Self {
+    /// Takes the providers in the order of the configuration, the upstreams that they may ask, and what seals tickets.
+    /// What it needs done meanwhile is for the control thread to run.
+    pub fn new(
+        providers: &[config::Auth],
+        upstreams: &[config::Upstream],
+        tickets: Tickets,
+    ) -> (Self, Background) {
+        let mut background = Background::default();
         let providers = providers
             .iter()
             .map(|provider| match provider {
                 config::Auth::Jwt(provider) => {
-                    Provider::Jwt(Box::new((Places::new(provider), Jwt::new(provider))))
+                    let jwt = match &provider.keys {
+                        config::JwtKeys::One(key) => Jwt::new(provider, Signer::One(key.decoding.clone())),
+                        config::JwtKeys::Set(source) => {
+                            let (keys, keeper) = Keeper::new(&provider.name, source, upstreams);
+                            background.keepers.push(keeper);
+                            Jwt::new(provider, Signer::Set(keys))
+                        }
+                    };
+                    Provider::Jwt(Box::new((Places::new(provider), jwt)))
                 }
                 config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
-                config::Auth::Ask(provider) => Provider::Ask(Ask::new(provider)),
+                config::Auth::Ask(provider) => {
+                    // The configuration names no upstream that it does not have.
+                    let (ask, desk) = Ask::new(provider, upstreams[provider.upstream].clone());
+                    background.desks.push(desk);
+                    Provider::Ask(ask)
+                }
             })
             .collect();
-        Self { providers, tickets }
+        (Self { providers, tickets }, background)
     }
 
     /// What makes tickets.
@@ -95,14 +134,16 @@ impl Authenticator {
         presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Admission, AuthError> {
-        for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
+        for (at, provider) in providers.iter().filter_map(|at| Some((*at, self.providers.get(*at)?))) {
             let admission = match provider {
                 Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
-                    Some((token, source)) => Some(Admission { identity: jwt.1.verify(&token, now)?, source }),
+                    Some((token, source)) => {
+                        Some(Admission { identity: jwt.1.verify(&token, now).await?, source, recheck: None })
+                    }
                     None => None,
                 },
                 Provider::AuthJs(cookie) => cookie.admit(presented, now)?,
-                Provider::Ask(app) => app.admit(presented, now).await?,
+                Provider::Ask(app) => app.admit(at, presented).await?,
             };
             if let Some(admission) = admission {
                 return Ok(admission);
@@ -131,7 +172,18 @@ impl Authenticator {
             return Err(Reason::Repeated.into());
         }
         let identity = self.tickets.open(route, ticket, now)?;
-        Ok(Admission { identity, source: CredentialSource::Query })
+        Ok(Admission { identity, source: CredentialSource::Query, recheck: None })
+    }
+
+    /// Asks again about somebody who was admitted.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] when that cannot be found out, which is no reason to end anything.
+    pub async fn admit_again(&self, recheck: &Recheck) -> Result<Arc<Identity>, AuthError> {
+        match self.providers.get(recheck.provider) {
+            Some(Provider::Ask(app)) => app.admit_again(recheck).await,
+            _ => Err(AuthError::Unavailable),
+        }
     }
 }
 
@@ -194,6 +246,10 @@ pub enum Reason {
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
     Claim(String),
+    /// The key that it names is not one of the provider's.
+    UnknownKey,
+    /// The app knows nobody by it.
+    SignedOut,
 }
 
 impl From<Reason> for AuthError {
@@ -229,6 +285,8 @@ impl fmt::Display for Reason {
             Self::Sealed => f.write_str("the session cookie was not sealed by this secret, or was changed"),
             Self::Ticket => f.write_str("the ticket is not one of this stream"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
+            Self::UnknownKey => f.write_str("the token's key is not one of the provider's (kid)"),
+            Self::SignedOut => f.write_str("nobody is signed in"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }
     }

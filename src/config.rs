@@ -26,7 +26,7 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
-pub use auth::{AskProvider, Auth, AuthJsProvider, JwtKey, JwtKeyKind, JwtProvider};
+pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
 pub use listen::{Deadlines, Endpoint, Listen};
 pub use log::{AccessLog, Log};

@@ -17,8 +17,8 @@
 //!   ┌─────────────────────────────┐  ┌─────────────────────────┐  ┌────────────────────────────┐
 //!   │ own listeners (SO_REUSEPORT)│  │ the same, all its own   │  │ publish socket, its HTTP   │
 //!   │ connections, h1 and h2      │  │                         │  │ sweeping of history        │
-//!   │ own pool of app connections │  │                         │  │ waiting for the end        │
-//!   │ own table of streams        │  │                         │  │                            │
+//!   │ own pool of app connections │  │                         │  │ questions to apps, key sets│
+//!   │ own table of streams        │  │                         │  │ waiting for the end        │
 //!   └──────────┬──────────────────┘  └───────────┬─────────────┘  └─────────────┬──────────────┘
 //!              │ inbox                           │ inbox                        │
 //!              └───────────────┬─────────────────┴──────────────────────────────┘
@@ -41,7 +41,8 @@
 //!   [`stream::Grant`]. A token is verified with the provider's key, a session cookie opened with the app's secret, and
 //!   a ticket with our own, which a POST on the same path gave out. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
 //!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
-//!   bytes. On HTTP/2 the stream is a response body.
+//!   bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys have to be fetched,
+//!   the request waits for the control thread, which asks once for all workers ([`fetch`]).
 //! * **publish**: a webhook's signature, a token or an identity is checked, a map makes a publication of a foreign
 //!   body, and then it is one like any other.
 //!
@@ -84,7 +85,7 @@
 //! router, connection, listener
 //! proxy, stream, publish
 //! hub, auth
-//! store
+//! store, fetch
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
 //! ```
@@ -107,6 +108,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod event;
+pub mod fetch;
 pub mod http;
 pub mod hub;
 pub mod listener;

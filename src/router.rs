@@ -18,7 +18,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use crate::access_log::WorkerLog;
-use crate::auth::Authenticator;
+use crate::auth::{AuthError, Authenticator};
 use crate::config::{Action, Config, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
@@ -26,6 +26,7 @@ use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{
     Context, Grant, StreamBody, StreamError, StreamSettings, Streams, give_ticket, unauthorized_event,
+    unavailable_event,
 };
 use crate::tls::Certificates;
 
@@ -168,6 +169,7 @@ impl Router {
             Ok((Do::Publish(route), host)) => {
                 let context = publish::route::Context {
                     parts: &parts,
+                    peer: origin.peer,
                     host: host.as_ref(),
                     secure: origin.peer.is_secure(&parts.headers),
                     auth: &self.auth,
@@ -226,8 +228,8 @@ impl Router {
         let client = origin.client(parts);
         let secure = origin.peer.is_secure(&parts.headers);
         let now = SystemTime::now();
-        let hub = self.streams.hub();
-        let context = Context { parts, host, client, secure, auth: &self.auth, hub, now };
+        let (peer, auth, hub) = (origin.peer, &*self.auth, self.streams.hub());
+        let context = Context { parts, host, peer, client, secure, auth, hub, now };
         if parts.method == Method::POST {
             let ticket = give_ticket(settings, &context).await;
             return ticket.map(|said| Granted::Answer(said.map(ReplyBody::small))).map_err(Refusal::Stream);
@@ -241,7 +243,11 @@ impl Router {
             Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
                 self.counters.streams_refused.inc();
                 tracing::debug!(%error, "stream refused");
-                let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
+                let told = match error {
+                    AuthError::Unavailable => unavailable_event(settings.route.retry),
+                    _ => unauthorized_event(),
+                };
+                let mut response = Response::new(ReplyBody::small(told.text()));
                 settings.set_fields(response.headers_mut());
                 Ok(Granted::Answer(response))
             }

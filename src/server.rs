@@ -17,7 +17,7 @@ use tokio::time::interval;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
-use crate::auth::{Authenticator, Tickets};
+use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
@@ -176,7 +176,8 @@ impl Server {
         let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, tickets, .. } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
-        let auth = Arc::new(Authenticator::new(&config.auth, tickets));
+        let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
+        let auth = Arc::new(auth);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
@@ -218,7 +219,7 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub, serving, all_ended));
+        LocalSet::new().block_on(&runtime, control(hub, background, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -232,7 +233,13 @@ impl Server {
     }
 }
 
-async fn control(hub: Hub, serving: impl Future<Output = ()>, mut all_ended: mpsc::Receiver<()>) {
+async fn control(
+    hub: Hub,
+    background: Background,
+    serving: impl Future<Output = ()>,
+    mut all_ended: mpsc::Receiver<()>,
+) {
+    spawn_local(background.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {

@@ -63,6 +63,7 @@ pub(super) static AUTH: Shape = shape(
         "kind",
         "secret",
         "public_key",
+        "jwks",
         "algorithms",
         "user_claim",
         "query",
@@ -73,7 +74,7 @@ pub(super) static AUTH: Shape = shape(
         "leeway",
         "require",
     ],
-    &["jwks"],
+    &[],
 );
 
 pub(super) static AUTH_AUTHJS: Shape =

@@ -74,6 +74,34 @@ pub fn request_fields(
     Ok(())
 }
 
+/// What the app is told in a question that is our own: of a client's fields only who it is and where it comes from, as a
+/// request of that client would tell it. `Cookie` and `Authorization` are the caller's to add.
+pub fn forwarded(fields: &HeaderMap, peer: &Peer, host: Option<&HeaderValue>) -> HeaderMap {
+    let said = fields.iter().filter(|(name, _)| is_forwarding(name.as_str()));
+    let said: HeaderMap = said.fold(HeaderMap::new(), |mut map, (name, value)| {
+        map.append(name.clone(), value.clone());
+        map
+    });
+    let told = Told { peer, host, request_id: &NO_HOST, has_body: false };
+    let mut out = HeaderMap::new();
+    // Without a `Connection` field there is nothing that could be refused.
+    let _ = request_fields(&said, &told, |name, value| {
+        if *name != X_REQUEST_ID
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            out.append(name.clone(), value);
+        }
+    });
+    out
+}
+
+/// The `Cookie` lines as one; none if there is none.
+pub fn cookie_line(fields: &HeaderMap) -> Option<HeaderValue> {
+    let lines: SmallVec<[&HeaderValue; 1]> = fields.get_all(COOKIE).iter().collect();
+    // Valid lines make a valid line.
+    if lines.is_empty() { None } else { HeaderValue::from_bytes(&join(&lines, b"; ")).ok() }
+}
+
 /// Makes one line of several. HTTP/2 clients split `Cookie` for compression, and apps join lines with a comma, which
 /// breaks every cookie after the first (RFC 9113, section 8.2.3).
 fn join(lines: &[&HeaderValue], between: &[u8]) -> Vec<u8> {

@@ -13,9 +13,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use http_body::Body;
 
-use crate::auth::{Admission, AuthError, Authenticator, CredentialSource, Presented};
+use crate::auth::{Admission, AuthError, Authenticator, CredentialSource, Forwarding, Presented};
 use crate::config::{PublishCheck, PublishRoute, To};
-use crate::http::from_same_origin;
+use crate::http::{Peer, from_same_origin};
 use crate::publish::door::Kind;
 use crate::publish::publication::Whom;
 use crate::publish::publisher::{Posted, Reading};
@@ -36,6 +36,8 @@ pub struct Route {
 pub struct Context<'a> {
     /// Its head.
     pub parts: &'a Parts,
+    /// The other end of its connection.
+    pub peer: &'a Peer,
     /// The host it is for.
     pub host: Option<&'a HeaderValue>,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
@@ -115,9 +117,10 @@ impl Route {
 
     /// The id of the user that a request comes from.
     async fn identify(&self, providers: &[usize], context: &Context<'_>) -> Result<String, Refusal> {
-        let Context { parts, host, secure, auth, now } = *context;
-        let presented = Presented { headers: &parts.headers, query: parts.uri.query(), secure };
-        let Admission { identity, source } =
+        let Context { parts, peer, host, secure, auth, now } = *context;
+        let forwarding = Some(Forwarding { peer, host });
+        let presented = Presented { headers: &parts.headers, query: parts.uri.query(), secure, forwarding };
+        let Admission { identity, source, .. } =
             auth.authenticate(providers, presented, now).await.map_err(|error| match error {
                 AuthError::Unavailable => Refusal::new(RefusalKind::Unavailable, error.to_string()),
                 _ => unauthorized(error.to_string()),

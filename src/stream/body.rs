@@ -94,6 +94,7 @@ mod tests {
             channels: vec![ChannelName::of_user(user).unwrap()],
             last_id: None,
             expires: None,
+            recheck: None,
             client: String::new(),
             target: String::new(),
         };

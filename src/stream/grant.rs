@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::HeaderMap;
 use http::request::Parts;
@@ -11,9 +11,11 @@ use http::{HeaderValue, Method};
 use super::StreamSettings;
 use super::settings::protocol_event;
 use super::ticket::TicketError;
-use crate::auth::{self, Admission, AuthError, Authenticator, CredentialSource, GrantError, Presented};
+use crate::auth::{
+    self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Presented, Recheck,
+};
 use crate::event::{ChannelName, Frame};
-use crate::http::{from_same_origin, query_values};
+use crate::http::{Peer, from_same_origin, query_values};
 use crate::hub::Hub;
 
 /// The ways in which clients say their last id, besides the header of the standard.
@@ -24,6 +26,9 @@ const LAST_ID_PARAMETERS: [&str; 5] =
 /// back with.
 const REFUSED_RETRY: u32 = 3_600_000;
 
+/// A `retry` that many clients are told at once is shortened by up to this share at random.
+const RETRY_JITTER: f64 = 0.2;
+
 /// The right to a stream, and all that is needed to open it.
 #[derive(Debug)]
 pub struct Grant {
@@ -32,6 +37,7 @@ pub struct Grant {
     pub(super) channels: Vec<ChannelName>,
     pub(super) last_id: Option<String>,
     pub(super) expires: Option<SystemTime>,
+    pub(super) recheck: Option<Box<Recheck>>,
     pub(super) client: String,
     pub(super) target: String,
 }
@@ -43,6 +49,8 @@ pub struct Context<'a> {
     pub parts: &'a Parts,
     /// The host it is for.
     pub host: Option<&'a HeaderValue>,
+    /// The other end of its connection.
+    pub peer: &'a Peer,
     /// The client's address, for the access log.
     pub client: String,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
@@ -59,7 +67,8 @@ impl<'a> Context<'a> {
     /// What a provider looks at.
     pub(super) fn presented(&self) -> Presented<'a> {
         let headers = &self.parts.headers;
-        Presented { headers, query: self.parts.uri.query(), secure: self.secure }
+        let forwarding = Some(Forwarding { peer: self.peer, host: self.host });
+        Presented { headers, query: self.parts.uri.query(), secure: self.secure, forwarding }
     }
 }
 
@@ -110,8 +119,8 @@ impl Grant {
         }
         let route = &settings.route;
         let query = parts.uri.query();
-        let identity = if route.auth.is_empty() {
-            None
+        let (identity, recheck) = if route.auth.is_empty() {
+            (None, None)
         } else {
             let presented = context.presented();
             let admission = context
@@ -119,7 +128,8 @@ impl Grant {
                 .authenticate_stream(&settings.place, &route.auth, presented, context.now)
                 .await
                 .map_err(StreamError::Unauthorized)?;
-            Some(recognise(admission, &context)?.identity)
+            let admission = recognise(admission, &context)?;
+            (Some(admission.identity), admission.recheck)
         };
         let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
         let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
@@ -128,6 +138,7 @@ impl Grant {
         Ok(Self {
             settings: settings.clone(),
             expires: identity.as_ref().and_then(|identity| identity.expires),
+            recheck,
             user: identity.map(|identity| identity.user),
             channels,
             last_id: last_id(&parts.headers, query),
@@ -167,6 +178,15 @@ fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
 pub fn unauthorized_event() -> Frame {
     let mut event = protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned());
     event.retry = Some(REFUSED_RETRY);
+    event.frame_without_id()
+}
+
+/// What a client is told in a stream when it cannot be found out who it is: to come back as after any break, less a
+/// random part of `retry`, so that not all come back at once.
+pub fn unavailable_event(retry: Duration) -> Frame {
+    let retry = retry.mul_f64(1.0 - RETRY_JITTER * fastrand::f64()).as_millis();
+    let mut event = protocol_event("error", r#"{"error":"Unavailable","code":502}"#.to_owned());
+    event.retry = Some(u32::try_from(retry).unwrap_or(u32::MAX));
     event.frame_without_id()
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::StreamSettings;
 use super::backlog::{Backlog, SLICES};
+use super::recheck::Rechecked;
 use crate::access_log::Line;
 use crate::event::{Epoch, EventId, Frame};
 use crate::hub::ChannelId;
@@ -84,6 +85,7 @@ pub struct Subscriber {
     /// When it must end, and why.
     pub(super) ends: Option<(Instant, End)>,
     pub(super) next_heartbeat: Cell<Option<Instant>>,
+    pub(super) rechecked: Option<Box<Rechecked>>,
     pub(super) logged: Option<Box<Logged>>,
     state: RefCell<State>,
 }
@@ -138,6 +140,7 @@ pub(super) struct Parts {
     pub(super) cursor: EventId,
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
+    pub(super) rechecked: Option<Box<Rechecked>>,
     pub(super) logged: Option<Box<Logged>>,
     pub(super) form: Form,
     /// What it opens with.
@@ -146,7 +149,19 @@ pub(super) struct Parts {
 
 impl Subscriber {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { serial, settings, user, channels, cursor, opened, ends, logged, form, backlog } = parts;
+        let Parts {
+            serial,
+            settings,
+            user,
+            channels,
+            cursor,
+            opened,
+            ends,
+            rechecked,
+            logged,
+            form,
+            backlog,
+        } = parts;
         let next_heartbeat = Cell::new(settings.heartbeat_every().map(|every| opened + every));
         Self {
             key: Cell::new(0),
@@ -160,6 +175,7 @@ impl Subscriber {
             opened,
             ends,
             next_heartbeat,
+            rechecked,
             logged,
             state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
         }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::backlog::Backlog;
 use super::clock::next_due;
+use super::recheck::{Due, Rechecked};
 use super::settings::protocol_event;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     serial: Cell<u32>,
     /// Told when the soonest timer has become sooner.
     pub(super) sooner: Notify,
+    /// Those whose app is to be asked again.
+    pub(super) due: Due,
 }
 
 #[derive(Debug, Default)]
@@ -67,12 +70,13 @@ impl Streams {
             table: RefCell::default(),
             serial: Cell::new(0),
             sooner: Notify::new(),
+            due: Due::default(),
         }))
     }
 
     /// Registers a stream and makes its first bytes.
     pub(super) fn open(&self, grant: Grant, form: Form) -> Rc<Subscriber> {
-        let Grant { settings, user, channels, last_id, expires, client, target } = grant;
+        let Grant { settings, user, channels, last_id, expires, recheck, client, target } = grant;
         let from = match &last_id {
             Some(id) if settings.route.replay => Position::After(id),
             _ => Position::Now,
@@ -114,6 +118,7 @@ impl Streams {
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
+            rechecked: recheck.map(|recheck| Box::new(Rechecked::new(recheck, opened))),
             logged,
             form,
             backlog,
@@ -136,6 +141,7 @@ impl Streams {
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
             opened: Instant::now(),
             ends: None,
+            rechecked: None,
             logged: None,
             form,
             backlog,

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod ask;
+#[cfg(test)]
 mod authjs;
 #[cfg(test)]
 mod cli;
@@ -24,6 +26,8 @@ mod forwarding;
 mod framing;
 #[cfg(test)]
 mod http2;
+#[cfg(test)]
+mod jwks;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]

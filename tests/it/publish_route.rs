@@ -16,6 +16,7 @@ use http_body_util::Full;
 use serde_json::Value;
 use sidestream::auth::{Authenticator, Tickets};
 use sidestream::config::{PublishCheck, PublishRoute, Secret};
+use sidestream::http::{Peer, PeerAddress};
 use sidestream::hub::Hub;
 use sidestream::publish::{Bounds, Publisher, route};
 
@@ -64,8 +65,11 @@ async fn receive<B>(route: &route::Route, parts: &Parts, body: B, now: SystemTim
 where
     B: Body<Data = Bytes>,
 {
-    let auth = Authenticator::new(&[], Tickets::new(b"no tickets here"));
-    route.receive(route::Context { parts, host: None, secure: false, auth: &auth, now }, body).await
+    let peer = Peer::new(PeerAddress::Unix, false, false);
+    let auth = Authenticator::new(&[], &[], Tickets::new(b"no tickets here")).0;
+    route
+        .receive(route::Context { parts, peer: &peer, host: None, secure: false, auth: &auth, now }, body)
+        .await
 }
 
 fn signed(id: &str, at: u64, body: &str) -> Request<String> {

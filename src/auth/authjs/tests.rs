@@ -42,7 +42,7 @@ fn at(seconds: u64) -> SystemTime {
 
 fn admit_at(provider: &AuthJs, line: &str, secure: bool, now: u64) -> Result<Option<Identity>, AuthError> {
     let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(line).unwrap())]);
-    let presented = Presented { headers: &headers, query: None, secure };
+    let presented = Presented { headers: &headers, query: None, secure, forwarding: None };
     let admission = provider.admit(presented, at(now))?;
     Ok(admission.map(|admission| {
         assert_eq!(admission.source, CredentialSource::Cookie);

@@ -40,11 +40,12 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 19] = [
+const ALTERNATIVES: [(&str, &[&str]); 20] = [
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
+    ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
     ("", &["#issuer"]),
     ("", &["#cookie"]),
