@@ -80,7 +80,7 @@
 //! router, connection, listener
 //! proxy, stream, publish
 //! hub, auth
-//! store
+//! store, limits
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
 //! ```
@@ -103,6 +103,7 @@ pub mod connection;
 pub mod event;
 pub mod http;
 pub mod hub;
+pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod proxy;

@@ -5,12 +5,14 @@
 //! session serve, the route is found by path, its action is taken, and whatever the outcome is, it is logged.
 
 mod body;
+mod cors;
 mod refusal;
 mod table;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -20,17 +22,21 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, PublishCheck, TrustedProxies};
+use crate::config::{Action, Config, Cors, PublishCheck, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
+use crate::limits::{LimitKind, Limited, Limits};
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy};
 use crate::publish::{self, Publisher};
-use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
+use crate::stream::{
+    Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event,
+};
 use crate::tls::Certificates;
 
 pub use body::ReplyBody;
 
 use body::RequestLog;
+use cors::Leave;
 use refusal::Refusal;
 use table::Table;
 
@@ -65,24 +71,39 @@ pub struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    /// The client's address, behind the proxies that are trusted; none for one that came by Unix socket.
+    fn address(&self, parts: &Parts) -> Option<IpAddr> {
+        self.peer.client(&parts.headers, |address| self.trusted.contains(address))
+    }
+
     /// The client's address as the log shows it.
     fn client(&self, parts: &Parts) -> String {
-        let address = self.peer.client(&parts.headers, |address| self.trusted.contains(address));
-        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+        shown(self.address(parts))
     }
+}
+
+fn shown(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 
 /// The routes of one worker and all that they need.
 #[derive(Debug)]
 pub struct Router {
     table: Table,
-    actions: Vec<Do>,
+    routes: Vec<Entry>,
     auth: Arc<Authenticator>,
+    limits: Limits,
     proxy: Proxy,
     streams: Streams,
     publisher: Publisher,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    action: Do,
+    cors: Option<Cors>,
 }
 
 /// A route's action, ready for use.
@@ -98,20 +119,25 @@ impl Router {
     pub fn new(
         config: &Config,
         auth: Arc<Authenticator>,
+        limits: Limits,
         streams: Streams,
         publisher: Publisher,
         counters: Arc<Counters>,
         log: Option<Rc<WorkerLog>>,
     ) -> Self {
-        let actions = config.routes.iter().map(|route| match &route.action {
-            Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
-            Action::Stream(route) => Do::Stream(Rc::new(StreamSettings::new(route))),
-            Action::Publish(route) => Do::Publish(route.check.clone()),
+        let routes = config.routes.iter().enumerate().map(|(place, route)| {
+            let action = match &route.action {
+                Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
+                Action::Stream(route) => Do::Stream(Rc::new(StreamSettings::new(route, place))),
+                Action::Publish(route) => Do::Publish(route.check.clone()),
+            };
+            Entry { action, cors: route.cors.clone() }
         });
         Self {
             table: Table::new(&config.routes),
-            actions: actions.collect(),
+            routes: routes.collect(),
             auth,
+            limits,
             proxy: Proxy::new(&config.upstreams),
             streams,
             publisher,
@@ -135,7 +161,19 @@ impl Router {
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
         let accept = parts.headers.get(ACCEPT).cloned();
-        let refusal = match self.find(&parts, &origin) {
+        // Boxed: rare beside proxied requests, whose future would grow by it.
+        let mut allowed = None;
+        let found = self.find(&parts, &origin).map(|(route, host)| {
+            allowed = route.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
+            (&route.action, host)
+        });
+        if let Some(allowed) = &allowed
+            && cors::is_preflight(&parts)
+        {
+            let response = allowed.preflight(&parts.headers);
+            return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
+        }
+        let refusal = match found {
             Err(refusal) => refusal,
             Ok((Do::Proxy { upstream, max_body }, host)) => {
                 let to = Forward {
@@ -164,12 +202,22 @@ impl Router {
                 let received =
                     publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now());
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let response = Box::pin(received).await;
+                let mut response = Box::pin(received).await;
+                put(allowed.as_deref(), &mut response);
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                match Box::pin(self.stream(settings, &parts, &body, host.as_ref(), &origin)).await {
+                match Box::pin(self.stream(
+                    settings,
+                    &parts,
+                    &body,
+                    host.as_ref(),
+                    &origin,
+                    allowed.as_deref(),
+                ))
+                .await
+                {
                     Ok(Granted::Refused(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
@@ -185,17 +233,18 @@ impl Router {
             }
         };
         self.count(&refusal);
-        let response = refusal.respond(accepts_json(accept.as_ref()));
+        let mut response = refusal.respond(accepts_json(accept.as_ref()));
+        put(allowed.as_deref(), &mut response);
         Routed::Reply(body::finish(response.map(ReplyBody::small), log))
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
-    fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Do, Option<HeaderValue>), Refusal> {
+    fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Entry, Option<HeaderValue>), Refusal> {
         let host = check_request(parts)?;
         check_host(host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
-        Ok((&self.actions[route], host))
+        Ok((&self.routes[route], host))
     }
 
     async fn stream(
@@ -205,14 +254,30 @@ impl Router {
         body: &Incoming,
         host: Option<&HeaderValue>,
         origin: &Origin<'_>,
+        allowed: Option<&Leave>,
     ) -> Result<Granted, Refusal> {
         // The socket is handed over as it is: a body would be read as the client's next words.
         if parts.method == Method::GET && !body.is_end_stream() {
             return Err(Refusal::StreamWithBody);
         }
-        let client = origin.client(parts);
-        let secure = origin.peer.is_secure(&parts.headers);
-        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        let address = origin.address(parts);
+        if parts.method == Method::POST
+            && let Err(limited) = self.limits.admit_request(address, Instant::now())
+        {
+            return Err(Refusal::Stream(StreamError::Limited(limited)));
+        }
+        let context = Context {
+            parts,
+            host,
+            client: shown(address),
+            address,
+            fields: allowed.map(|allowed| Box::new(allowed.fields.clone())),
+            is_listed: allowed.is_some_and(|allowed| allowed.with_credentials),
+            limits: &self.limits,
+            secure: origin.peer.is_secure(&parts.headers),
+            auth: &self.auth,
+            now: SystemTime::now(),
+        };
         match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
@@ -224,6 +289,13 @@ impl Router {
                 tracing::debug!(%error, "stream refused");
                 let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
                 settings.set_fields(response.headers_mut());
+                put(allowed, &mut response);
+                Ok(Granted::Refused(response))
+            }
+            Err(StreamError::Limited(limited)) => {
+                self.count_limited(limited);
+                let mut response = LimitedBody::respond(settings, limited).map(ReplyBody::limited);
+                put(allowed, &mut response);
                 Ok(Granted::Refused(response))
             }
             Err(error) => Err(Refusal::Stream(error)),
@@ -232,6 +304,7 @@ impl Router {
 
     fn count(&self, refusal: &Refusal) {
         match refusal {
+            Refusal::Stream(StreamError::Limited(limited)) => self.count_limited(*limited),
             Refusal::Stream(_) => self.counters.streams_refused.inc(),
             _ if refusal.is_upstreams() => {
                 self.counters.upstream_errors.inc();
@@ -242,12 +315,34 @@ impl Router {
     }
 }
 
+impl Router {
+    fn count_limited(&self, limited: Limited) {
+        self.limits.tell(limited, Instant::now());
+        let counters = &self.counters;
+        match limited.kind {
+            LimitKind::Streams => &counters.streams_limited,
+            LimitKind::User => &counters.streams_limited_user,
+            LimitKind::Address => &counters.streams_limited_address,
+            LimitKind::Rate => &counters.streams_limited_rate,
+            LimitKind::AddressRate => &counters.streams_limited_address_rate,
+        }
+        .inc();
+    }
+}
+
 /// What a request for a stream gets that is not refused by status.
 enum Granted {
     Park(Grant),
     Body(Response<ReplyBody>),
     /// Word, in the form of a stream, that there is none.
     Refused(Response<ReplyBody>),
+}
+
+/// Adds what is said because of the origin of the request.
+fn put<B>(allowed: Option<&Leave>, response: &mut Response<B>) {
+    if let Some(allowed) = allowed {
+        allowed.put(response.headers_mut());
+    }
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

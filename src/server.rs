@@ -21,11 +21,12 @@ use crate::auth::Authenticator;
 use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::shutdown::Signal;
-use crate::store::{Limits, Memory};
+use crate::store::{self, Memory};
 use crate::tls::{self, Certificates};
 use crate::worker::{self, Setup, Tls};
 
@@ -136,7 +137,7 @@ impl Server {
             .transpose()
             .map_err(BindError::PublishHttp)?;
         let store = &config.store;
-        let memory = Memory::new(Limits {
+        let memory = Memory::new(store::Limits {
             age: store.age,
             events: store.events,
             bytes: store.bytes,
@@ -172,6 +173,7 @@ impl Server {
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
         let auth = Arc::new(Authenticator::new(&config.auth));
+        let stream_limits = Limits::new(&config.limits);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
@@ -201,6 +203,7 @@ impl Server {
                 hub: hub.clone(),
                 counters: counters[index].clone(),
                 auth: auth.clone(),
+                stream_limits: stream_limits.clone(),
                 publisher: publisher.clone(),
                 sockets,
                 limit: limit.clone(),

@@ -11,13 +11,14 @@ mod body;
 mod clock;
 mod delivery;
 mod grant;
+mod limited;
 mod parked;
 mod settings;
 mod subscriber;
 mod table;
 mod timers;
 
-pub use body::{StreamBody, StreamEnded};
+pub use body::{LimitedBody, StreamBody, StreamEnded};
 pub use grant::{Context, Grant, StreamError, unauthorized_event};
 pub use parked::park;
 pub use settings::StreamSettings;

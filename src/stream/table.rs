@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ use crate::access_log::WorkerLog;
 use crate::config::StreamRoute;
 use crate::event::{Frame, Timestamp};
 use crate::hub::{ChannelId, Hub, Position, Subscription};
+use crate::limits::Permit;
 use crate::metrics::Counters;
 
 /// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
@@ -54,6 +56,8 @@ pub(super) struct Entry {
     pub(super) subscriber: Rc<Subscriber>,
     /// Dropped with the entry, which leaves the hub.
     _subscription: Subscription,
+    /// The same, for what it takes of the limits.
+    _permit: Option<Box<Permit>>,
 }
 
 impl Streams {
@@ -72,7 +76,18 @@ impl Streams {
 
     /// Registers a stream and makes its first bytes.
     pub(super) fn open(&self, grant: Grant, form: Form) -> Rc<Subscriber> {
-        let Grant { settings, user, channels, last_id, expires, client, target } = grant;
+        let Grant {
+            settings,
+            user,
+            channels,
+            last_id,
+            expires,
+            client,
+            target,
+            fields,
+            permit,
+            is_uncounted,
+        } = grant;
         let from = match &last_id {
             Some(id) if settings.route.replay => Position::After(id),
             _ => Position::Now,
@@ -80,6 +95,9 @@ impl Streams {
         let mut subscription = self.0.hub.subscribe(self.0.worker, &channels, from, Timestamp::now());
         let replay = std::mem::take(&mut subscription.replay);
         self.count_opening(&subscription, replay.len());
+        if is_uncounted {
+            self.0.counters.streams_uncounted.inc();
+        }
         let logged = self.0.log.as_ref().map(|log| {
             let logged = Logged { client: client.into(), target: target.into(), user: user.map(Into::into) };
             log.write("open", |line| {
@@ -89,7 +107,7 @@ impl Streams {
             Box::new(logged)
         });
 
-        let mut backlog = first_bytes(&form, &settings, &subscription);
+        let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &subscription);
         let chunked = matches!(form, Form::Parked { chunked: true, .. });
         for record in &replay {
             backlog.push_replay(bytes_of(&record.frame, chunked));
@@ -108,7 +126,7 @@ impl Streams {
             backlog,
             settings,
         }));
-        self.insert(subscriber.clone(), subscription);
+        self.insert(subscriber.clone(), subscription, permit);
         subscriber
     }
 
@@ -125,7 +143,7 @@ impl Streams {
         }
     }
 
-    fn insert(&self, subscriber: Rc<Subscriber>, subscription: Subscription) {
+    fn insert(&self, subscriber: Rc<Subscriber>, subscription: Subscription, permit: Option<Box<Permit>>) {
         let table = &mut *self.0.table.borrow_mut();
         for (channel, place) in &subscriber.channels {
             let subscribers = table.channels.entry(*channel).or_default();
@@ -136,7 +154,7 @@ impl Streams {
         subscriber.key.set(small(entry.key()));
         let due = next_due(&subscriber);
         let timer = due.map(|at| Timer { at, key: subscriber.key.get(), serial: subscriber.serial });
-        entry.insert(Entry { subscriber, _subscription: subscription });
+        entry.insert(Entry { subscriber, _subscription: subscription, _permit: permit });
         let is_sooner = timer.is_some_and(|timer| table.timers.add(timer));
         let Table { streams, timers, .. } = table;
         let serial_at = |key: u32| streams.get(key as usize).map(|entry| entry.subscriber.serial);
@@ -190,12 +208,17 @@ impl Streams {
 }
 
 /// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
-fn first_bytes(form: &Form, settings: &StreamSettings, subscription: &Subscription) -> Backlog {
+fn first_bytes(
+    form: &Form,
+    settings: &StreamSettings,
+    fields: Option<&HeaderMap>,
+    subscription: &Subscription,
+) -> Backlog {
     let mut backlog = Backlog::default();
     let mut chunked = false;
     if let Form::Parked { chunked: is_chunked, .. } = form {
         chunked = *is_chunked;
-        backlog.push_replay(settings.head(!chunked, &httpdate::fmt_http_date(SystemTime::now())));
+        backlog.push_replay(settings.head(!chunked, fields, &httpdate::fmt_http_date(SystemTime::now())));
     }
     backlog.push_replay(bytes_of(&settings.opening(subscription.cursor), chunked));
     if let Some(told) = subscription.gap.and_then(|gap| settings.gap(gap, subscription.cursor)) {
