@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod descriptors;
@@ -40,6 +42,8 @@ mod stream;
 mod stream_auth;
 #[cfg(test)]
 mod stream_h2;
+#[cfg(test)]
+mod stream_limits;
 #[cfg(test)]
 mod stream_resume;
 #[cfg(test)]

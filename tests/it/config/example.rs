@@ -40,7 +40,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 15] = [
+const ALTERNATIVES: [(&str, &[&str]); 17] = [
     ("", &["#max_connections"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
@@ -52,9 +52,11 @@ const ALTERNATIVES: [(&str, &[&str]); 15] = [
     ("", &["#allow_uids"]),
     ("", &["#http", "#token"]),
     ("", &["#max_body"]),
+    ("", &["#cors"]),
     ("", &["#hello"]),
     ("heartbeat", &["#heartbeat"]),
     ("on_gap", &["#on_gap"]),
+    ("", &["#max_per_user"]),
     ("token", &["#webhook"]),
 ];
 
