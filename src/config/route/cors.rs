@@ -90,10 +90,11 @@ fn origin(text: &str) -> Result<HeaderValue, Fault> {
     }
     let good = text.parse::<Uri>().ok().and_then(|uri| {
         let authority = uri.authority()?;
-        let is_bare = !authority.host().is_empty() && !authority.as_str().contains('@');
-        // A port that is there must be one.
-        (is_bare && (authority.port_u16().is_some() || !authority.as_str().ends_with(':')))
-            .then(|| HeaderValue::from_str(text).ok())?
+        let host = authority.host();
+        // What is behind the host is nothing, or a colon and a port; a name or a password would be before it.
+        let port = authority.as_str().strip_prefix(host)?;
+        let is_port = port.is_empty() || authority.port_u16().is_some();
+        (!host.is_empty() && is_port).then(|| HeaderValue::from_str(text).ok())?
     });
     good.ok_or_else(|| Fault::new("is not an origin").hint(example))
 }
