@@ -17,6 +17,18 @@ fn target(user: &str) -> String {
     format!("/events?token={}", token(user))
 }
 
+/// Opens a stream that is not refused.
+fn let_in(client: Client, target: &str, fields: &str) -> Subscriber {
+    let stream = Subscriber::open(client, target, fields);
+    assert!(stream.opening.starts_with("retry: "), "{}", stream.opening);
+    stream
+}
+
+/// Opens the stream of a user.
+fn of(client: Client, user: &str) -> Subscriber {
+    let_in(client, &target(user), "")
+}
+
 /// Asks for a stream, and returns what is said if it is refused at a limit: until the abrupt end.
 fn refused(mut client: Client, target: &str, fields: &str) -> Option<String> {
     client.get(target, fields);
@@ -41,31 +53,27 @@ fn retry(said: &str) -> u64 {
 }
 
 /// Opens a stream as soon as there is room for it.
-fn let_in_soon(site: &Sidestream, user: &str) -> Subscriber {
+fn let_in_soon(site: &Sidestream, user: &str) -> Client {
     let mut found = None;
     site.comes_true(
         || format!("a stream of {user} is let in"),
         || {
             let mut client = site.connect();
-            client.get(&target(user), "");
-            client.head();
-            let first = String::from_utf8(client.chunk()).unwrap();
-            if !first.starts_with(": ") {
-                found = Some(client);
-            }
-            found.is_some()
+            client.get(&target(user), "").head();
+            let is_in = client.chunk().starts_with(b"retry: ");
+            found = is_in.then_some(client);
+            is_in
         },
     );
-    drop(found);
-    Subscriber::of(site.connect(), user)
+    found.unwrap()
 }
 
 #[test]
 fn a_user_has_so_many_streams_on_all_workers_and_protocols() {
     let site = site("retry = \"2s\"", "[limits]\nstreams_per_user = 3\n");
     let mut session = H2Session::connect(site.address_of(1));
-    let plain = Subscriber::of(site.connect(), "42");
-    let secure = Subscriber::of(tls::connect(site.address_of(1), "test"), "42");
+    let plain = of(site.connect(), "42");
+    let secure = of(tls::connect(site.address_of(1), "test"), "42");
     let shared = session.subscribe("42");
     for client in [site.connect(), tls::connect(site.address_of(1), "test")] {
         let said = refused(client, &target("42"), "").unwrap();
@@ -79,16 +87,16 @@ fn a_user_has_so_many_streams_on_all_workers_and_protocols() {
     assert!(String::from_utf8(old.rest()).unwrap().ends_with("\n\n"));
     assert_eq!(site.count("streams_limited_user"), 3);
     assert_eq!(site.count("streams"), 3);
-    let _other = Subscriber::of(site.connect(), "43");
+    let _other = of(site.connect(), "43");
     drop((plain, secure, shared, session));
     site.becomes("streams", 1);
-    let _again: Vec<_> = (0..3).map(|_| Subscriber::of(site.connect(), "42")).collect();
+    let _again: Vec<_> = (0..3).map(|_| of(site.connect(), "42")).collect();
 }
 
 #[test]
 fn on_http2_the_one_too_many_is_reset_after_its_words() {
     let site = site("", "[limits]\nstreams_per_user = 1\n");
-    let _held = Subscriber::of(site.connect(), "42");
+    let _held = of(site.connect(), "42");
     let mut frames = Frames::connect(site.address_of(1));
     frames.get(1, &target("42"));
     let head = frames.next().unwrap();
@@ -106,20 +114,20 @@ fn twenty_are_enough_for_anybody_unless_it_is_said_otherwise() {
     let more = "[[route]]\npath = \"/own\"\n[route.stream]\nauth = [\"jwt\"]\nmax_per_user = 2\n\
                 [[route]]\npath = \"/anybody\"\n[route.stream]\nauth = []\n";
     let site = site("", more);
-    let _held: Vec<_> = (0..20).map(|_| Subscriber::of(site.connect(), "42")).collect();
+    let _held: Vec<_> = (0..20).map(|_| of(site.connect(), "42")).collect();
     assert!(refused(site.connect(), &target("42"), "").is_some());
     let own = format!("/own?token={}", token("42"));
-    let _own: Vec<_> = (0..2).map(|_| Subscriber::open(site.connect(), &own, "")).collect();
+    let _own: Vec<_> = (0..2).map(|_| let_in(site.connect(), &own, "")).collect();
     assert!(refused(site.connect(), &own, "").is_some());
-    let _anybody: Vec<_> = (0..25).map(|_| Subscriber::open(site.connect(), "/anybody", "")).collect();
+    let _anybody: Vec<_> = (0..25).map(|_| let_in(site.connect(), "/anybody", "")).collect();
     assert_eq!(site.count("streams_limited_user"), 2);
 }
 
 #[test]
 fn all_streams_and_those_of_an_address_have_a_bound() {
     let site = site("", "[limits]\nstreams = 2\n");
-    let one = Subscriber::of(site.connect(), "1");
-    let _two = Subscriber::of(site.connect(), "2");
+    let one = of(site.connect(), "1");
+    let _two = of(site.connect(), "2");
     let said = refused(site.connect(), &target("3"), "").unwrap();
     assert!((5000..=10_000).contains(&retry(&said)), "{said}");
     assert_eq!(site.count("streams_limited"), 1);
@@ -134,14 +142,14 @@ fn the_address_is_the_one_behind_trusted_proxies() {
         Sidestream::start(&config.replace("workers = 2", "workers = 2\ntrusted_proxies = [\"127.0.0.1\"]"));
     let from = |address: &str| format!("X-Forwarded-For: {address}\r\n");
     let _held = ["10.1.0.1", "10.1.0.2", "2001:db8::1"]
-        .map(|address| Subscriber::open(site.connect(), &target("42"), &from(address)));
+        .map(|address| let_in(site.connect(), &target("42"), &from(address)));
     for address in ["10.1.0.1", "6.6.6.6, 10.1.0.2", "2001:db8::2"] {
         assert!(refused(site.connect(), &target("42"), &from(address)).is_some(), "{address}");
     }
     assert_eq!(site.count("streams_limited_address"), 3);
 
     let site = Sidestream::start(&config);
-    let _held = Subscriber::open(site.connect(), &target("42"), &from("10.1.0.1"));
+    let _held = let_in(site.connect(), &target("42"), &from("10.1.0.1"));
     assert!(refused(site.connect(), &target("42"), &from("10.1.0.2")).is_some(), "its word is not believed");
 }
 
@@ -186,7 +194,7 @@ fn whatever_ends_a_stream_gives_its_place_back() {
     let config = format!("{exact}[store]\nbytes = \"64MiB\"\n[limits]\nstreams_per_user = 2\nstreams = 2\n");
     let site = site("backlog = \"1KiB\"", &config);
     // Closed, and reset.
-    drop(Subscriber::of(site.connect(), "42"));
+    drop(of(site.connect(), "42"));
     let_in_soon(&site, "42");
     let mut client = site.connect();
     client.get(&target("42"), "").head();
@@ -201,7 +209,7 @@ fn whatever_ends_a_stream_gives_its_place_back() {
     site.comes_true(|| "those are gone".to_owned(), || site.count("connections") == 0);
     // Ended by age.
     let brief = format!("/brief?token={}", token("42"));
-    let ended: Vec<_> = (0..2).map(|_| Subscriber::open(site.connect(), &brief, "")).collect();
+    let ended: Vec<_> = (0..2).map(|_| let_in(site.connect(), &brief, "")).collect();
     assert!(refused(site.connect(), &target("42"), "").is_some());
     ended.into_iter().for_each(|stream| drop(stream.end()));
     // Reset on HTTP/2, one by one and with their connection.
@@ -227,7 +235,7 @@ fn whatever_ends_a_stream_gives_its_place_back() {
     }
     drop(slow);
     site.becomes("streams", 0);
-    let _both = [Subscriber::of(site.connect(), "42"), Subscriber::of(site.connect(), "42")];
+    let _both = [of(site.connect(), "42"), of(site.connect(), "42")];
     assert!(refused(site.connect(), &target("42"), "").is_some(), "no more came back than were taken");
 }
 
@@ -253,7 +261,7 @@ fn a_churn_of_many_leaves_nothing_behind() {
     site.becomes("connections", 0);
     let _all: Vec<_> = ["1", "2"]
         .into_iter()
-        .flat_map(|user| (0..4).map(|_| Subscriber::of(site.connect(), user)).collect::<Vec<_>>())
+        .flat_map(|user| (0..4).map(|_| of(site.connect(), user)).collect::<Vec<_>>())
         .collect();
     assert!(refused(site.connect(), &target("3"), "").is_some());
     assert_eq!(site.count("streams_uncounted"), 0);
@@ -262,7 +270,7 @@ fn a_churn_of_many_leaves_nothing_behind() {
 #[test]
 fn a_refused_client_is_gone_soon_and_the_log_has_its_line() {
     let site = site("", "[limits]\nstreams_per_user = 1\n");
-    let _held = Subscriber::of(site.connect(), "42");
+    let _held = of(site.connect(), "42");
     refused(site.connect(), &target("42"), "").unwrap();
     site.becomes("connections", 1);
     let path = site.path("access.log");
