@@ -20,6 +20,7 @@ use counts::{Buckets, Counts};
 use rate::{Rate, nanos};
 
 use crate::config;
+use crate::metrics::Counters;
 
 pub use rate::Throttle;
 
@@ -203,8 +204,16 @@ impl Limits {
         Ok(())
     }
 
-    /// Writes into the log that a limit was reached, for the operator at most once a second.
-    pub fn tell(&self, limited: Limited, now: Instant) {
+    /// Counts that a limit was reached, and writes it into the log, for the operator at most once a second.
+    pub fn tell(&self, limited: Limited, counters: &Counters, now: Instant) {
+        match limited.kind {
+            LimitKind::Streams => &counters.streams_limited,
+            LimitKind::User => &counters.streams_limited_user,
+            LimitKind::Address => &counters.streams_limited_address,
+            LimitKind::Rate => &counters.streams_limited_rate,
+            LimitKind::AddressRate => &counters.streams_limited_address_rate,
+        }
+        .inc();
         tracing::debug!(reason = %limited, "stream refused at a limit");
         let now = nanos(self.0.begun, now);
         let refused = {

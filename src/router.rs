@@ -24,7 +24,7 @@ use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Action, Config, Cors, PublishCheck, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
-use crate::limits::{LimitKind, Limited, Limits};
+use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy};
 use crate::publish::{self, Publisher};
@@ -203,7 +203,7 @@ impl Router {
                     publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now());
                 // Boxed: rare beside proxied requests, whose future would grow by it.
                 let mut response = Box::pin(received).await;
-                put(allowed.as_deref(), &mut response);
+                cors::put(allowed.as_deref(), &mut response);
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
@@ -234,7 +234,7 @@ impl Router {
         };
         self.count(&refusal);
         let mut response = refusal.respond(accepts_json(accept.as_ref()));
-        put(allowed.as_deref(), &mut response);
+        cors::put(allowed.as_deref(), &mut response);
         Routed::Reply(body::finish(response.map(ReplyBody::small), log))
     }
 
@@ -289,13 +289,13 @@ impl Router {
                 tracing::debug!(%error, "stream refused");
                 let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
                 settings.set_fields(response.headers_mut());
-                put(allowed, &mut response);
+                cors::put(allowed, &mut response);
                 Ok(Granted::Refused(response))
             }
             Err(StreamError::Limited(limited)) => {
-                self.count_limited(limited);
+                self.limits.tell(limited, &self.counters, Instant::now());
                 let mut response = LimitedBody::respond(settings, limited).map(ReplyBody::limited);
-                put(allowed, &mut response);
+                cors::put(allowed, &mut response);
                 Ok(Granted::Refused(response))
             }
             Err(error) => Err(Refusal::Stream(error)),
@@ -304,7 +304,9 @@ impl Router {
 
     fn count(&self, refusal: &Refusal) {
         match refusal {
-            Refusal::Stream(StreamError::Limited(limited)) => self.count_limited(*limited),
+            Refusal::Stream(StreamError::Limited(limited)) => {
+                self.limits.tell(*limited, &self.counters, Instant::now());
+            }
             Refusal::Stream(_) => self.counters.streams_refused.inc(),
             _ if refusal.is_upstreams() => {
                 self.counters.upstream_errors.inc();
@@ -315,34 +317,12 @@ impl Router {
     }
 }
 
-impl Router {
-    fn count_limited(&self, limited: Limited) {
-        self.limits.tell(limited, Instant::now());
-        let counters = &self.counters;
-        match limited.kind {
-            LimitKind::Streams => &counters.streams_limited,
-            LimitKind::User => &counters.streams_limited_user,
-            LimitKind::Address => &counters.streams_limited_address,
-            LimitKind::Rate => &counters.streams_limited_rate,
-            LimitKind::AddressRate => &counters.streams_limited_address_rate,
-        }
-        .inc();
-    }
-}
-
 /// What a request for a stream gets that is not refused by status.
 enum Granted {
     Park(Grant),
     Body(Response<ReplyBody>),
     /// Word, in the form of a stream, that there is none.
     Refused(Response<ReplyBody>),
-}
-
-/// Adds what is said because of the origin of the request.
-fn put<B>(allowed: Option<&Leave>, response: &mut Response<B>) {
-    if let Some(allowed) = allowed {
-        allowed.put(response.headers_mut());
-    }
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

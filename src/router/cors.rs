@@ -65,7 +65,7 @@ impl Leave {
     }
 
     /// Says it in an answer, besides what the answer says already.
-    pub(super) fn put(&self, fields: &mut HeaderMap) {
+    fn put(&self, fields: &mut HeaderMap) {
         for (name, value) in &self.fields {
             fields.append(name, value.clone());
         }
@@ -92,6 +92,13 @@ impl Leave {
             fields.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         }
         response
+    }
+}
+
+/// Says in an answer what is said because of the origin, if anything is.
+pub(super) fn put<B>(leave: Option<&Leave>, response: &mut Response<B>) {
+    if let Some(leave) = leave {
+        leave.put(response.headers_mut());
     }
 }
 
