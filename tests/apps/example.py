@@ -40,6 +40,7 @@ class Example:
         self.relay = Relay(self.port)
         self.environment = {**os.environ, "SIDESTREAM_SOCKET": str(self.socket)}
         self.sidestream: Process | None = None
+        self.starts = 0
         self.processes: list[Process] = []
 
     def __enter__(self) -> "Example":
@@ -70,8 +71,9 @@ class Example:
 
     def start_sidestream(self) -> None:
         """Starts Sidestream and waits until it accepts requests and publications."""
-        options = {"cwd": self.folder, "env": self.environment}
-        self.sidestream = Process([str(BINARY), "run"], self.folder / "sidestream.log", **options)
+        self.starts += 1
+        log = self.folder / f"sidestream-{self.starts}.log"
+        self.sidestream = Process([str(BINARY), "run"], log, cwd=self.folder, env=self.environment)
         self.sidestream.wait_until(lambda: _accepts(("127.0.0.1", self.port)), "Sidestream accepts")
         self.sidestream.wait_until(lambda: _accepts(self.socket), "the publish socket accepts")
 
@@ -91,9 +93,22 @@ class Example:
         """How many streams a user has open now."""
         return self.publisher("GET", f"/channels/user:{user}")["streams"]
 
+    def opened(self, user: object) -> int:
+        """How many streams a user has opened, once the access log tells of all of them and of those that ended."""
+        opened = 0
+
+        def settled() -> bool:
+            nonlocal opened
+            opened = len(self.log(kind="open", user=str(user)))
+            return opened - len(self.log(kind="close", user=str(user))) == self.streams(user)
+
+        wait_for(settled, 10, "the access log is up to date")
+        return opened
+
     def log(self, **fields: object) -> list[dict]:
-        """The lines of the access log that have these values, in order."""
-        lines = [json.loads(line) for line in (self.folder / "sidestream.log").read_text().splitlines() if line[:1] == "{"]
+        """The lines of the access log since the last start that have these values, in order."""
+        *whole, _ = self.sidestream.log.read_text().split("\n")
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
 
 
@@ -125,7 +140,7 @@ def next_build(front_end: Path) -> Path:
     return built
 
 
-_NOT_BUILT = {"node_modules", ".next", "sidestream.toml", "sidestream.sock", "README.md"}
+_NOT_BUILT = {"node_modules", "package-lock.json", ".next", "sidestream.toml", "sidestream.sock", "README.md"}
 
 
 def next_environment() -> dict[str, str]:

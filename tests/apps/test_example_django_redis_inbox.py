@@ -197,33 +197,25 @@ def test_after_a_restart_the_page_comes_back(inbox, tabs) -> None:
 
 
 def test_signing_out_closes_the_streams_of_all_tabs(inbox, tabs) -> None:
-    opened = len(inbox.log(kind="open", user="1"))
+    opened = inbox.opened(1)
     tabs[0].run("document.querySelector('#sign-out').click()")
     for tab in tabs:
         tab.shows("Sign in")
     wait_for(lambda: inbox.streams(1) == 0, 10, "the streams are gone")
-    assert len(inbox.log(kind="open", user="1")) == opened
+    assert inbox.opened(1) == opened
 
 
 def test_an_expired_token_ends_its_stream(inbox, tabs) -> None:
     [tab, other] = tabs
     other.browser.close()
     tab.run("localStorage.setItem('token', arguments[0])", inbox.token(1, 3))
-    opened = len(inbox.log(kind="open", user="1"))
+    opened = inbox.opened(1)
     tab.browser.refresh()
-    wait_for(lambda: len(inbox.log(kind="open", user="1")) == opened + 1, 10, "the stream of the short token")
+    wait_for(lambda: inbox.opened(1) == opened + 1, 10, "the stream of the short token")
     # Sidestream allows 5 s between the clocks; then the component reloads, and the page asks for a new login.
     wait_for(lambda: inbox.log(kind="close", user="1", reason="expired"), 15, "the stream ends with its token")
     tab.shows("Sign in")
-    assert len(inbox.log(kind="open", user="1")) == opened + 1 and inbox.streams(1) == 0
-
-
-def test_a_disconnected_user_stays_out(inbox, tabs) -> None:
-    refused, opened = len(refusals(inbox)), len(inbox.log(kind="open", user="1"))
-    assert inbox.publisher("POST", "/disconnect", {"user": 1, "block": "1m"}) == {"disconnected": 2}
-    # Each tab reloads every 5 s, as its component does after any error, and is refused each time.
-    wait_for(lambda: len(refusals(inbox)) >= refused + 3, 20, "the pages come back, and are refused")
-    assert len(inbox.log(kind="open", user="1")) == opened and inbox.streams(1) == 0
+    assert inbox.opened(1) == opened + 1 and inbox.streams(1) == 0
 
 
 def test_the_bytes_of_the_stream(inbox) -> None:
@@ -254,7 +246,7 @@ def test_strangers_are_refused(inbox) -> None:
 
 def test_idle_users_cost_next_to_nothing(inbox, capsys) -> None:
     restart(inbox, {})
-    streams = [RawStream(inbox.port, f"{STREAM}?token={inbox.token(user)}") for user in range(100)]
+    streams = [RawStream(inbox.port, f"{STREAM}?token={inbox.token(user)}") for user in range(100, 200)]
     for stream in streams:
         stream.read_until(lambda stream=stream: b"established" in stream.body, 10, "the first event")
     cost = idle_cost({"sidestream": inbox.sidestream, "app": inbox.app})
@@ -266,6 +258,14 @@ def test_idle_users_cost_next_to_nothing(inbox, capsys) -> None:
     with capsys.disabled():
         figures = f"{cost['sidestream']:.3f} % and {cost['app']:.3f} % (app) for 100 idle users, {hour} B/h each"
         print(f"\ndjango-redis-inbox: {figures}")
+
+
+def test_a_disconnected_user_stays_out(inbox, tabs) -> None:
+    refused, opened = len(refusals(inbox)), inbox.opened(1)
+    assert inbox.publisher("POST", "/disconnect", {"user": 1, "block": "1m"}) == {"disconnected": 2}
+    # Each tab reloads every 5 s, as its component does after any error, and is refused each time.
+    wait_for(lambda: len(refusals(inbox)) >= refused + 3, 20, "the pages come back, and are refused")
+    assert inbox.opened(1) == opened and inbox.streams(1) == 0
 
 
 def restart(inbox: Inbox, changes: dict[str, str]) -> None:

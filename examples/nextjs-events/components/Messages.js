@@ -20,7 +20,9 @@ export default function Messages({ conversationId, user }) {
     message: add,
     conversation_update: ({ lastMessage }) => add(lastMessage), // what the user wrote in another tab
   });
-  useEffect(() => end.current.scrollIntoView({ block: "nearest" }), [messages]);
+  useEffect(() => {
+    end.current.scrollIntoView({ block: "nearest" });
+  }, [messages]);
 
   async function write(event) {
     event.preventDefault();
