@@ -40,3 +40,11 @@ SIMPLE_JWT = {
 }
 
 SIDESTREAM_SOCKET = os.environ.get("SIDESTREAM_SOCKET", BASE_DIR / "sidestream.sock")
+
+# Also of notifications that could not be published; without this, Django shows errors only to a developer.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}

@@ -7,7 +7,7 @@ import { load, put, send } from "@/lib/api";
 export default function NotificationBell() {
   const [notifications, setNotifications] = useState([]);
   const [open, setOpen] = useState(false);
-  const unread = notifications.filter(({ read }) => !read);
+  const unread = notifications.filter(({ read }) => !read).reverse();
 
   useRealtimeEvents({
     connected: async () => {
@@ -25,17 +25,14 @@ export default function NotificationBell() {
       {open && (
         <ul className="bell-list">
           {unread.length === 0 && <li className="quiet">Nothing new</li>}
-          {unread
-            .slice(-8)
-            .reverse()
-            .map((notification) => (
-              <li key={notification.id}>
-                <span>{notification.text}</span>
-                <button onClick={() => send(`/api/notifications/${notification.id}`)}>
-                  {notification.kind === "friend_request" ? "Accept" : "Read"}
-                </button>
-              </li>
-            ))}
+          {unread.map((notification) => (
+            <li key={notification.id}>
+              <span>{notification.text}</span>
+              <button onClick={() => send(`/api/notifications/${notification.id}`)}>
+                {notification.kind === "friend_request" ? "Accept" : "Read"}
+              </button>
+            </li>
+          ))}
         </ul>
       )}
     </div>
