@@ -51,14 +51,16 @@ class Example:
         for process in [self.sidestream, *reversed(self.processes)]:
             if process is not None:
                 process.kill()
-                print(f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}")  # shown below a test that failed
+                # Shown below a test that failed.
+                print(f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}")
         shutil.rmtree(self.folder)
 
-    def start(self, name: str, command: list[str], port: int, **options) -> Process:
-        """Starts a process of the example and waits until it accepts on its port."""
+    def start(self, name: str, command: list[str], port: int | Path, **options) -> Process:
+        """Starts a process of the example and waits until it accepts on its port, or on its Unix socket."""
         process = Process(command, self.folder / f"{name}.log", env=self.environment, **options)
         self.processes.append(process)
-        process.wait_until(lambda: _accepts(("127.0.0.1", port)), f"{name} accepts")
+        address = port if isinstance(port, Path) else ("127.0.0.1", port)
+        process.wait_until(lambda: _accepts(address), f"{name} accepts")
         return process
 
     def configure(self, changes: dict[str, str]) -> None:
@@ -265,7 +267,7 @@ class RawStream:
 
 
 def bare(body: bytes) -> bytes:
-    """An event stream without what Sidestream adds to an app's own: `retry:` and `id:`, and the events that are only those."""
+    """An event stream without what Sidestream adds to an app's own: `retry:`, `id:`, and events that are only those."""
     kept = b"".join(line for line in body.splitlines(keepends=True) if not re.match(rb"(id|retry): ", line))
     return re.sub(rb"\A\n|(?<=\n\n)\n", b"", kept)
 

@@ -51,7 +51,7 @@ class Relay:
                     continue
                 try:
                     server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
-                except OSError:  # nobody is there now
+                except OSError:  # nobody listens there just now
                     _reset(client)
                     continue
                 server.settimeout(None)
