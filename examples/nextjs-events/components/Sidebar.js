@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 import { useRealtimeEvents } from "@/hooks/useRealtimeEvents";
-import { load, send } from "@/lib/api";
+import { load, put, send } from "@/lib/api";
 
 export default function Sidebar({ selected, onSelect }) {
   const [conversations, setConversations] = useState([]);
@@ -12,10 +12,9 @@ export default function Sidebar({ selected, onSelect }) {
   useRealtimeEvents({
     connected: async () => {
       const all = await load("/api/conversations");
-      if (all) setConversations(all);
+      if (all) setConversations((known) => known.reduce(update, all)); // an event may have overtaken the answer
     },
-    conversation_update: (conversation) =>
-      setConversations((known) => [conversation, ...known.filter(({ id }) => id !== conversation.id)]),
+    conversation_update: (conversation) => setConversations((known) => update(known, conversation)),
   });
 
   async function request(event) {
@@ -44,3 +43,13 @@ export default function Sidebar({ selected, onSelect }) {
     </nav>
   );
 }
+
+/** The conversations with the state of one, unless it is older than what is known; the liveliest first. */
+function update(conversations, conversation) {
+  const known = conversations.find(({ id }) => id === conversation.id);
+  if (known && latest(known) > latest(conversation)) return conversations;
+  return put(conversations, conversation).sort((a, b) => latest(b) - latest(a));
+}
+
+/** Messages are numbered as they come. */
+const latest = ({ lastMessage }) => lastMessage?.id ?? 0;
