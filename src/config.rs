@@ -7,6 +7,7 @@
 mod auth;
 mod certificate;
 mod host;
+mod limits;
 mod listen;
 mod log;
 mod problem;
@@ -26,15 +27,16 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
-pub use auth::{AskProvider, Auth, AuthJsProvider, JwtKey, JwtKeyKind, JwtProvider};
+pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
+pub use limits::Limits;
 pub use listen::{Deadlines, Endpoint, Listen};
 pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Heartbeat, HeartbeatForm, OnGap, ProxyRoute, PublishCheck, PublishRoute, Route, Said,
-    StreamRoute, Unauthorized,
+    Action, Cors, Heartbeat, HeartbeatForm, Map, OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck,
+    PublishRoute, Route, Said, StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
@@ -67,6 +69,8 @@ pub struct Config {
     pub store: Store,
     /// What is written down.
     pub log: Log,
+    /// How many streams there may be, and how fast they may come.
+    pub limits: Limits,
     /// The routing table; at least one row.
     pub routes: Vec<Route>,
 }
@@ -131,6 +135,7 @@ impl Config {
                 .collect(),
             store: Store::read(file.section("store", &schema::STORE)),
             log: Log::read(file.section("log", &schema::LOG), report.base),
+            limits: Limits::read(file.section("limits", &schema::LIMITS)),
             routes: Route::read_all(&routes, &names, &upstreams),
             upstreams,
         }
@@ -144,7 +149,7 @@ impl Config {
         let mut keep = |flag: &str, fault: Fault| problems.push(fault.of_flag(flag));
         let origin = Origin::parse(upstream, base).map_err(|fault| keep("--upstream", fault));
         let provider = Secret::resolve(jwt_secret)
-            .map_err(|error| Fault::new(error.to_string()))
+            .map_err(|error| error.fault())
             .and_then(|secret| JwtProvider::from_secret("jwt", &secret))
             .map_err(|fault| keep("--jwt-secret", fault));
         let endpoint = Endpoint::parse(listen, base).map_err(|fault| keep("--listen", fault));
@@ -156,11 +161,13 @@ impl Config {
             Route {
                 path: "/".to_owned(),
                 hosts: Vec::new(),
+                cors: None,
                 action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
             },
             Route {
                 path: "/events".to_owned(),
                 hosts: Vec::new(),
+                cors: None,
                 action: Action::Stream(Box::new(StreamRoute::new(vec![0]))),
             },
         ];
@@ -172,6 +179,7 @@ impl Config {
             publish: Publish::new(Path::new(".")),
             store: Store::default(),
             log: Log::default(),
+            limits: Limits::default(),
             routes,
         })
     }

@@ -17,15 +17,16 @@ use tokio::time::interval;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::shutdown::Signal;
-use crate::store::{Limits, Memory};
+use crate::store::{self, Memory};
 use crate::tls::{self, Certificates};
 use crate::worker::{self, Setup, Tls};
 
@@ -58,7 +59,7 @@ pub enum BindError {
     PublishSocket(publish::SocketError),
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
-    /// No random bytes for the epoch.
+    /// No random bytes for the epoch or the tickets.
     Random,
 }
 
@@ -100,6 +101,7 @@ pub struct Server {
     publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
     counters: Vec<Arc<Counters>>,
+    tickets: Tickets,
 }
 
 impl Server {
@@ -136,7 +138,7 @@ impl Server {
             .transpose()
             .map_err(BindError::PublishHttp)?;
         let store = &config.store;
-        let memory = Memory::new(Limits {
+        let memory = Memory::new(store::Limits {
             age: store.age,
             events: store.events,
             bytes: store.bytes,
@@ -146,9 +148,13 @@ impl Server {
         let mut bits = [0; 4];
         aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
         let hub = Hub::new(config.server.workers, memory, Epoch::from_bits(u32::from_ne_bytes(bits)));
+        let tickets = match &config.server.secret {
+            Some(secret) => Tickets::new(secret.expose().as_bytes()),
+            None => Tickets::random().map_err(|_| BindError::Random)?,
+        };
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
-        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters })
+        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters, tickets })
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -168,13 +174,16 @@ impl Server {
 
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
-        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, .. } = self;
+        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, tickets, .. } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
-        let auth = Arc::new(Authenticator::new(&config.auth));
+        let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
+        let auth = Arc::new(auth);
+        let stream_limits = Limits::new(&config.limits);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
+        let publisher = publisher.with_rates(&config.routes);
         let (ended, all_ended) = mpsc::channel(1);
 
         let mut files = Vec::new();
@@ -201,6 +210,7 @@ impl Server {
                 hub: hub.clone(),
                 counters: counters[index].clone(),
                 auth: auth.clone(),
+                stream_limits: stream_limits.clone(),
                 publisher: publisher.clone(),
                 sockets,
                 limit: limit.clone(),
@@ -212,7 +222,7 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub, serving, all_ended));
+        LocalSet::new().block_on(&runtime, control(hub, background, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -226,7 +236,13 @@ impl Server {
     }
 }
 
-async fn control(hub: Hub, serving: impl Future<Output = ()>, mut all_ended: mpsc::Receiver<()>) {
+async fn control(
+    hub: Hub,
+    background: Background,
+    serving: impl Future<Output = ()>,
+    mut all_ended: mpsc::Receiver<()>,
+) {
+    spawn_local(background.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {

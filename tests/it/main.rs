@@ -5,13 +5,21 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod ask;
+#[cfg(test)]
+mod authjs;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod descriptors;
+#[cfg(test)]
+mod disconnect;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
@@ -21,6 +29,8 @@ mod framing;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod jwks;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod limits;
@@ -28,6 +38,10 @@ mod limits;
 mod listening;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod publish_identity;
+#[cfg(test)]
+mod publish_map;
 #[cfg(test)]
 mod publish_route;
 #[cfg(test)]
@@ -41,11 +55,15 @@ mod stream_auth;
 #[cfg(test)]
 mod stream_h2;
 #[cfg(test)]
+mod stream_limits;
+#[cfg(test)]
 mod stream_resume;
 #[cfg(test)]
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

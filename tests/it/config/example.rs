@@ -40,10 +40,12 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 15] = [
+const ALTERNATIVES: [(&str, &[&str]); 22] = [
     ("", &["#max_connections"]),
+    ("", &["#secret"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
+    ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
     ("", &["#issuer"]),
     ("", &["#cookie"]),
@@ -52,10 +54,15 @@ const ALTERNATIVES: [(&str, &[&str]); 15] = [
     ("", &["#allow_uids"]),
     ("", &["#http", "#token"]),
     ("", &["#max_body"]),
+    ("", &["#cors"]),
     ("", &["#hello"]),
     ("heartbeat", &["#heartbeat"]),
     ("on_gap", &["#on_gap"]),
+    ("", &["#max_per_user"]),
     ("token", &["#webhook"]),
+    ("token", &["#auth", "#to"]),
+    ("", &["#map"]),
+    ("", &["#rate"]),
 ];
 
 #[test]
