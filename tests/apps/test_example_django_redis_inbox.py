@@ -22,9 +22,9 @@ from example import (
     median,
     next_build,
     next_environment,
-    packages,
     two_tabs,
 )
+from npm import packages
 from selenium.webdriver.common.by import By
 
 STREAM = "/api/communication/notifications/sse/"
