@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import jwt
 import pytest
 import requests
-from deployment import PASSWORD, free_port, wait_for
+from deployment import HERE, PASSWORD, free_port, wait_for
 from example import (
+    EXAMPLES,
     Example,
     RawStream,
     Tab,
@@ -269,6 +270,11 @@ def test_a_disconnected_user_stays_out(inbox, tabs) -> None:
     # Each tab reloads every 5 s, as its component does after any error, and is refused each time.
     wait_for(lambda: len(refusals(inbox)) >= refused + 2, 20, "the pages come back, and are refused")
     assert inbox.opened(1, began) == [] and inbox.streams(1) == 0
+
+
+def test_the_packages_are_those_that_are_tested() -> None:
+    stated = (EXAMPLES / "django-redis-inbox/requirements.txt").read_text().split()
+    assert len(stated) == 5 and set(stated) <= set((HERE / "requirements.txt").read_text().split())
 
 
 def restart(inbox: Inbox, changes: dict[str, str]) -> None:
