@@ -1,0 +1,304 @@
+"""examples/django-redis-inbox in Chromium: Django with SimpleJWT, a Next.js page on another origin, no Redis yet."""
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import jwt
+import pytest
+import requests
+from deployment import HERE, PASSWORD, free_port, wait_for
+from example import (
+    EXAMPLES,
+    Example,
+    RawStream,
+    Tab,
+    bare,
+    chromium,
+    idle_cost,
+    latencies,
+    median,
+    next_build,
+    next_environment,
+    two_tabs,
+)
+from npm import packages
+from selenium.webdriver.common.by import By
+
+STREAM = "/api/communication/notifications/sse/"
+WEB = "http://localhost:3000"  # the page's origin, which Chromium takes to a free port
+HELLO = "SSE connection established"
+HEARTBEAT = b"data: {}\n\n"
+CREATE_USERS = f"""
+from django.contrib.auth.models import User
+for name in ("alice", "bob"):
+    User.objects.create_user(name, password={PASSWORD!r})
+"""
+# The app's own function in a process of the app: a user and a message in, and the time at which it was called back.
+PUBLISHER = """
+import json, sys, time
+from inbox.notifications import add_notification
+for line in sys.stdin:
+    user, message = json.loads(line)
+    began = time.time()
+    add_notification(user_id=user, message=message)
+    print(began, flush=True)
+"""
+
+
+class Inbox(Example):
+    """Django, the page's server, and Sidestream between them and the browsers."""
+
+    def __init__(self) -> None:
+        super().__init__("django-redis-inbox")
+        self.django_port, self.web_port = free_port(), free_port()
+        self.environment |= {
+            "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+            "JWT_SECRET": secrets.token_urlsafe(50),
+            "INBOX_DATABASE": str(self.folder / "inbox.sqlite3"),
+        }
+        self.web = next_build(self.source / "web")
+        self.changes = {"0.0.0.0:8000": f"127.0.0.1:{self.port}", "127.0.0.1:8001": f"127.0.0.1:{self.django_port}"}
+        self.publishing: subprocess.Popen | None = None
+
+    def __enter__(self) -> "Inbox":
+        try:
+            self._manage("migrate", "--verbosity", "0")
+            self._manage("shell", "--verbosity", "0", "--command", CREATE_USERS)
+            command = [sys.executable, "-m", "uvicorn", "inbox.asgi:application", "--app-dir", str(self.source)]
+            command += ["--port", str(self.django_port)]
+            self.app = self.start("django", command, self.django_port, cwd=self.folder)
+            next_js = str(packages(self.source / "web") / "node_modules/.bin/next")
+            self.environment = {**next_environment(), **self.environment}
+            command = [next_js, "start", "--hostname", "127.0.0.1", "--port", str(self.web_port)]
+            self.start("web", command, self.web_port, cwd=self.web)
+            self.configure(self.changes)
+            self.start_sidestream()
+            command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", PUBLISHER]
+            options = {"cwd": self.source, "env": self.environment, "text": True}
+            options |= {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            with (self.folder / "publisher.log").open("w") as log:
+                self.publishing = subprocess.Popen(command, stderr=log, **options)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self.publishing:
+            self.publishing.stdin.close()
+            self.publishing.wait(10)
+            self.publishing.stdout.close()
+        super().__exit__(*details)
+
+    def add_notification(self, user: int, message: str) -> float:
+        """Calls the app's function; the time at which it was called."""
+        self.publishing.stdin.write(json.dumps([user, message]) + "\n")
+        self.publishing.stdin.flush()
+        return float(self.publishing.stdout.readline())
+
+    def browser(self, profile):
+        """A Chromium for which the document's addresses lead here; the API by way of the relay."""
+        to = (("127.0.0.1:8000", self.relay.port), ("localhost:3000", self.web_port))
+        return chromium(profile, *(f"MAP {host} 127.0.0.1:{port}" for host, port in to))
+
+    def token(self, user: int, lifetime: float = 3600, kind: str = "access") -> str:
+        """A token as SimpleJWT makes them."""
+        now = int(time.time())
+        claims = {"token_type": kind, "exp": now + lifetime, "iat": now, "jti": secrets.token_hex(16)}
+        claims["user_id"] = str(user)
+        return jwt.encode(claims, self.environment["JWT_SECRET"], "HS256")
+
+    def _manage(self, *arguments: str) -> None:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=self.source, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    with Inbox() as inbox:
+        yield inbox
+
+
+@pytest.fixture
+def tabs(inbox: Inbox, tmp_path) -> Iterator[list[Tab]]:
+    """Alice, signed in, with two tabs."""
+    with inbox.browser(tmp_path / "alice") as browser:
+        sign_in(browser, "alice")
+        tabs = two_tabs(browser, f"{WEB}/notifications")
+        for tab in tabs:
+            tab.shows(HELLO)
+        yield tabs
+
+
+def test_a_push_appears_in_both_tabs_and_nowhere_else(inbox, tabs, tmp_path, capsys) -> None:
+    with inbox.browser(tmp_path / "bob") as browser:
+        sign_in(browser, "bob")
+        bob = Tab(browser, browser.current_window_handle)
+        bob.shows(HELLO)
+        tabs[0].browser.find_element(By.CSS_SELECTOR, ".group input").send_keys("Travel expenses")
+        tabs[0].browser.find_element(By.CSS_SELECTOR, ".group button").click()
+        for tab in tabs:
+            tab.shows("New approver group created successfully.")
+        picture = tabs[0].show(tmp_path / "django-redis-inbox.png")
+        took = latencies(tabs, lambda text: inbox.add_notification(1, text))
+        assert median(took) < 100
+        assert notifications(bob) == [HELLO]
+    with capsys.disabled():
+        print(f"\ndjango-redis-inbox: median latency {median(took)} ms", picture)
+
+
+def test_the_documents_request_notifies_whoever_sends_it(inbox) -> None:
+    url = f"http://127.0.0.1:{inbox.port}"
+    form = {"username": "alice", "password": PASSWORD}
+    token = requests.post(f"{url}/api/token/", json=form, timeout=10).json()["access"]
+    stream = RawStream(inbox.port, f"{STREAM}?token={token}")
+    stream.read_until(lambda: b"\n\n" in stream.body, 10, "the first event")
+    groups, bearer = f"{url}/api/approval/approver-groups/", {"Authorization": f"Bearer {token}"}
+    answer = requests.post(groups, json={"name": "Test Group"}, headers=bearer, timeout=10)
+    assert (answer.status_code, answer.json()["name"]) == (201, "Test Group")
+    stream.read_until(lambda: bare(stream.body).count(b"\n\n") == 2, 10, "the notification")
+    stream.close()
+    assert requests.post(groups, json={"name": ""}, headers=bearer, timeout=10).status_code == 400
+    answer = requests.post(groups, json={"name": "Test Group"}, timeout=10)
+    assert (answer.status_code, answer.json()) == (401, {"error": "User not authenticated"})
+
+
+def test_after_a_cut_the_page_reloads_and_goes_on_live(inbox, tabs) -> None:
+    began = inbox.add_notification(1, "seen.")
+    for tab in tabs:
+        tab.shows("seen.")
+        tab.run("window.sameDocument = true")
+    inbox.relay.cut()
+    wait_for(lambda: inbox.streams(1) == 0, 10, "the streams are gone")
+    inbox.add_notification(1, "missed.")
+    wait_for(lambda: time.time() > began + 2, 5, "the cut has lasted")
+    inbox.relay.mend()
+    wait_for(lambda: inbox.streams(1) == 2, 15, "both tabs are back")
+    inbox.add_notification(1, "live again.")
+    for tab in tabs:
+        tab.shows("live again.")
+        assert tab.run("return window.sameDocument") is None, "the component reloads its page"
+        # The new page has no id to resume from. With `replay = "unread"` it will have "missed." as well.
+        assert notifications(tab) == [HELLO, "live again."]
+
+
+def test_after_a_restart_the_page_comes_back(inbox, tabs) -> None:
+    inbox.sidestream.kill()
+    inbox.add_notification(1, "nobody listens.")  # it returned, so the app was not disturbed
+    log = inbox.folder / "publisher.log"
+    wait_for(lambda: "Error calling add_notification" in log.read_text(), 5, "Django's log says so")
+    inbox.start_sidestream()
+    wait_for(lambda: inbox.streams(1) == 2, 20, "both tabs are back")
+    inbox.add_notification(1, "all is well.")
+    for tab in tabs:
+        tab.shows("all is well.")
+        assert notifications(tab) == [HELLO, "all is well."]
+
+
+def test_signing_out_closes_the_streams_of_all_tabs(inbox, tabs) -> None:
+    began = time.time()
+    tabs[0].run("document.querySelector('#sign-out').click()")
+    for tab in tabs:
+        tab.shows("Sign in")
+    wait_for(lambda: inbox.streams(1) == 0, 10, "the streams are gone")
+    assert inbox.opened(1, began) == []
+
+
+def test_an_expired_token_ends_its_stream(inbox, tabs) -> None:
+    [tab, other] = tabs
+    other.browser.close()
+    tab.run("localStorage.setItem('token', arguments[0])", inbox.token(1, 3))
+    began = time.time()
+    tab.browser.refresh()
+    wait_for(lambda: len(inbox.opened(1, began)) == 1, 10, "the stream of the short token")
+    # Sidestream allows 5 s between the clocks; then the component reloads, and the page asks for a new login.
+    wait_for(lambda: inbox.log(kind="close", user="1", reason="expired"), 15, "the stream ends with its token")
+    tab.shows("Sign in")
+    assert len(inbox.opened(1, began)) == 1 and inbox.streams(1) == 0
+
+
+def test_the_bytes_of_the_stream(inbox) -> None:
+    restart(inbox, {"10s": "1s"})
+    stream = RawStream(inbox.port, f"{STREAM}?token={inbox.token(1)}", Origin=WEB)
+    stream.read_until(lambda: b"\n\n" in stream.body, 10, "the first event")
+    head = stream.head.lower()
+    assert head.startswith("http/1.1 200 ") and "content-type: text/event-stream" in head
+    assert f"access-control-allow-origin: {WEB}" in head
+    began = inbox.add_notification(1, "New approver group created successfully.")
+    stream.read_until(lambda: bare(stream.body).endswith(HEARTBEAT * 2), 10, "heartbeats")
+    stream.close()
+    hello, notification, *heartbeats, rest = bare(stream.body).split(b"\n\n")
+    assert hello == b'data: {"message": "SSE connection established"}'
+    sent = json.loads(notification.removeprefix(b"data: "))
+    assert notification == b'data: {"id": %d, "message": "New approver group created successfully."}' % sent["id"]
+    assert abs(sent["id"] - began * 1000) < 5000
+    assert (set(heartbeats), rest) == ({b"data: {}"}, b"")
+
+
+def test_strangers_are_refused(inbox) -> None:
+    url = f"http://127.0.0.1:{inbox.port}{STREAM}"
+    for token in ("", inbox.token(1, -60), inbox.token(1, kind="refresh"), inbox.token(1)[:-4] + "AAAA"):
+        answer = requests.get(url, {"token": token}, headers={"Origin": WEB}, timeout=10)
+        assert answer.status_code == 401, token
+        assert answer.headers["Access-Control-Allow-Origin"] == WEB
+
+
+def test_idle_users_cost_next_to_nothing(inbox, capsys) -> None:
+    restart(inbox, {})
+    streams = [RawStream(inbox.port, f"{STREAM}?token={inbox.token(user)}") for user in range(100, 200)]
+    for stream in streams:
+        stream.read_until(lambda stream=stream: b"established" in stream.body, 10, "the first event")
+    cost = idle_cost({"sidestream": inbox.sidestream, "app": inbox.app})
+    streams[0].read_until(lambda: HEARTBEAT in streams[0].body, 15, "a heartbeat")
+    for stream in streams:
+        stream.close()
+    assert cost["sidestream"] < 0.5
+    hour = 360 * len(b"a\r\n" + HEARTBEAT + b"\r\n")
+    with capsys.disabled():
+        figures = f"{cost['sidestream']:.3f} % and {cost['app']:.3f} % (app) for 100 idle users, {hour} B/h each"
+        print(f"\ndjango-redis-inbox: {figures}")
+
+
+def test_a_disconnected_user_stays_out(inbox, tabs) -> None:
+    refused, began = len(refusals(inbox)), time.time()
+    assert inbox.publisher("POST", "/disconnect", {"user": 1, "block": "1m"}) == {"disconnected": 2}
+    # Each tab reloads every 5 s, as its component does after any error, and is refused each time.
+    wait_for(lambda: len(refusals(inbox)) >= refused + 2, 20, "the pages come back, and are refused")
+    assert inbox.opened(1, began) == [] and inbox.streams(1) == 0
+
+
+def test_the_packages_are_those_that_are_tested() -> None:
+    stated = (EXAMPLES / "django-redis-inbox/requirements.txt").read_text().split()
+    assert len(stated) == 5 and set(stated) <= set((HERE / "requirements.txt").read_text().split())
+
+
+def restart(inbox: Inbox, changes: dict[str, str]) -> None:
+    """Starts Sidestream again, with another configuration."""
+    inbox.sidestream.stop()
+    inbox.configure({**inbox.changes, **changes})
+    inbox.start_sidestream()
+
+
+def sign_in(browser, name: str) -> None:
+    """Fills in the page's form."""
+    browser.get(WEB)
+    wait_for(lambda: browser.find_elements(By.NAME, "username"), 10, "the form")
+    browser.find_element(By.NAME, "username").send_keys(name)
+    browser.find_element(By.NAME, "password").send_keys(PASSWORD)
+    browser.find_element(By.TAG_NAME, "button").click()
+    wait_for(lambda: browser.find_elements(By.ID, "sign-out"), 10, "the page of who is signed in")
+
+
+def notifications(tab: Tab) -> list[str]:
+    """The page's list."""
+    return tab.run("return [...document.querySelectorAll('li')].map((item) => item.textContent)")
+
+
+def refusals(inbox: Inbox) -> list[dict]:
+    """The requests for the stream that were refused."""
+    return [line for line in inbox.log(status=401) if line["target"].startswith(STREAM)]
