@@ -53,11 +53,12 @@ class Example:
                 print(f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}")  # shown below a test that failed
         shutil.rmtree(self.folder)
 
-    def start(self, name: str, command: list[str], port: int, **options) -> Process:
-        """Starts a process of the example and waits until it accepts on its port."""
+    def start(self, name: str, command: list[str], port: int | Path, **options) -> Process:
+        """Starts a process of the example and waits until it accepts on its port, or on its Unix socket."""
         process = Process(command, self.folder / f"{name}.log", env=self.environment, **options)
         self.processes.append(process)
-        process.wait_until(lambda: _accepts(("127.0.0.1", port)), f"{name} accepts")
+        address = port if isinstance(port, Path) else ("127.0.0.1", port)
+        process.wait_until(lambda: _accepts(address), f"{name} accepts")
         return process
 
     def configure(self, changes: dict[str, str]) -> None:

@@ -67,7 +67,10 @@ export default function UserActions({ userId, name, onSignOut }) {
   return (
     <div className="user-actions">
       <button className="bell" onClick={() => setOpen(!open)} aria-label="Notifications">
-        🔔{unread > 0 && <span className="badge">{unread}</span>}
+        <svg viewBox="0 0 24 24" width="24" height="24" fill="currentColor">
+          <path d="M12 2a6 6 0 0 0-6 6c0 6-2 8-3 9h18c-1-1-3-3-3-9a6 6 0 0 0-6-6zM9.5 19a2.5 2.5 0 0 0 5 0z" />
+        </svg>
+        {unread > 0 && <span className="badge">{unread}</span>}
       </button>
       <span>{name}</span>
       <button id="sign-out" onClick={onSignOut}>
