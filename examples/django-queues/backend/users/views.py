@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 
 def send_notification_to_user(user_id, data):
     """Pushes data to every open tab of a user. A push that fails is logged: the page still finds its notification later."""
-    # The text of the data goes out as it is, in the bytes that the queues gave.
-    line = json.dumps({"user": user_id, "data": json.dumps(data)}).encode() + b"\n"
+    line = json.dumps({"user": user_id, "data": data}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(2)
