@@ -5,31 +5,42 @@
 
 mod ask;
 mod authjs;
+mod background;
 mod credential;
 mod grant;
 mod identity;
+mod jwks;
 mod jwt;
+mod ticket;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config;
+use crate::http::Peer;
 
 use ask::Ask;
 use authjs::AuthJs;
-use credential::Places;
-use jwt::Jwt;
+use credential::{Places, raw_value};
+use jwks::Keeper;
+use jwt::{Jwt, Signer};
 
+pub use ask::Recheck;
+pub use background::Background;
 pub use credential::{CredentialSource, MAX_TOKEN};
-pub use grant::{GrantError, MAX_CHANNELS, grant};
+pub use grant::{CLAIM as CHANNELS_CLAIM, GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
+pub use ticket::{PARAMETER as TICKET_PARAMETER, SealError, Ticket, Tickets};
 
-/// The providers of the configuration, ready to verify.
+/// The providers of the configuration, ready to verify, and the tickets that stand for what they have verified.
 #[derive(Debug)]
 pub struct Authenticator {
     providers: Vec<Provider>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
@@ -48,6 +59,17 @@ pub struct Presented<'a> {
     pub query: Option<&'a str>,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
     pub secure: bool,
+    /// What an app that is asked is told of the client; none says nothing.
+    pub forwarding: Option<Forwarding<'a>>,
+}
+
+/// Where a request comes from and for which host.
+#[derive(Debug, Clone, Copy)]
+pub struct Forwarding<'a> {
+    /// The other end of the connection.
+    pub peer: &'a Peer,
+    /// The host that the request is for.
+    pub host: Option<&'a HeaderValue>,
 }
 
 /// A caller that is known.
@@ -57,22 +79,48 @@ pub struct Admission {
     pub identity: Identity,
     /// Where the credential stood. Browsers send cookies unasked, so that those need a check of the `Origin`.
     pub source: CredentialSource,
+    /// How to ask again while a stream is open; none where the credential itself says when it ends.
+    pub recheck: Option<Box<Recheck>>,
 }
 
 impl Authenticator {
-    /// Takes the providers in the order of the configuration.
-    pub fn new(providers: &[config::Auth]) -> Self {
+    /// Takes the providers in the order of the configuration, the upstreams that they may ask, and what seals tickets.
+    /// What it needs done meanwhile is for the control thread to run.
+    pub fn new(
+        providers: &[config::Auth],
+        upstreams: &[config::Upstream],
+        tickets: Tickets,
+    ) -> (Self, Background) {
+        let mut background = Background::default();
         let providers = providers
             .iter()
             .map(|provider| match provider {
                 config::Auth::Jwt(provider) => {
-                    Provider::Jwt(Box::new((Places::new(provider), Jwt::new(provider))))
+                    let jwt = match &provider.keys {
+                        config::JwtKeys::One(key) => Jwt::new(provider, Signer::One(key.decoding.clone())),
+                        config::JwtKeys::Set(source) => {
+                            let (keys, keeper) = Keeper::new(&provider.name, source, upstreams);
+                            background.keepers.push(keeper);
+                            Jwt::new(provider, Signer::Set(keys))
+                        }
+                    };
+                    Provider::Jwt(Box::new((Places::new(provider), jwt)))
                 }
                 config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
-                config::Auth::Ask(provider) => Provider::Ask(Ask::new(provider)),
+                config::Auth::Ask(provider) => {
+                    // The configuration names no upstream that it does not have.
+                    let (ask, desk) = Ask::new(provider, upstreams[provider.upstream].clone());
+                    background.desks.push(desk);
+                    Provider::Ask(ask)
+                }
             })
             .collect();
-        Self { providers }
+        (Self { providers, tickets }, background)
+    }
+
+    /// What makes tickets.
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// Finds out who a request comes from. `providers` are places in the configuration's list, in the order they are
@@ -86,20 +134,70 @@ impl Authenticator {
         presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Admission, AuthError> {
-        for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
+        for (at, provider) in providers.iter().filter_map(|at| Some((*at, self.providers.get(*at)?))) {
             let admission = match provider {
                 Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
-                    Some((token, source)) => Some(Admission { identity: jwt.1.verify(&token, now)?, source }),
+                    Some((token, source)) => {
+                        Some(Admission { identity: jwt.1.verify(&token, now).await?, source, recheck: None })
+                    }
                     None => None,
                 },
                 Provider::AuthJs(cookie) => cookie.admit(presented, now)?,
-                Provider::Ask(app) => app.admit(presented, now).await?,
+                Provider::Ask(app) => app.admit(at, presented).await?,
             };
             if let Some(admission) = admission {
                 return Ok(admission);
             }
         }
         Err(AuthError::Missing)
+    }
+
+    /// Finds out who a request for a stream of `route` comes from: by its ticket if it brings one, else as
+    /// [`Authenticator::authenticate`] does. A ticket goes before a cookie, which a browser sends with it unasked.
+    ///
+    /// # Errors
+    /// A ticket beside a credential that somebody put there, in the query or in a header, is one credential too many.
+    pub async fn authenticate_stream(
+        &self,
+        route: &str,
+        providers: &[usize],
+        presented: Presented<'_>,
+        now: SystemTime,
+    ) -> Result<Admission, AuthError> {
+        let Some(ticket) = raw_value(presented.query, TICKET_PARAMETER)? else {
+            return self.authenticate(providers, presented, now).await;
+        };
+        let mut providers = providers.iter().filter_map(|at| self.providers.get(*at));
+        if providers.any(|provider| provider.is_given(presented)) {
+            return Err(Reason::Repeated.into());
+        }
+        let identity = self.tickets.open(route, ticket, now)?;
+        Ok(Admission { identity, source: CredentialSource::Query, recheck: None })
+    }
+
+    /// Asks again about somebody who was admitted.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] when that cannot be found out, which is no reason to end anything.
+    pub async fn admit_again(&self, recheck: &Recheck) -> Result<Arc<Identity>, AuthError> {
+        match self.providers.get(recheck.provider) {
+            Some(Provider::Ask(app)) => app.admit_again(recheck).await,
+            _ => Err(AuthError::Unavailable),
+        }
+    }
+}
+
+impl Provider {
+    /// Whether there is a credential for this provider that no browser sends by itself, good or bad.
+    fn is_given(&self, presented: Presented<'_>) -> bool {
+        match self {
+            Self::Jwt(jwt) => jwt.0.is_given(presented.headers, presented.query),
+            Self::AuthJs(_) => false,
+            // A browser that was asked for a name and a password sends them ever after.
+            Self::Ask(_) => presented.headers.get_all(AUTHORIZATION).iter().any(|value| {
+                !value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+            }),
+        }
     }
 }
 
@@ -113,6 +211,8 @@ pub enum AuthError {
     Expired,
     /// There is a credential and it is not good.
     Invalid(Reason),
+    /// The credential is good, and its user has been disconnected and may not come back yet.
+    Blocked,
     /// Whoever knows about the credential could not be asked. That lets nobody in.
     Unavailable,
 }
@@ -134,12 +234,22 @@ pub enum Reason {
     Algorithm,
     /// The signature is not by the provider's key, or the token was changed.
     Signature,
-    /// Its header demands an extension, and none is known here.
+    /// Its header demands an extension or compression, and none is known here.
     Critical,
+    /// It is a session cookie in pieces that make no whole, or too many and too long.
+    Pieces,
+    /// It is encrypted, and not by any of the provider's secrets, or it was changed.
+    Sealed,
+    /// It is a ticket that was not made here for this stream, or was changed.
+    Ticket,
     /// It is not valid yet.
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
     Claim(String),
+    /// The key that it names is not one of the provider's.
+    UnknownKey,
+    /// The app knows nobody by it.
+    SignedOut,
 }
 
 impl From<Reason> for AuthError {
@@ -154,6 +264,7 @@ impl fmt::Display for AuthError {
             Self::Missing => f.write_str("there is no credential"),
             Self::Expired => f.write_str("the token has expired"),
             Self::Invalid(reason) => reason.fmt(f),
+            Self::Blocked => f.write_str("this user may not come back yet"),
             Self::Unavailable => f.write_str("who sends this request could not be found out"),
         }
     }
@@ -169,8 +280,13 @@ impl fmt::Display for Reason {
             Self::Malformed => f.write_str("the token is not a JWT"),
             Self::Algorithm => f.write_str("the token's algorithm is not one that is accepted"),
             Self::Signature => f.write_str("the token's signature does not match"),
-            Self::Critical => f.write_str("the token's header demands an unknown extension (crit)"),
+            Self::Critical => f.write_str("the token's header demands an unknown extension (crit or zip)"),
+            Self::Pieces => f.write_str("the session cookie's pieces make no whole, or are too long"),
+            Self::Sealed => f.write_str("the session cookie was not sealed by this secret, or was changed"),
+            Self::Ticket => f.write_str("the ticket is not one of this stream"),
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
+            Self::UnknownKey => f.write_str("the token's key is not one of the provider's (kid)"),
+            Self::SignedOut => f.write_str("nobody is signed in"),
             Self::Claim(name) => write!(f, "the token's claim {name:?} is missing or not acceptable"),
         }
     }

@@ -26,15 +26,15 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
-pub use auth::{AskProvider, Auth, AuthJsProvider, JwtKey, JwtKeyKind, JwtProvider};
+pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
 pub use listen::{Deadlines, Endpoint, Listen};
 pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Heartbeat, HeartbeatForm, OnGap, ProxyRoute, PublishCheck, PublishRoute, Route, Said,
-    StreamRoute, Unauthorized,
+    Action, Heartbeat, HeartbeatForm, Map, OnGap, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute,
+    Route, Said, StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
@@ -144,7 +144,7 @@ impl Config {
         let mut keep = |flag: &str, fault: Fault| problems.push(fault.of_flag(flag));
         let origin = Origin::parse(upstream, base).map_err(|fault| keep("--upstream", fault));
         let provider = Secret::resolve(jwt_secret)
-            .map_err(|error| Fault::new(error.to_string()))
+            .map_err(|error| error.fault())
             .and_then(|secret| JwtProvider::from_secret("jwt", &secret))
             .map_err(|fault| keep("--jwt-secret", fault));
         let endpoint = Endpoint::parse(listen, base).map_err(|fault| keep("--listen", fault));

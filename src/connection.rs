@@ -18,13 +18,13 @@ use std::sync::Arc;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Deadlines, TrustedProxies};
 use crate::http::{Peer, PeerAddress};
 use crate::metrics::Counters;
+use crate::proxy::Switched;
 use crate::stream::{Grant, Streams};
 use crate::tls::{Certificates, is_h2};
 use crate::transport::{Socket, Transport};
@@ -72,7 +72,7 @@ pub enum Outcome<B> {
     /// Its connection becomes a stream. Only on HTTP/1.
     Park(Grant),
     /// It is answered, and then its connection belongs to client and app. Only on HTTP/1.
-    Tunnel(Response<B>, OnUpgrade),
+    Tunnel(Response<B>, Switched),
 }
 
 /// Who answers requests.

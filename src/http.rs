@@ -6,15 +6,19 @@
 mod cookie;
 mod fields;
 mod forwarded;
+mod origin;
 mod query;
 mod reply;
+mod request;
 mod target;
 mod trailers;
 
-pub use cookie::{cookies, join_cookies};
-pub use fields::{HopByHopError, clean_request_fields, clean_response_fields, is_upgrade, names_websocket};
-pub use forwarded::{Peer, PeerAddress, set_forwarded};
+pub use cookie::cookies;
+pub use fields::{HopByHopError, clean_response_fields, is_upgrade, names_websocket};
+pub use forwarded::{Peer, PeerAddress};
+pub use origin::from_same_origin;
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};
+pub use request::{Told, cookie_line, forwarded, request_fields};
 pub use target::{RequestError, check_request, host_without_port};
 pub use trailers::{clean_request_trailers, clean_response_trailers};

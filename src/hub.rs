@@ -7,9 +7,11 @@
 //!
 //! The hub knows no HTTP and no sockets.
 
+mod blocks;
 mod inbox;
 mod interest;
 mod keys;
+mod kick;
 mod publication;
 mod subscription;
 
@@ -21,11 +23,13 @@ use smallvec::SmallVec;
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
 use crate::store::{Memory, Record};
 
-pub use inbox::{Delivery, Inbox};
+pub use inbox::{Delivery, Inbox, Work};
 pub use interest::ChannelId;
+pub use kick::{Blocked, DisconnectError, Kick};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Subscription};
 
+use blocks::Blocks;
 use inbox::Tally;
 use interest::Interest;
 use keys::{Keys, Seen};
@@ -52,7 +56,10 @@ struct State {
     head: u64,
     store: Memory,
     interest: Interest,
+    /// How many streams each worker has.
+    streams: Box<[usize]>,
     keys: Keys,
+    blocks: Blocks,
 }
 
 /// What is known of a channel.
@@ -73,7 +80,14 @@ impl Hub {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
             hasher: RandomState::new(),
-            state: Mutex::new(State { head: 0, store, interest: Interest::default(), keys: Keys::default() }),
+            state: Mutex::new(State {
+                head: 0,
+                store,
+                interest: Interest::default(),
+                streams: vec![0; workers].into(),
+                keys: Keys::default(),
+                blocks: Blocks::default(),
+            }),
         }))
     }
 
@@ -173,7 +187,8 @@ impl Hub {
         let tally = targets.overlap.then(|| Tally::new(targets.workers.len()));
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
-            self.0.inboxes[worker].push(Delivery::new(id.seq, frame.clone(), channels, tally));
+            let delivery = Delivery::new(id.seq, frame.clone(), channels, tally);
+            self.0.inboxes[worker].push(Work::Deliver(delivery));
             if !wake.contains(&worker) {
                 wake.push(worker);
             }
@@ -191,25 +206,34 @@ impl Hub {
 
     /// Registers a stream of a worker and reads what it missed, in one step. Drop the subscription to leave.
     ///
-    /// The caller must be that worker, and must be ready to take deliveries for the subscription before it next
-    /// takes any from its inbox.
+    /// The caller must be that worker, and must be ready to take deliveries for the subscription, and kicks of the
+    /// user, before it next takes anything from its inbox.
+    ///
+    /// # Errors
+    /// If the user is blocked.
     pub fn subscribe(
         &self,
         worker: usize,
+        user: Option<&str>,
         channels: &[ChannelName],
         from: Position<'_>,
         now: Timestamp,
-    ) -> Subscription {
+    ) -> Result<Subscription, Blocked> {
         let mut state = self.lock();
+        if user.is_some_and(|user| state.blocks.holds(user, now)) {
+            return Err(Blocked);
+        }
+        state.streams[worker] += 1;
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
         let start = subscription::start(&state.store, self.0.epoch, state.head, channels, from, now);
         drop(state);
-        Subscription::new(self.clone(), worker, interests, start)
+        Ok(Subscription::new(self.clone(), worker, interests, start))
     }
 
     fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName>) {
         let mut state = self.lock();
+        state.streams[worker] -= 1;
         for channel in channels {
             state.interest.leave(channel, worker);
         }
@@ -228,11 +252,12 @@ impl Hub {
         Some(ChannelInfo { streams, events, last_id })
     }
 
-    /// Drops history and keys that are too old. To be called every few seconds.
+    /// Drops history, keys and blocks that are too old. To be called every few seconds.
     pub fn sweep(&self, now: Timestamp) {
         let mut state = self.lock();
         state.store.sweep(now);
         state.keys.sweep(now);
+        state.blocks.sweep(now);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -17,8 +17,8 @@
 //!   ┌─────────────────────────────┐  ┌─────────────────────────┐  ┌────────────────────────────┐
 //!   │ own listeners (SO_REUSEPORT)│  │ the same, all its own   │  │ publish socket, its HTTP   │
 //!   │ connections, h1 and h2      │  │                         │  │ sweeping of history        │
-//!   │ own pool of app connections │  │                         │  │ waiting for the end        │
-//!   │ own table of streams        │  │                         │  │                            │
+//!   │ own pool of app connections │  │                         │  │ questions to apps, key sets│
+//!   │ own table of streams        │  │                         │  │ waiting for the end        │
 //!   └──────────┬──────────────────┘  └───────────┬─────────────┘  └─────────────┬──────────────┘
 //!              │ inbox                           │ inbox                        │
 //!              └───────────────┬─────────────────┴──────────────────────────────┘
@@ -38,11 +38,13 @@
 //! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
 //!   ([`http`]); then a pooled connection, or a new one; bodies pass through as they come.
 //! * **stream**: credentials become an identity, the identity a set of channels, both together a
-//!   [`stream::Grant`]. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
+//!   [`stream::Grant`]. A token is verified with the provider's key, a session cookie opened with the app's secret, and
+//!   a ticket with our own, which a POST on the same path gave out. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
 //!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
-//!   bytes. On HTTP/2 the stream is a response body.
-//! * **publish**: a webhook's signature or a token is checked over the raw body, and then it is a publication like
-//!   any other.
+//!   bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys have to be fetched,
+//!   the request waits for the control thread, which asks once for all workers ([`fetch`]).
+//! * **publish**: a webhook's signature, a token or an identity is checked, a map makes a publication of a foreign
+//!   body, and then it is one like any other.
 //!
 //! Whatever went wrong on the way meets HTTP in one table (`router/refusal.rs`).
 //!
@@ -54,6 +56,9 @@
 //! to each of its parked sockets at once, from one task ([`stream::Streams::deliver`]); what a socket does not take
 //! waits in that stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
 //! and gets the rest from history.
+//!
+//! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
+//! [`hub::Kick`] into its inbox, behind what was published before.
 //!
 //! # What must stay true
 //!
@@ -80,7 +85,7 @@
 //! router, connection, listener
 //! proxy, stream, publish
 //! hub, auth
-//! store
+//! store, fetch
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
 //! ```
@@ -92,6 +97,8 @@
 //! * A parked stream is taken from hyper whenever its socket is free; since that is only a matter of time, there is no
 //!   second path for HTTP/1 in which the stream stays a hyper body.
 //! * `transport` is a module of its own below the others: both the proxy's tunnels and the parked streams own sockets.
+//! * Apps are spoken to by an HTTP/1.1 client of our own (`proxy`), not by hyper's: that one runs a task for each
+//!   connection and hands requests and bodies over by channels, a third of the instructions of a small request.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 
@@ -101,6 +108,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod event;
+pub mod fetch;
 pub mod http;
 pub mod hub;
 pub mod listener;

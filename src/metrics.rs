@@ -93,12 +93,16 @@ cells! {
     deliveries,
     /// Streams ended because their backlog was full.
     evicted,
+    /// Streams ended because the app disconnected their user.
+    disconnected,
     /// Streams that came back with an id and lost nothing.
     resumed,
     /// Streams that were told of a gap.
     resets,
     /// Events sent again from history.
     replayed,
+    /// Requests to publish routes that came faster than the route's `rate`.
+    publications_limited,
     /// Lines the access log had no room for.
     log_lines_dropped,
 }

@@ -1,45 +1,43 @@
 //! The proxy: a request to the app and its answer back, nothing held and nothing added that was not asked for.
 //!
-//! One [`Proxy`] a worker; its connections to the app are its own, so nothing here is locked. Invariants: what a
-//! client may not say to an app is taken out before anything is sent (`http::clean_request_fields`, then the
-//! forwarding fields); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one side
-//! ends early on the other: a truncated answer is never ended as if it were whole.
+//! One [`Proxy`] a worker; its connections to the app are its own, so nothing here is locked. HTTP/1.1 is spoken by
+//! what is in this folder: `head` and `framing` are pure, `connection` and `request` read and write, `exchange` puts
+//! them together in the request's own task. Invariants: what a client may not say to an app is never written to it
+//! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one
+//! side ends early on the other: a truncated answer is never ended as if it were whole.
 
 mod body;
+mod connection;
 mod error;
 mod exchange;
-mod heard;
+mod framing;
+mod head;
 mod pool;
+mod request;
 mod stall;
 mod tunnel;
+mod upload;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 
 use crate::config::{self, UpstreamKind};
-use crate::http::{
-    Peer, clean_request_fields, clean_response_fields, is_upgrade, join_cookies, names_websocket,
-    set_forwarded,
-};
+use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 
-pub use body::{AnswerError, BodyError, UpstreamBody};
-pub use error::ProxyError;
+pub use body::UpstreamBody;
+pub use error::{AnswerError, AnswerFault, ProxyError};
+pub use request::BodyError;
 pub use stall::Stall;
-pub use tunnel::tunnel;
+pub use tunnel::{Switched, tunnel};
 
-use body::RequestBody;
+use exchange::{Answered, Question, exchange};
 use pool::Upstream;
-
-/// The host of a request that named none.
-const NO_HOST: &str = "localhost";
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use request::{Body, Framing, Outgoing};
 
 /// The upstreams of one worker.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ pub enum Answer {
     /// A response.
     Response(Response<UpstreamBody>),
     /// A response after which the connection is the app's and the client's alone.
-    Upgrade(Response<UpstreamBody>, OnUpgrade),
+    Upgrade(Response<UpstreamBody>, Switched),
 }
 
 impl Proxy {
@@ -83,20 +81,18 @@ impl Proxy {
     /// of the answer.
     pub fn forward(
         &self,
-        mut parts: Parts,
+        parts: Parts,
         body: Incoming,
         to: Forward<'_>,
     ) -> Result<impl Future<Output = Result<Answer, ProxyError>> + use<>, ProxyError> {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
         // With a body, nobody could say where it ends and the tunnel begins.
         let upgrade = is_upgrade(&parts) && body.is_end_stream();
-        let body = prepare(&mut parts, body, upstream.kind, &to)?;
-        if upgrade {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        let request = Request::from_parts(parts, body);
-        Ok(async move { answer(exchange::exchange(&upstream, request).await?, upgrade) })
+        let request = prepare(&parts, body, &upstream, &to, upgrade)?;
+        let mut fields = parts.headers;
+        fields.clear();
+        let question = Question { request, is_head: parts.method == Method::HEAD, fields };
+        Ok(async move { answer(exchange(&upstream, question).await?, upgrade) })
     }
 
     /// Closes connections to apps that have been idle for too long. To be called every second or so.
@@ -108,62 +104,77 @@ impl Proxy {
 }
 
 /// Makes of the app's answer the one that the client gets.
-fn answer(mut response: Response<UpstreamBody>, upgrade: bool) -> Result<Answer, ProxyError> {
-    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switched && !(upgrade && names_websocket(response.headers())) {
-        return Err(ProxyError::UnaskedUpgrade);
-    }
-    let tunnel = switched.then(|| hyper::upgrade::on(&mut response));
-    clean_response_fields(response.headers_mut());
-    *response.version_mut() = Version::HTTP_11;
-    if response.status() == StatusCode::NO_CONTENT {
-        response.headers_mut().remove(CONTENT_LENGTH);
-    }
-    Ok(match tunnel {
-        None => Answer::Response(response),
-        Some(tunnel) => {
+fn answer(answered: Answered, upgrade: bool) -> Result<Answer, ProxyError> {
+    match answered {
+        Answered::Response(mut response) => {
+            clean_response_fields(response.headers_mut());
+            if response.status() == StatusCode::NO_CONTENT {
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
+            Ok(Answer::Response(response))
+        }
+        Answered::Switched(response, connection) => {
+            if !(upgrade && names_websocket(response.headers())) {
+                return Err(ProxyError::UnaskedUpgrade);
+            }
+            let (socket, early) = connection.into_socket().ok_or(ProxyError::UnaskedUpgrade)?;
+            let mut response = response.map(|()| UpstreamBody::empty());
+            clean_response_fields(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-            Answer::Upgrade(response, tunnel)
+            Ok(Answer::Upgrade(response, Switched::new(socket, early)))
         }
-    })
+    }
 }
 
 /// Makes of the client's request the one that the app gets.
 fn prepare(
-    parts: &mut Parts,
+    parts: &Parts,
     body: Incoming,
-    kind: UpstreamKind,
+    upstream: &Upstream,
     to: &Forward<'_>,
-) -> Result<RequestBody, ProxyError> {
-    let fields = &mut parts.headers;
-    clean_request_fields(fields).map_err(ProxyError::Request)?;
-    join_cookies(fields);
-    set_forwarded(fields, to.peer, to.host);
-    if to.host.is_none() {
-        // HTTP/1.0 may leave it out, but the app is spoken to in HTTP/1.1.
-        fields.insert(HOST, HeaderValue::from_static(NO_HOST));
-    }
-    fields.insert(X_REQUEST_ID, to.request_id.clone());
-    parts.version = Version::HTTP_11;
-    let mut target = http::uri::Parts::default();
-    target.path_and_query = parts.uri.path_and_query().cloned();
-    // A path alone is a valid target, and there is one: the request was checked.
-    parts.uri = Uri::from_parts(target).map_err(|_| ProxyError::Target)?;
-
-    if body.is_end_stream() {
-        return Ok(RequestBody::empty());
-    }
-    match body.size_hint().exact() {
-        Some(length) if length > to.max_body => return Err(ProxyError::TooLarge { max: to.max_body }),
-        Some(_) => {}
+    upgrade: bool,
+) -> Result<Outgoing, ProxyError> {
+    let target = parts.uri.path_and_query().ok_or(ProxyError::Target)?;
+    let has_body = !body.is_end_stream();
+    let length = body.size_hint().exact();
+    if has_body && length.is_none() && upstream.kind == UpstreamKind::Wsgi {
         // A WSGI app takes a body without a length for no body at all.
-        None if kind == UpstreamKind::Wsgi => return Err(ProxyError::LengthRequired),
-        // For these methods a body of unknown length would be left out unless it is framed by hand.
-        None if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) => {
-            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        None => {}
+        return Err(ProxyError::LengthRequired);
     }
-    Ok(RequestBody::streamed(body, to.max_body, to.body_stall))
+    if length.is_some_and(|length| length > to.max_body) {
+        return Err(ProxyError::TooLarge { max: to.max_body });
+    }
+
+    let mut out = upstream.take_buffer();
+    head::write_request_line(&mut out, &parts.method, target);
+    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, has_body };
+    request_fields(&parts.headers, &told, |name, value| head::write_field(&mut out, name, value))
+        .map_err(ProxyError::Request)?;
+    if upgrade {
+        head::write_field(&mut out, &CONNECTION, b"upgrade");
+        head::write_field(&mut out, &UPGRADE, b"websocket");
+    }
+    // How the body ends is said once: by its length or by its chunks (RFC 9112, section 6.3).
+    let framing = match length {
+        _ if !has_body => None,
+        Some(length) => {
+            head::write_field(&mut out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
+            Some(Framing::Length(length))
+        }
+        None => {
+            head::write_field(&mut out, &TRANSFER_ENCODING, b"chunked");
+            Some(Framing::Chunked(announced(&parts.headers)))
+        }
+    };
+    let body = framing.map(|framing| Body::new(body, to.max_body, to.body_stall, framing));
+    out.extend_from_slice(b"\r\n");
+    Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
+}
+
+/// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1).
+fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
+    let lines = fields.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
+    let names = lines.flat_map(|line| line.split(','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
 }

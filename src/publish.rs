@@ -1,17 +1,20 @@
 //! Publishing: what a publisher may hand in, by which proof, and what it is told.
 //!
 //! Invariant: nothing gets past this module that a subscriber's stream, a channel or a log could not hold. Reading
-//! and checking do no I/O; the doors ([`serve`] for the app, [`route::receive`] for a public route) are built on top
+//! and checking do no I/O; the doors ([`serve`] for the app, [`route::Route`] for a public path) are built on top
 //! of them and all end in one [`Publisher`].
 
 mod bearer;
 mod body;
 mod bounds;
+mod disconnect;
 mod door;
 mod gate;
+mod map;
 mod ndjson;
 pub mod publication;
 mod publisher;
+mod rate;
 pub mod refusal;
 mod reply;
 pub mod route;

@@ -14,18 +14,20 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::WorkerLog;
-use crate::auth::Authenticator;
-use crate::config::{Action, Config, PublishCheck, TrustedProxies};
+use crate::auth::{AuthError, Authenticator};
+use crate::config::{Action, Config, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::metrics::Counters;
-use crate::proxy::{Answer, Forward, Proxy};
+use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
-use crate::stream::{Context, Grant, StreamBody, StreamError, StreamSettings, Streams, unauthorized_event};
+use crate::stream::{
+    Context, Grant, StreamBody, StreamError, StreamSettings, Streams, give_ticket, unauthorized_event,
+    unavailable_event,
+};
 use crate::tls::Certificates;
 
 pub use body::ReplyBody;
@@ -42,7 +44,7 @@ pub enum Routed {
     /// It is a stream that wants the connection's socket.
     Park(Grant),
     /// It is answered, and then the connection is the app's and the client's alone.
-    Tunnel(Response<ReplyBody>, OnUpgrade),
+    Tunnel(Response<ReplyBody>, Switched),
 }
 
 /// Where a request comes from, as far as routing depends on it.
@@ -80,7 +82,6 @@ pub struct Router {
     auth: Arc<Authenticator>,
     proxy: Proxy,
     streams: Streams,
-    publisher: Publisher,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
 }
@@ -90,7 +91,7 @@ pub struct Router {
 enum Do {
     Proxy { upstream: usize, max_body: u64 },
     Stream(Rc<StreamSettings>),
-    Publish(PublishCheck),
+    Publish(Box<publish::route::Route>),
 }
 
 impl Router {
@@ -103,10 +104,16 @@ impl Router {
         counters: Arc<Counters>,
         log: Option<Rc<WorkerLog>>,
     ) -> Self {
-        let actions = config.routes.iter().map(|route| match &route.action {
+        let actions = config.routes.iter().enumerate().map(|(place, route)| match &route.action {
             Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
-            Action::Stream(route) => Do::Stream(Rc::new(StreamSettings::new(route))),
-            Action::Publish(route) => Do::Publish(route.check.clone()),
+            Action::Stream(stream) => {
+                // Two routes may share a path on different hosts.
+                let place = format!("{} {}", route.path, route.hosts.join(" "));
+                Do::Stream(Rc::new(StreamSettings::new(place, stream)))
+            }
+            Action::Publish(route) => {
+                Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
+            }
         });
         Self {
             table: Table::new(&config.routes),
@@ -114,7 +121,6 @@ impl Router {
             auth,
             proxy: Proxy::new(&config.upstreams),
             streams,
-            publisher,
             counters,
             log,
         }
@@ -160,17 +166,26 @@ impl Router {
                     Err(error) => error.into(),
                 }
             }
-            Ok((Do::Publish(check), _)) => {
-                let received =
-                    publish::route::receive(&self.publisher, check, &parts, body, SystemTime::now());
+            Ok((Do::Publish(route), host)) => {
+                let context = publish::route::Context {
+                    parts: &parts,
+                    peer: origin.peer,
+                    host: host.as_ref(),
+                    secure: origin.peer.is_secure(&parts.headers),
+                    auth: &self.auth,
+                    now: SystemTime::now(),
+                };
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let response = Box::pin(received).await;
+                let response = Box::pin(route.receive(context, body)).await;
+                if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                    self.counters.publications_limited.inc();
+                }
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
                 match Box::pin(self.stream(settings, &parts, &body, host.as_ref(), &origin)).await {
-                    Ok(Granted::Refused(response)) => return Routed::Reply(body::finish(response, log)),
+                    Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
                         leave(log);
@@ -212,7 +227,13 @@ impl Router {
         }
         let client = origin.client(parts);
         let secure = origin.peer.is_secure(&parts.headers);
-        let context = Context { parts, host, client, secure, auth: &self.auth, now: SystemTime::now() };
+        let now = SystemTime::now();
+        let (peer, auth, hub) = (origin.peer, &*self.auth, self.streams.hub());
+        let context = Context { parts, host, peer, client, secure, auth, hub, now };
+        if parts.method == Method::POST {
+            let ticket = give_ticket(settings, &context).await;
+            return ticket.map(|said| Granted::Answer(said.map(ReplyBody::small))).map_err(Refusal::Stream);
+        }
         match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
@@ -222,9 +243,13 @@ impl Router {
             Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
                 self.counters.streams_refused.inc();
                 tracing::debug!(%error, "stream refused");
-                let mut response = Response::new(ReplyBody::small(unauthorized_event().text()));
+                let told = match error {
+                    AuthError::Unavailable => unavailable_event(settings.route.retry),
+                    _ => unauthorized_event(),
+                };
+                let mut response = Response::new(ReplyBody::small(told.text()));
                 settings.set_fields(response.headers_mut());
-                Ok(Granted::Refused(response))
+                Ok(Granted::Answer(response))
             }
             Err(error) => Err(Refusal::Stream(error)),
         }
@@ -242,12 +267,12 @@ impl Router {
     }
 }
 
-/// What a request for a stream gets that is not refused by status.
+/// What a request on a stream's route gets that is not refused by status.
 enum Granted {
     Park(Grant),
     Body(Response<ReplyBody>),
-    /// Word, in the form of a stream, that there is none.
-    Refused(Response<ReplyBody>),
+    /// A ticket, or word in the form of a stream that there is none.
+    Answer(Response<ReplyBody>),
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

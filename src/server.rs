@@ -17,7 +17,7 @@ use tokio::time::interval;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
@@ -58,7 +58,7 @@ pub enum BindError {
     PublishSocket(publish::SocketError),
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
-    /// No random bytes for the epoch.
+    /// No random bytes for the epoch or the tickets.
     Random,
 }
 
@@ -100,6 +100,7 @@ pub struct Server {
     publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
     counters: Vec<Arc<Counters>>,
+    tickets: Tickets,
 }
 
 impl Server {
@@ -146,9 +147,13 @@ impl Server {
         let mut bits = [0; 4];
         aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
         let hub = Hub::new(config.server.workers, memory, Epoch::from_bits(u32::from_ne_bytes(bits)));
+        let tickets = match &config.server.secret {
+            Some(secret) => Tickets::new(secret.expose().as_bytes()),
+            None => Tickets::random().map_err(|_| BindError::Random)?,
+        };
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
-        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters })
+        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters, tickets })
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -168,13 +173,15 @@ impl Server {
 
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
-        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, .. } = self;
+        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, tickets, .. } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
-        let auth = Arc::new(Authenticator::new(&config.auth));
+        let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
+        let auth = Arc::new(auth);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
+        let publisher = publisher.with_rates(&config.routes);
         let (ended, all_ended) = mpsc::channel(1);
 
         let mut files = Vec::new();
@@ -212,7 +219,7 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub, serving, all_ended));
+        LocalSet::new().block_on(&runtime, control(hub, background, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -226,7 +233,13 @@ impl Server {
     }
 }
 
-async fn control(hub: Hub, serving: impl Future<Output = ()>, mut all_ended: mpsc::Receiver<()>) {
+async fn control(
+    hub: Hub,
+    background: Background,
+    serving: impl Future<Output = ()>,
+    mut all_ended: mpsc::Receiver<()>,
+) {
+    spawn_local(background.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {

@@ -12,14 +12,17 @@ mod clock;
 mod delivery;
 mod grant;
 mod parked;
+mod recheck;
 mod settings;
 mod subscriber;
 mod table;
+mod ticket;
 mod timers;
 
 pub use body::{StreamBody, StreamEnded};
-pub use grant::{Context, Grant, StreamError, unauthorized_event};
+pub use grant::{Context, Grant, StreamError, unauthorized_event, unavailable_event};
 pub use parked::park;
 pub use settings::StreamSettings;
 pub use subscriber::{End, Subscriber};
 pub use table::Streams;
+pub use ticket::{TicketError, give_ticket};

@@ -21,6 +21,17 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// Whether nothing has come, not even the end, as far as the runtime has been told. It costs a system call only
+    /// if something came, or may have: what is read to find that out is lost.
+    pub fn is_silent(&self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),

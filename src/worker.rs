@@ -86,7 +86,8 @@ async fn run(setup: Setup) -> io::Result<()> {
         setup;
     let log = log.map(Rc::new);
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
-    let router = Router::new(&config, auth, streams.clone(), publisher, counters.clone(), log.clone());
+    let router =
+        Router::new(&config, auth.clone(), streams.clone(), publisher, counters.clone(), log.clone());
     let shared = Rc::new(Shared {
         handler: Route(router),
         streams: streams.clone(),
@@ -111,6 +112,10 @@ async fn run(setup: Setup) -> io::Result<()> {
     let _delivering = {
         let streams = streams.clone();
         spawn_local(async move { streams.deliver().await })
+    };
+    let _asking = {
+        let streams = streams.clone();
+        spawn_local(async move { streams.keep_asking(auth).await })
     };
     let _timing = {
         let streams = streams.clone();

@@ -6,7 +6,7 @@ import subprocess
 
 from .machine import LOAD, Failure, say
 from .rows import Row
-from .servers import SERVERS, Place
+from .servers import OURS, SERVERS, Place
 
 # No measurement takes a tenth of this, in seconds.
 LIMIT = 300
@@ -42,7 +42,7 @@ class Round:
         load = merged(row.load, row.quick if self.quick else ())
         key = (name, row.protocol, *load, *row.options.items())
         if key not in self.done:
-            with SERVERS[name](self.place, **(row.options if name == "sidestream" else {})) as server:
+            with SERVERS[name](self.place, **(row.options if name in OURS else {})) as server:
                 more = server.stream if row.streams else []
                 more = more + server.publish if row.publishes else more
                 self.done[key] = run_load(server.connect(row.protocol), [*load, *more])

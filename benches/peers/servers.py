@@ -79,7 +79,7 @@ class Server:
 
 
 @contextmanager
-def sidestream(place: Place, publish="http", heartbeat='{ every = "30s", comment = "" }', backlog="64KiB"):
+def sidestream(place: Place, publish="http", heartbeat='{ every = "30s", comment = "" }', backlog="64KiB", binary=SIDESTREAM):
     """Sidestream, published to over its Unix socket: by HTTP, or by lines of JSON."""
     folder = place.new_folder("sidestream")
     plain, tls = free_port(), free_port()
@@ -114,7 +114,7 @@ heartbeat = {heartbeat}
 backlog = "{backlog}"
 """)
     socket = folder / "publish.sock"
-    command = [str(SIDESTREAM), "run", "--config", "sidestream.toml"]
+    command = [str(binary), "run", "--config", "sidestream.toml"]
     with Process(command, folder, [plain, tls, socket]) as process:
         stream = ["--path", "/events?token={token}", "--secret", SECRET]
         yield Server(process, plain, tls, stream, ["--publish-connect", f"unix:{socket}", "--publish", publish])
@@ -287,3 +287,6 @@ def nginx(folder: Path, config: str, ports: list[int]) -> Process:
 
 
 SERVERS = {"sidestream": sidestream, "nchan": nchan, "haproxy": haproxy, "pushpin": pushpin}
+
+# Those of them that are Sidestream, and take the options of its rows.
+OURS = ["sidestream"]

@@ -66,17 +66,16 @@ impl Places {
         }
     }
 
-    /// Names are compared as they were sent. A name with `%74` for its `t` is never an honest client's, and what does
-    /// not work under a second spelling cannot leak under it.
+    /// Whether a credential stands where no browser puts one by itself, good or bad.
+    pub(super) fn is_given(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        !matches!(self.in_query(query), Ok(None)) || !matches!(self.in_header(headers), Ok(None))
+    }
+
     fn in_query<'a>(&self, query: Option<&'a str>) -> Result<Option<Cow<'a, str>>, Reason> {
-        let (Some(name), Some(query)) = (&self.query, query) else {
+        let Some(name) = &self.query else {
             return Ok(None);
         };
-        let values = query.split('&').filter_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then_some(value)
-        });
-        match only(values)? {
+        match raw_value(query, name)? {
             // Decoding makes no text longer, so this bounds the work as well.
             Some(value) if value.len() > 3 * MAX_TOKEN => Err(Reason::TooLong),
             Some(value) => {
@@ -122,6 +121,15 @@ impl Places {
         let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
         std::str::from_utf8(value).map(Some).map_err(|_| Reason::NotText)
     }
+}
+
+/// The one value of a parameter, as it was sent. Names are compared as they were sent, too: one with `%74` for its `t`
+/// is never an honest client's, and what does not work under a second spelling cannot leak under it.
+pub(super) fn raw_value<'q>(query: Option<&'q str>, name: &str) -> Result<Option<&'q str>, Reason> {
+    only(query.unwrap_or_default().split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    }))
 }
 
 /// What follows `Bearer` (RFC 6750, section 2.1; schemes have no case). None when another scheme stands there.

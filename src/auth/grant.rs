@@ -16,7 +16,7 @@ use crate::event::{ChannelName, InvalidName};
 pub const MAX_CHANNELS: usize = 100;
 
 /// The claim by which a token's issuer widens what may be asked for.
-const CLAIM: &str = "channels";
+pub const CLAIM: &str = "channels";
 
 /// What begins a user's own channel.
 const USER_PREFIX: &str = "user:";

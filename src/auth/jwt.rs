@@ -10,20 +10,29 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Map, Value};
 
+use super::jwks::Keys;
 use super::{AuthError, Identity, Reason, identity};
 use crate::config::JwtProvider;
 
 /// What one provider holds a token to.
 pub(super) struct Jwt {
-    key: DecodingKey,
+    signer: Signer,
     validation: Validation,
     leeway: Duration,
     user_claim: String,
     require: Vec<(String, Value)>,
 }
 
+/// Whose signatures are good.
+pub(super) enum Signer {
+    /// That of one key, which is there at once and always.
+    One(DecodingKey),
+    /// That of a key in a set, by the token's `kid`.
+    Set(Keys),
+}
+
 impl Jwt {
-    pub(super) fn new(provider: &JwtProvider) -> Self {
+    pub(super) fn new(provider: &JwtProvider, signer: Signer) -> Self {
         let mut validation = Validation::default();
         validation.algorithms.clone_from(&provider.algorithms);
         // Times are checked below, against the caller's clock.
@@ -41,7 +50,7 @@ impl Jwt {
             validation.required_spec_claims.insert("aud".to_owned());
         }
         Self {
-            key: provider.key.decoding.clone(),
+            signer,
             validation,
             leeway: provider.leeway,
             user_claim: provider.user_claim.clone(),
@@ -49,9 +58,31 @@ impl Jwt {
         }
     }
 
-    /// Verifies a token as of `now`.
-    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
-        let token = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation)
+    /// Verifies a token as of `now`. With one key this is ready at once.
+    pub(super) async fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+        let keys = match &self.signer {
+            Signer::One(key) => return self.verify_by(key, &self.validation, token, now),
+            Signer::Set(keys) => keys,
+        };
+        let header = jsonwebtoken::decode_header(token).map_err(|error| reason(error.kind()))?;
+        // Before anybody is asked: what the operator does not take is not worth a question.
+        if !self.validation.algorithms.contains(&header.alg) {
+            return Err(Reason::Algorithm.into());
+        }
+        let key = keys.find(header.kid.as_deref(), header.alg).await?;
+        // The crate wants all algorithms to be of the key's kind; this one fits it.
+        let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };
+        self.verify_by(&key, &validation, token, now)
+    }
+
+    fn verify_by(
+        &self,
+        key: &DecodingKey,
+        validation: &Validation,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        let token = jsonwebtoken::decode::<Map<String, Value>>(token, key, validation)
             .map_err(|error| reason(error.kind()))?;
         if token.header.crit.is_some() {
             return Err(Reason::Critical.into());
@@ -91,7 +122,7 @@ impl fmt::Debug for Jwt {
 }
 
 /// Reads a NumericDate (RFC 7519, section 2), which may have a fraction.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Reason> {
+pub(super) fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Reason> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

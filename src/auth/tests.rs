@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Auth, JwtKey, JwtKeyKind, JwtProvider};
+use crate::config::{Auth, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 
 const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -26,7 +26,7 @@ fn key_pair(algorithm: &'static rcgen::SignatureAlgorithm) -> rcgen::KeyPair {
 fn provider(decoding: DecodingKey, kind: JwtKeyKind, algorithms: &[Algorithm]) -> JwtProvider {
     JwtProvider {
         name: "jwt".into(),
-        key: JwtKey { decoding, kind },
+        keys: JwtKeys::One(JwtKey { decoding, kind }),
         algorithms: algorithms.to_vec(),
         user_claim: "sub".into(),
         query: Some("token".into()),
@@ -65,7 +65,9 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn verify_at(provider: JwtProvider, token: &str, now: u64) -> Result<Identity, AuthError> {
-    Jwt::new(&provider).verify(token, at(now))
+    let JwtKeys::One(key) = &provider.keys else { panic!("a set") };
+    let jwt = Jwt::new(&provider, Signer::One(key.decoding.clone()));
+    now_or_never(jwt.verify(token, at(now)))
 }
 
 fn verify(provider: JwtProvider, token: &str) -> Result<Identity, AuthError> {
@@ -257,17 +259,21 @@ fn admit(
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Admission, AuthError> {
-    let presented = Presented { headers, query, secure: false };
-    let mut admitted = std::pin::pin!(auth.authenticate(providers, presented, at(NOW)));
-    match admitted.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(admitted) => admitted,
+    let presented = Presented { headers, query, secure: false, forwarding: None };
+    now_or_never(auth.authenticate(providers, presented, at(NOW)))
+}
+
+/// What comes of work that must not have to wait.
+fn now_or_never<T>(work: impl Future<Output = T>) -> T {
+    match std::pin::pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
         Poll::Pending => panic!("somebody has to be waited for"),
     }
 }
 
 fn authenticator() -> Authenticator {
     let cookie_only = JwtProvider { query: None, header: None, ..ec() };
-    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)])
+    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)], &[], Tickets::new(SECRET)).0
 }
 
 fn cookie(token: &str) -> HeaderMap {

@@ -18,7 +18,8 @@ pub(super) struct Args {
 
 /// Prints `FILE: ok` and what would be served, or every mistake.
 pub(super) fn command(args: Args) -> Result<(), Failure> {
-    let config = Config::load(&args.config)?;
+    let help = "name the file with --config; the README has one to begin with";
+    let config = super::run::from_file(&args.config, help)?;
     terminal::line(format_args!("{}: ok\n{}", args.config.display(), summary(&config)))
 }
 

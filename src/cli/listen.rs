@@ -233,15 +233,15 @@ fn as_line(event: &Event) -> Result<String, Failure> {
 }
 
 fn address(text: &str) -> Result<Uri, String> {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err("write it with http:// or https://".to_owned());
+    }
     let url: Uri = text.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    match url.scheme_str() {
-        Some("http" | "https") if authority.contains('@') => {
-            Err("a name and password in a URL are not sent; use --token".to_owned())
-        }
-        Some("http" | "https") => Ok(url),
-        _ => Err("write it with http:// or https://".to_owned()),
+    if authority.contains('@') {
+        return Err("a name and password in a URL are not sent; use --token".to_owned());
     }
+    Ok(url)
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, String> {

@@ -157,7 +157,7 @@ fn no_reply(socket: &Path, error: io::Error) -> Failure {
         ),
         io::ErrorKind::ConnectionRefused => (
             format!("nobody listens at {socket}"),
-            "the file is left over from a server that has ended; start the server again",
+            "it is left over from a server that has ended, or is no socket; start the server, or give --socket its path",
         ),
         io::ErrorKind::PermissionDenied => (
             format!("you may not write to {socket}"),

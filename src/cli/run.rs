@@ -16,6 +16,9 @@ use super::failure::Failure;
 
 /// The configuration file that commands read when none is named.
 pub(super) const DEFAULT_CONFIG: &str = "sidestream.toml";
+/// What to do when there is no such file.
+const NO_FILE: &str = "name the file with --config, give --upstream and --jwt-secret instead of one, \
+                       or see it work with `sidestream demo`";
 /// Where the zero-config server listens.
 const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 
@@ -48,7 +51,7 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
             let listen = args.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
             Config::from_flags(upstream, secret, listen)?
         }
-        _ => from_file(&args.config)?,
+        _ => from_file(&args.config, NO_FILE)?,
     };
     log_to_stderr(config.log.level);
     let server = bind(config)?;
@@ -84,12 +87,10 @@ pub(super) fn log_to_stderr(level: LevelFilter) {
         .try_init();
 }
 
-fn from_file(path: &Path) -> Result<Config, Failure> {
+/// Reads the configuration from a file. When there is none, and none was named, `help` says what to do.
+pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
     if path == Path::new(DEFAULT_CONFIG) && !path.exists() {
-        return Err(Failure::new(format!("there is no {DEFAULT_CONFIG} in this folder")).help(
-            "name the file with --config, give --upstream and --jwt-secret instead of one, \
-             or see it work with `sidestream demo`",
-        ));
+        return Err(Failure::new(format!("there is no {DEFAULT_CONFIG} in this folder")).help(help));
     }
     Ok(Config::load(path)?)
 }

@@ -43,7 +43,7 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
     }
     let secret = Secret::resolve(&args.secret).map_err(|error| {
         Failure::new(format!("--secret {error}"))
-            .help("set JWT_SECRET, or give --secret env:NAME or --secret file:PATH")
+            .help("it is the [auth] secret of the server: give --secret env:NAME or --secret file:PATH, or set JWT_SECRET")
     })?;
     terminal::line(sign(&args.user, args.lifetime, args.claims, &secret, SystemTime::now())?)
 }

@@ -8,12 +8,14 @@ use super::schema::{self, Shape};
 
 mod ask;
 mod authjs;
+mod jwks;
 mod jwt;
 mod key;
 
 pub use ask::AskProvider;
 pub use authjs::AuthJsProvider;
-pub use jwt::JwtProvider;
+pub use jwks::JwksSource;
+pub use jwt::{JwtKeys, JwtProvider};
 pub use key::{JwtKey, JwtKeyKind};
 
 /// A provider of identities.
@@ -41,7 +43,7 @@ impl Auth {
         }
     }
 
-    /// Reads an `[auth.NAME]`. `upstreams` are the names that `ask` may name.
+    /// Reads an `[auth.NAME]`. `upstreams` are the names that a provider may name.
     pub(super) fn read(name: &str, section: &Section<'_>, upstreams: Option<&Vec<&str>>) -> Option<Self> {
         let kind = section.required("kind", "write kind = \"jwt\"");
         let kinds = [("jwt", 0), ("authjs", 1), ("ask", 2)];
@@ -49,7 +51,9 @@ impl Auth {
             Some(Some(1)) => AuthJsProvider::read(name, section).map(Self::AuthJs),
             Some(Some(2)) => AskProvider::read(name, section, upstreams).map(Self::Ask),
             // Without a kind, whatever is there is read as what most providers are.
-            kind => JwtProvider::read(name, section).map(Self::Jwt).filter(|_| kind.flatten().is_some()),
+            kind => JwtProvider::read(name, section, upstreams)
+                .map(Self::Jwt)
+                .filter(|_| kind.flatten().is_some()),
         }
     }
 

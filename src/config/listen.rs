@@ -147,7 +147,7 @@ impl fmt::Display for Endpoint {
 fn endpoint(value: &Value<'_>, base: &Path, taken: &mut Vec<Endpoint>) -> Option<Endpoint> {
     let endpoint = value.parse(|text| Endpoint::parse(text, base))?;
     if taken.contains(&endpoint) {
-        value.fault(Fault::new("is taken by another section of this file"));
+        value.fault(Fault::new("is taken by an earlier [[listen]] of this file"));
     }
     // With port 0 the system gives each of them a port of its own.
     if !matches!(endpoint, Endpoint::Tcp(address) if address.port() == 0) {
@@ -218,7 +218,7 @@ pub(super) fn tcp(text: &str) -> Result<SocketAddr, Fault> {
         return Err(Fault::new("has no port").hint(format!("write \"[{ip}]:8080\"")));
     }
     let Ok(port) = port.parse::<u16>() else {
-        return Err(Fault::new("has no port from 0 to 65535"));
+        return Err(Fault::new("has a port that is not a number from 0 to 65535"));
     };
     match host {
         "" | "*" => Ok((Ipv4Addr::UNSPECIFIED, port).into()),

@@ -72,7 +72,9 @@ fn access(value: &Value<'_>, base: &Path) -> Option<AccessLog> {
     if let AccessLog::File(path) = &access {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) {
-            value.fault(Fault::new("is in a folder that does not exist").hint("make the folder first"));
+            value.fault(
+                Fault::new("is in a folder that does not exist").hint("make the folder first (mkdir -p)"),
+            );
         } else if path.is_dir() {
             value.fault(Fault::new("is a folder, not a file"));
         }

@@ -70,11 +70,12 @@ fn socket(value: &Value<'_>, base: &Path, taken: &[Endpoint]) -> Option<PathBuf>
         _ => unix_path(text.strip_prefix("unix:").unwrap_or(text), base).map(Some),
     })??;
     if taken.contains(&Endpoint::Unix(path.clone())) {
-        value.fault(Fault::new("is the socket of a listener"));
+        value.fault(Fault::new("is taken by a [[listen]] of this file").hint("give it a path of its own"));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some_and(|folder| !folder.is_dir()) {
-        value.fault(Fault::new("is in a folder that does not exist").hint("make the folder first"));
+        value
+            .fault(Fault::new("is in a folder that does not exist").hint("make the folder first (mkdir -p)"));
     }
     Some(path)
 }
@@ -87,7 +88,7 @@ fn mode(value: &Value<'_>) -> Option<u32> {
     }
     value.parse(|text| match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 && text.len() >= 3 && !text.starts_with('+') => Ok(mode),
-        _ => Err(Fault::new("is not a mode").hint("write octal digits, like \"0660\"")),
+        _ => Err(Fault::new("is not the mode of a file").hint("write octal digits, like \"0660\"")),
     })
 }
 
@@ -98,7 +99,13 @@ fn uids(value: &Value<'_>) -> Vec<u32> {
             Fault::new("is empty, so nobody could publish").hint("leave it out to go by `mode` alone"),
         );
     }
-    let uid = |entry: &Value<'_>| u32::try_from(entry.count(0..=u64::from(u32::MAX))?).ok();
+    let uid = |entry: &Value<'_>| {
+        if entry.is_text() {
+            entry.fault(Fault::new("is a name, not the number of a user").hint("`id -u NAME` tells it"));
+            return None;
+        }
+        u32::try_from(entry.count(0..=u64::from(u32::MAX))?).ok()
+    };
     entries.iter().filter_map(uid).collect()
 }
 
@@ -119,7 +126,8 @@ fn http(section: &Section<'_>, taken: &[Endpoint]) -> Option<(SocketAddr, Secret
     let address = http.and_then(|value| {
         let address = value.parse(listen::tcp)?;
         if address.port() != 0 && taken.contains(&Endpoint::Tcp(address)) {
-            value.fault(Fault::new("is the address of a listener"));
+            value
+                .fault(Fault::new("is taken by a [[listen]] of this file").hint("give it a port of its own"));
         }
         Some(address)
     });

@@ -172,11 +172,6 @@ impl<'a> Section<'a> {
         self.unknown().any(|(name, _)| meant(name.get_ref()))
     }
 
-    /// Whether a key is there that this version does not know yet, so that nothing is said to be missing for it.
-    pub(super) fn has_later(&self, key: &str) -> bool {
-        self.shape.later.contains(&key) && self.has(key)
-    }
-
     /// Whether there is a table under a key that this version does not know. It may be what is missed elsewhere.
     pub(super) fn has_unknown_table(&self) -> bool {
         self.unknown().any(|(_, value)| value.get_ref().is_table())

@@ -6,13 +6,15 @@ use super::reader::{Section, Value};
 use super::upstream::BODY_BOUNDS;
 use super::{Upstream, schema, suggest};
 
+mod map;
 mod path;
 mod pattern;
 mod publish;
 mod said;
 mod stream;
 
-pub use publish::{PublishCheck, PublishRoute};
+pub use map::{Map, Piece, Pointer, Template};
+pub use publish::{PublishCheck, PublishRoute, To};
 pub use said::{Heartbeat, HeartbeatForm, OnGap, Said};
 pub use stream::{StreamRoute, Unauthorized};
 
@@ -79,7 +81,7 @@ impl Route {
         let proxy = proxy.map(|section| ProxyRoute::read(&section, names, upstreams).map(Action::Proxy));
         let stream =
             stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
-        let publish = publish.map(|section| PublishRoute::read(&section).map(Action::Publish));
+        let publish = publish.map(|section| PublishRoute::read(&section, names).map(Action::Publish));
         let path = path?.parse(path::check)?;
         Some(Self { path: path.to_owned(), hosts, action: proxy.or(stream).or(publish)?? })
     }

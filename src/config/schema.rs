@@ -27,8 +27,8 @@ pub(super) static ROOT: Shape = shape(
 
 pub(super) static SERVER: Shape = shape(
     "[server]",
-    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies"],
-    &["secret", "temp_dir"],
+    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies", "secret"],
+    &["temp_dir"],
 );
 
 pub(super) static LISTEN: Shape = shape(
@@ -63,6 +63,7 @@ pub(super) static AUTH: Shape = shape(
         "kind",
         "secret",
         "public_key",
+        "jwks",
         "algorithms",
         "user_claim",
         "query",
@@ -73,7 +74,7 @@ pub(super) static AUTH: Shape = shape(
         "leeway",
         "require",
     ],
-    &["jwks"],
+    &[],
 );
 
 pub(super) static AUTH_AUTHJS: Shape =
@@ -131,10 +132,16 @@ pub(super) static ON_GAP: Shape = shape("`on_gap`", &["event", "data"], &[]);
 pub(super) static HEARTBEAT: Shape = shape("`heartbeat`", &["every", "comment", "event", "data", "id"], &[]);
 
 pub(super) static ROUTE_PUBLISH: Shape =
-    shape("[route.publish]", &["webhook", "token"], &["auth", "to", "map", "rate"]);
+    shape("[route.publish]", &["webhook", "token", "auth", "to", "map", "rate"], &[]);
+
+pub(super) static MAP: Shape = shape(
+    "`map`",
+    &["user", "users", "channel", "channels", "event", "data", "ttl", "key", "collapse", "retry"],
+    &[],
+);
 
 /// Every shape, a table before the tables in it.
-pub(super) static ALL: [&Shape; 18] = [
+pub(super) static ALL: [&Shape; 19] = [
     &ROOT,
     &SERVER,
     &LISTEN,
@@ -153,6 +160,7 @@ pub(super) static ALL: [&Shape; 18] = [
     &ON_GAP,
     &HEARTBEAT,
     &ROUTE_PUBLISH,
+    &MAP,
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.

@@ -37,7 +37,7 @@ impl Secret {
 
     /// Reads a secret of the file.
     pub(super) fn read(value: &Value<'_>, base: &Path) -> Option<Self> {
-        value.parse(|text| Self::resolve_in(text, base).map_err(|error| Fault::new(error.to_string())))
+        value.parse(|text| Self::resolve_in(text, base).map_err(|error| error.fault()))
     }
 
     /// The secret itself. Never give it to a log, an error or a reply.
@@ -74,6 +74,19 @@ pub enum SecretError {
     },
     /// There is nothing in it.
     Empty,
+}
+
+impl SecretError {
+    /// The fault of whoever names the secret, with what to do about it.
+    pub(super) fn fault(&self) -> Fault {
+        let fault = Fault::new(self.to_string());
+        match self {
+            Self::Unset { name } => {
+                fault.hint(format!("set {name} in the shell or unit that starts Sidestream"))
+            }
+            Self::NotText { .. } | Self::File { .. } | Self::Empty => fault,
+        }
+    }
 }
 
 impl fmt::Display for SecretError {

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::num::NonZero;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Secret;
 use super::problem::Fault;
 use super::reader::{Section, Value};
 
@@ -17,6 +19,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_SHUTDOWN: Duration = Duration::from_secs(3600);
 /// More threads than any machine of today has cores.
 const MAX_WORKERS: u64 = 1024;
+/// The shortest secret, in bytes: as long as what is guessed by nobody has to be.
+const MIN_SECRET: usize = 16;
 /// More than the ephemeral state of one kernel bears.
 const MAX_CONNECTIONS: u64 = 10_000_000;
 
@@ -31,6 +35,8 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// The peers whose forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// What tickets are sealed with. Without it, something random that ends with the process.
+    pub secret: Option<Secret>,
 }
 
 impl Server {
@@ -53,6 +59,7 @@ impl Server {
         if let Some(value) = section.value("trusted_proxies") {
             server.trusted_proxies = TrustedProxies::read(&value);
         }
+        server.secret = section.value("secret").and_then(|value| secret(&value, section.report.base));
         server
     }
 }
@@ -64,6 +71,7 @@ impl Default for Server {
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             max_connections: None,
             trusted_proxies: TrustedProxies::default(),
+            secret: None,
         }
     }
 }
@@ -107,13 +115,25 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     })?;
     if network.trunc() != network {
         // Whether the address or the whole network was meant is not for us to guess.
-        return Err(Fault::new("is an address within its network").hint(format!(
+        return Err(Fault::new("is one address, but with the size of a network").hint(format!(
             "write \"{}\" or \"{}\"",
             network.trunc(),
             network.addr()
         )));
     }
     Ok(network)
+}
+
+fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
+    let secret = Secret::read(value, base)?;
+    if secret.expose().len() < MIN_SECRET {
+        value.fault(
+            Fault::new(format!("is shorter than {MIN_SECRET} bytes"))
+                .hint("`openssl rand -hex 32` makes a good one"),
+        );
+        return None;
+    }
+    Some(secret)
 }
 
 /// One worker per core that this process may run on.

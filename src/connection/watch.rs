@@ -10,11 +10,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
-use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Deadlines;
+use crate::proxy::Switched;
 use crate::stream::Grant;
 use crate::transport::Transport;
 
@@ -38,7 +38,7 @@ pub(super) struct Watch {
     /// A stream that wants the socket.
     parked: RefCell<Option<Grant>>,
     /// A tunnel that wants it.
-    tunnel: RefCell<Option<OnUpgrade>>,
+    tunnel: RefCell<Option<Switched>>,
 }
 
 impl Watch {
@@ -70,7 +70,7 @@ impl Watch {
         *self.parked.borrow_mut() = Some(grant);
     }
 
-    pub(super) fn offer_tunnel(&self, app: OnUpgrade) {
+    pub(super) fn offer_tunnel(&self, app: Switched) {
         *self.tunnel.borrow_mut() = Some(app);
     }
 
@@ -79,7 +79,7 @@ impl Watch {
         if self.flushed.get() { self.parked.borrow_mut().take() } else { None }
     }
 
-    pub(super) fn take_tunnel(&self) -> Option<OnUpgrade> {
+    pub(super) fn take_tunnel(&self) -> Option<Switched> {
         self.tunnel.borrow_mut().take()
     }
 

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that only a trusted proxy may set. All others that begin with [`PREFIX`] go with them.
 const OWN: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "x-client-ip", "x-original-url"];
 const PREFIX: &str = "x-forwarded-";
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -93,29 +93,27 @@ fn parse_node(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// Sets what the app is told: Host, and `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `X-Real-IP`. What an
-/// untrusted peer said of them is replaced; a trusted peer's word is kept and its address appended.
-pub fn set_forwarded(fields: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>) {
-    if peer.trusted {
-        append_peer(fields, peer);
-    } else {
-        let gone: Vec<_> = fields.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
-        for name in gone {
-            fields.remove(name);
-        }
-        fields.insert(X_FORWARDED_FOR, peer.text.clone());
+/// Says what the app is told: `X-Forwarded-Proto`, `-Host`, `-Port` and `X-Real-IP`, but for those that are kept as the
+/// peer says them.
+pub(super) fn say_forwarded(
+    peer: &Peer,
+    host: Option<&HeaderValue>,
+    kept: impl Fn(&HeaderName) -> bool,
+    mut line: impl FnMut(&HeaderName, &[u8]),
+) {
+    if !kept(&X_REAL_IP) {
+        line(&X_REAL_IP, peer.text.as_bytes());
     }
-    let mut set = |name: HeaderName, value: HeaderValue| {
-        if !(peer.trusted && fields.contains_key(&name)) {
-            fields.insert(name, value);
-        }
-    };
-    set(X_REAL_IP, peer.text.clone());
-    set(X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
-    if let Some(host) = host {
-        set(X_FORWARDED_HOST, host.clone());
-        set(X_FORWARDED_PORT, port(host, peer));
-        fields.insert(HOST, host.clone());
+    if !kept(&X_FORWARDED_PROTO) {
+        line(&X_FORWARDED_PROTO, if peer.tls { b"https" } else { b"http" });
+    }
+    let Some(host) = host else { return };
+    if !kept(&X_FORWARDED_HOST) {
+        line(&X_FORWARDED_HOST, host.as_bytes());
+    }
+    if !kept(&X_FORWARDED_PORT) {
+        let port = named_port(host).unwrap_or(if peer.tls { 443 } else { 80 });
+        line(&X_FORWARDED_PORT, itoa::Buffer::new().format(port).as_bytes());
     }
 }
 
@@ -124,26 +122,9 @@ pub(super) fn is_forwarding(name: &str) -> bool {
     name.starts_with(PREFIX) || OWN.contains(&name)
 }
 
-fn append_peer(fields: &mut HeaderMap, peer: &Peer) {
-    let mut chain = Vec::new();
-    for line in fields.get_all(X_FORWARDED_FOR) {
-        chain.extend_from_slice(line.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    chain.extend_from_slice(peer.text.as_bytes());
-    let chain = HeaderValue::from_bytes(&chain).unwrap_or_else(|_| peer.text.clone());
-    fields.insert(X_FORWARDED_FOR, chain);
-}
-
-fn port(host: &HeaderValue, peer: &Peer) -> HeaderValue {
-    let named = host.to_str().ok().and_then(|host| {
-        let after = &host[super::host_without_port(host).len()..];
-        after.strip_prefix(':')?.parse::<u16>().ok()
-    });
-    match named {
-        Some(port) => HeaderValue::from(port),
-        None => HeaderValue::from_static(if peer.tls { "443" } else { "80" }),
-    }
+fn named_port(host: &HeaderValue) -> Option<u16> {
+    let host = host.to_str().ok()?;
+    host[super::host_without_port(host).len()..].strip_prefix(':')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -160,36 +141,6 @@ mod tests {
 
     fn peer(trusted: bool) -> Peer {
         Peer::new(PeerAddress::Ip("10.0.0.1:5000".parse().unwrap()), true, trusted)
-    }
-
-    #[test]
-    fn an_untrusted_peers_word_is_replaced() {
-        let mut fields = map(&[
-            ("x-forwarded-for", "6.6.6.6"),
-            ("x-forwarded-for", "7.7.7.7"),
-            ("x-forwarded-prefix", "/admin"),
-            ("x-real-ip", "6.6.6.6"),
-            ("forwarded", "for=6.6.6.6"),
-        ]);
-        set_forwarded(&mut fields, &peer(false), Some(&HeaderValue::from_static("shop.example:8443")));
-        let expected = map(&[
-            ("x-forwarded-for", "10.0.0.1"),
-            ("x-real-ip", "10.0.0.1"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "shop.example:8443"),
-            ("x-forwarded-port", "8443"),
-            ("host", "shop.example:8443"),
-        ]);
-        assert_eq!(fields, expected);
-    }
-
-    #[test]
-    fn a_trusted_peers_word_is_kept() {
-        let mut fields = map(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http")]);
-        set_forwarded(&mut fields, &peer(true), Some(&HeaderValue::from_static("a")));
-        assert_eq!(fields["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
-        assert_eq!(fields["x-forwarded-proto"], "http");
-        assert_eq!(fields["x-forwarded-port"], "443");
     }
 
     #[test]

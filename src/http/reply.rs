@@ -9,6 +9,8 @@ use http::{Response, StatusCode};
 pub struct Reply<'a> {
     /// The status.
     pub status: StatusCode,
+    /// What went wrong as a word for programs; none is the status as a word.
+    pub code: Option<&'static str>,
     /// One sentence for whoever reads it. Holds nothing that a client sent.
     pub message: &'a str,
     /// Seconds after which it makes sense to ask again.
@@ -26,7 +28,8 @@ pub fn accepts_json(accept: Option<&HeaderValue>) -> bool {
 /// Builds the answer. Never cached: it speaks of this moment.
 pub fn reply(said: &Reply<'_>, json: bool) -> Response<Bytes> {
     let (kind, body) = if json {
-        let body = serde_json::json!({ "error": code(said.status), "message": said.message });
+        let word = said.code.map_or_else(|| code(said.status), str::to_owned);
+        let body = serde_json::json!({ "error": word, "message": said.message });
         ("application/json", body.to_string())
     } else {
         ("text/html; charset=utf-8", page(said))
@@ -36,6 +39,8 @@ pub fn reply(said: &Reply<'_>, json: bool) -> Response<Bytes> {
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The address may hold a token; a page's icon would be asked for with it.
+    fields.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if let Some(seconds) = said.retry_after {
         fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -82,9 +87,19 @@ mod tests {
     }
 
     #[test]
+    fn a_code_of_its_own_is_told() {
+        let said =
+            Reply { status: StatusCode::BAD_REQUEST, code: Some("own"), message: "m", retry_after: None };
+        let json = reply(&said, true);
+        assert_eq!(json.body(), r#"{"error":"own","message":"m"}"#);
+        assert_eq!(json.headers()["referrer-policy"], "no-referrer");
+    }
+
+    #[test]
     fn says_the_same_both_ways() {
         let said = Reply {
             status: StatusCode::BAD_GATEWAY,
+            code: None,
             message: "the app does not answer",
             retry_after: Some(2),
         };

@@ -8,7 +8,16 @@ use tokio::sync::Notify;
 
 use crate::event::Frame;
 
-use super::ChannelId;
+use super::{ChannelId, Kick};
+
+/// What a worker is handed.
+#[derive(Debug)]
+pub enum Work {
+    /// An event to deliver.
+    Deliver(Delivery),
+    /// A user's streams to end.
+    Kick(Box<Kick>),
+}
 
 /// One event for the subscribers of one worker.
 #[derive(Debug)]
@@ -35,21 +44,21 @@ impl Delivery {
     /// Tells the publisher how many streams of this worker it was handed to. One that is dropped without says none.
     pub fn counted(mut self, streams: usize) {
         if let Some(share) = self.tally.take() {
-            share.0.count.fetch_add(streams, Ordering::Relaxed);
+            share.add(streams);
         }
     }
 }
 
-/// The deliveries that wait for a worker.
+/// What waits for a worker, in the hub's order.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    waiting: Mutex<Vec<Delivery>>,
+    waiting: Mutex<Vec<Work>>,
     notify: Notify,
 }
 
 impl Inbox {
     /// Waits until there may be something, then takes all of it into `batch`, which must be empty.
-    pub async fn take(&self, batch: &mut Vec<Delivery>) {
+    pub async fn take(&self, batch: &mut Vec<Work>) {
         loop {
             std::mem::swap(&mut *self.lock(), batch);
             if !batch.is_empty() {
@@ -59,9 +68,9 @@ impl Inbox {
         }
     }
 
-    /// Puts a delivery in. Called under the hub's lock, which makes the order.
-    pub(super) fn push(&self, delivery: Delivery) {
-        self.lock().push(delivery);
+    /// Puts something in. Called under the hub's lock, which makes the order.
+    pub(super) fn push(&self, work: Work) {
+        self.lock().push(work);
     }
 
     /// Wakes the worker. Called after the hub's lock is released, since it may be a system call.
@@ -73,13 +82,13 @@ impl Inbox {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Delivery>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Work>> {
         // Only pushes and swaps happen under it, so it is whole even after a panic elsewhere.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How many streams an event was handed to, counted by the workers.
+/// How many streams an event was handed to or a kick has ended, counted by the workers.
 #[derive(Debug)]
 pub(super) struct Tally {
     count: AtomicUsize,
@@ -116,6 +125,13 @@ impl Tally {
 /// A worker's duty to count, done when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share(Arc<Tally>);
+
+impl Share {
+    /// Counts, and is done.
+    pub(super) fn add(self, streams: usize) {
+        self.0.count.fetch_add(streams, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Share {
     fn drop(&mut self) {

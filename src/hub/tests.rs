@@ -34,13 +34,17 @@ fn publication(channels: &[&str]) -> Publication {
 }
 
 fn subscribe(hub: &Hub, worker: usize, channels: &[&str], from: Position<'_>) -> Subscription {
-    hub.subscribe(worker, &names(channels), from, NOW)
+    hub.subscribe(worker, None, &names(channels), from, NOW).unwrap()
 }
 
 async fn taken(hub: &Hub, worker: usize) -> Vec<Delivery> {
     let mut batch = Vec::new();
     hub.inbox(worker).take(&mut batch).await;
-    batch
+    let delivery = |work| match work {
+        Work::Deliver(delivery) => delivery,
+        Work::Kick(kick) => panic!("{kick:?}"),
+    };
+    batch.into_iter().map(delivery).collect()
 }
 
 #[tokio::test]
@@ -162,4 +166,42 @@ async fn a_full_inbox_refuses_instead_of_losing() {
     assert_eq!(hub.publish(publication(&["a"]), NOW).unwrap_err(), PublishError::Overloaded);
     assert_eq!(taken(&hub, 0).await.len(), INBOX_LIMIT);
     assert!(hub.publish(publication(&["a"]), NOW).is_ok());
+}
+
+#[tokio::test]
+async fn a_kick_goes_to_the_workers_that_have_streams_and_is_counted() {
+    let hub = hub(3);
+    let of = |worker, user| hub.subscribe(worker, Some(user), &names(&["a"]), Position::Now, NOW).unwrap();
+    let _streams = [of(0, "42"), of(2, "42"), of(2, "43")];
+    hub.publish(publication(&["a"]), NOW).unwrap();
+    let ended = hub.disconnect("42", None, None, NOW).unwrap();
+    assert_eq!(hub.inbox(1).len(), 0);
+    for (worker, streams) in [(0, 1), (2, 1)] {
+        let mut batch = Vec::new();
+        hub.inbox(worker).take(&mut batch).await;
+        // Behind what was published before it.
+        let [Work::Deliver(_), Work::Kick(_)] = &batch[..] else { panic!("{batch:?}") };
+        let Some(Work::Kick(kick)) = batch.pop() else { return };
+        assert_eq!((&*kick.user, kick.blocked), ("42", false));
+        kick.counted(streams);
+    }
+    assert_eq!(ended.count().await, 2);
+    // Nobody has any streams: nothing to wait for.
+    drop(_streams);
+    assert_eq!(hub.disconnect("42", None, None, NOW).unwrap().count().await, 0);
+}
+
+#[test]
+fn a_blocked_user_is_not_registered() {
+    let hub = hub(1);
+    let minute = Duration::from_secs(60);
+    let open = |user, now| hub.subscribe(0, user, &names(&["a"]), Position::Now, now).map(drop);
+    hub.disconnect("42", None, Some(minute), NOW).unwrap();
+    assert!(hub.is_blocked("42", NOW) && !hub.is_blocked("43", NOW));
+    assert_eq!(open(Some("42"), NOW), Err(Blocked));
+    assert_eq!((open(Some("43"), NOW), open(None, NOW)), (Ok(()), Ok(())));
+    // Ending the streams again lifts nothing.
+    hub.disconnect("42", None, None, NOW).unwrap();
+    assert_eq!(open(Some("42"), NOW), Err(Blocked));
+    assert_eq!(open(Some("42"), NOW.after(minute)), Ok(()));
 }

@@ -1,8 +1,9 @@
-//! Why the app's answer is not there.
+//! Why the app's answer is not there, or not whole.
 
 use std::fmt;
 use std::io;
 
+use super::request::BodyError;
 use crate::http::HopByHopError;
 
 /// Why a request could not be forwarded or has no answer.
@@ -32,7 +33,7 @@ pub enum ProxyError {
     /// The head of the answer took too long.
     ResponseTimeout,
     /// The connection broke, or what came was not HTTP.
-    Broken(hyper::Error),
+    Broken(AnswerFault),
     /// The app switched protocols without being asked, or to another one.
     UnaskedUpgrade,
 }
@@ -50,7 +51,7 @@ impl fmt::Display for ProxyError {
             Self::Connect(error) => write!(f, "cannot connect to the app: {error}"),
             Self::ConnectTimeout => f.write_str("connecting to the app took too long"),
             Self::ResponseTimeout => f.write_str("the app took too long to answer"),
-            Self::Broken(error) => write!(f, "the app broke off its answer: {error}"),
+            Self::Broken(fault) => write!(f, "the app gave no usable answer: {fault}"),
             Self::UnaskedUpgrade => f.write_str("the app switched to a protocol that it was not asked for"),
         }
     }
@@ -61,8 +62,91 @@ impl std::error::Error for ProxyError {
         match self {
             Self::Request(error) => Some(error),
             Self::Connect(error) => Some(error),
-            Self::Broken(error) => Some(error),
+            Self::Broken(fault) => Some(fault),
             _ => None,
+        }
+    }
+}
+
+/// What is wrong with an answer, or with the connection that it came over.
+#[derive(Debug)]
+pub enum AnswerFault {
+    /// The connection broke.
+    Io(io::Error),
+    /// The connection ended before the answer did.
+    Truncated,
+    /// The head is not one of HTTP/1.
+    Head(httparse::Error),
+    /// The head is larger than is taken.
+    HeadTooLarge,
+    /// More interim answers came than are taken.
+    Interim,
+    /// The length is no number, or several that differ.
+    Length,
+    /// The transfer codings are none that can be passed on.
+    Coding,
+    /// The line of a chunk is malformed or too long.
+    Chunk,
+    /// The trailers are malformed.
+    Trailers(httparse::Error),
+    /// The trailers are larger than is taken.
+    TrailersTooLarge,
+}
+
+impl fmt::Display for AnswerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the connection broke: {error}"),
+            Self::Truncated => f.write_str("the connection ended before the answer did"),
+            Self::Head(error) => write!(f, "its head is not HTTP/1: {error}"),
+            Self::HeadTooLarge => write!(f, "its head is larger than {} bytes", super::head::MAX_HEAD),
+            Self::Interim => f.write_str("too many interim answers came before it"),
+            Self::Length => f.write_str("its Content-Length is no number, or several that differ"),
+            Self::Coding => f.write_str("its Transfer-Encoding cannot be passed on"),
+            Self::Chunk => f.write_str("the size of a chunk is malformed"),
+            Self::Trailers(error) => write!(f, "its trailers are malformed: {error}"),
+            Self::TrailersTooLarge => f.write_str("its trailers are too large"),
+        }
+    }
+}
+
+impl std::error::Error for AnswerFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Head(error) | Self::Trailers(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why an answer ended before its end.
+#[derive(Debug)]
+pub enum AnswerError {
+    /// The app stopped sending it.
+    Stalled,
+    /// The app's connection broke, or what came was not HTTP.
+    Broken(AnswerFault),
+    /// The request that it answers was broken off.
+    Request(BodyError),
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stalled => f.write_str("the app stopped sending its answer"),
+            Self::Broken(fault) => write!(f, "the app broke off its answer: {fault}"),
+            Self::Request(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AnswerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Stalled => None,
+            Self::Broken(fault) => Some(fault),
+            Self::Request(error) => Some(error),
         }
     }
 }

@@ -1,94 +1,176 @@
 //! One request and the head of its answer, over a connection that waits or a new one.
+//!
+//! Reading goes on while the request is still being written: an app may answer before it has heard all. What is sent
+//! twice was either not sent at all, or may be repeated and was met with silence.
 
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{Request, Response};
-use tokio::time::{Instant, sleep_until};
+use http::{Response, StatusCode};
 
 use super::ProxyError;
-use super::body::{BodyError, Progress, RequestBody, UpstreamBody};
+use super::body::UpstreamBody;
+use super::connection::Connection;
+use super::error::AnswerFault;
+use super::head::{self, Head};
 use super::pool::Upstream;
+use super::request::{BodyError, Outgoing, SendError};
+
+/// How many interim answers are passed over (RFC 9110, section 15.2).
+const MAX_INTERIM: u32 = 16;
+
+/// The room for the head of an answer: if there is less than the first, as much as the second, in bytes.
+const HEAD_ROOM: (usize, usize) = (2 * 1024, 8 * 1024);
+
+/// What is asked, as far as it matters for the answer.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) request: Outgoing,
+    /// Whether it is a HEAD, whose answer has no body whatever it says.
+    pub(super) is_head: bool,
+    /// An empty map for the fields of the answer, so that it need not be made.
+    pub(super) fields: HeaderMap,
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(super) enum Answered {
+    Response(Response<UpstreamBody>),
+    /// The app has agreed to switch protocols (RFC 9110, section 15.2.2), or says so.
+    Switched(Response<()>, Connection),
+}
 
 /// Sends the request. On a connection that waited, the app may just have closed it: a request that was not sent, or
 /// that may be repeated (RFC 9110, section 9.2.2) and has no body, is then sent once more on a new one.
 pub(super) async fn exchange(
     upstream: &Rc<Upstream>,
-    mut request: Request<RequestBody>,
-) -> Result<Response<UpstreamBody>, ProxyError> {
-    let progress = request.body().progress();
-    let progress = progress.as_deref();
+    mut question: Question,
+) -> Result<Answered, ProxyError> {
     let mut waiting = upstream.take_idle();
     loop {
-        let (mut lease, again) = match waiting.take() {
-            Some(lease) => {
-                let repeatable = progress.is_none() && request.method().is_idempotent();
-                (lease, Some(repeatable.then(|| copy(&request))))
-            }
+        let (mut connection, is_new) = match waiting.take() {
+            Some(connection) => (connection, false),
             // Boxed: rare beside the others, whose future would grow by it.
-            None => (Box::pin(upstream.connect()).await?, None),
+            None => (Box::pin(upstream.connect()).await?, true),
         };
-        let answer = lease.sender.try_send_request(request);
-        let answered = within(answer, progress, upstream.response_timeout).await;
-        let mut failed = match answered.ok_or(ProxyError::ResponseTimeout)? {
-            Ok(response) => {
-                let stall = (!is_event_stream(response.headers())).then_some(upstream.response_timeout);
-                return Ok(response.map(|incoming| UpstreamBody::new(incoming, lease, stall)));
-            }
-            Err(failed) => failed,
-        };
-        request = match (failed.take_message(), again) {
-            (Some(unsent), Some(_)) => unsent,
-            // A new connection that does not even take the request was closed at once.
-            (Some(_), None) => return Err(ProxyError::Connect(std::io::ErrorKind::ConnectionReset.into())),
+        connection.clock.moved();
+        let mut wait = Wait::default();
+        match poll_fn(|cx| wait.poll(cx, &mut connection, &mut question)).await {
+            Ok(head) => return Ok(answered(upstream, connection, question, head, wait.broken.is_some())),
             // However it ended: by a close, by a reset, or while the request was being written.
-            (None, Some(Some(copy))) if !lease.heard.anything() => copy,
-            (None, _) => return Err(failure(failed.into_error(), progress)),
-        };
+            Err(ProxyError::Broken(_))
+                if !is_new && !connection.heard && question.request.may_be_sent_again() =>
+            {
+                question.request.rewind();
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
-fn failure(error: hyper::Error, progress: Option<&Progress>) -> ProxyError {
-    match progress.and_then(|progress| Some((progress.failed.get()?, progress.max))) {
-        Some((BodyError::TooLarge, max)) => ProxyError::TooLarge { max },
-        Some((BodyError::Stalled, _)) => ProxyError::BodyStalled,
-        Some((BodyError::Broken, _)) => ProxyError::ClientGone,
-        None => ProxyError::Broken(error),
+/// How far the wait for an answer has come.
+#[derive(Debug, Default)]
+struct Wait {
+    interim: u32,
+    /// Why the request cannot be sent. The app may have answered before it closed.
+    broken: Option<std::io::Error>,
+}
+
+impl Wait {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        question: &mut Question,
+    ) -> Poll<Result<Head, ProxyError>> {
+        let request = &mut question.request;
+        if self.broken.is_none()
+            && !request.is_sent()
+            && let Some((socket, clock)) = connection.writer()
+        {
+            let max = request.max_body();
+            match request.poll_send(cx, socket, clock) {
+                Poll::Ready(Err(SendError::Io(error))) => self.broken = Some(error),
+                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(failure(error, max))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        loop {
+            match connection.poll_fill(cx, HEAD_ROOM) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) => {
+                    let fault = self.broken.take().map_or(AnswerFault::Truncated, AnswerFault::Io);
+                    return Poll::Ready(Err(ProxyError::Broken(fault)));
+                }
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(ProxyError::Broken(AnswerFault::Io(error))));
+                }
+                Poll::Pending if request.waits_for_client() => return Poll::Pending,
+                Poll::Pending => {
+                    ready!(connection.clock.poll(cx));
+                    return Poll::Ready(Err(ProxyError::ResponseTimeout));
+                }
+            }
+            while let Some(head) =
+                head::take_answer(&mut connection.read, &mut question.fields, question.is_head)
+                    .map_err(ProxyError::Broken)?
+            {
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    connection.clock.moved();
+                    return Poll::Ready(Ok(head));
+                }
+                self.interim += 1;
+                if self.interim > MAX_INTERIM {
+                    return Poll::Ready(Err(ProxyError::Broken(AnswerFault::Interim)));
+                }
+                if connection.read.is_empty() {
+                    break;
+                }
+            }
+        }
     }
+}
+
+fn failure(error: BodyError, max: u64) -> ProxyError {
+    match error {
+        BodyError::TooLarge => ProxyError::TooLarge { max },
+        BodyError::Stalled => ProxyError::BodyStalled,
+        BodyError::Broken => ProxyError::ClientGone,
+    }
+}
+
+fn answered(
+    upstream: &Rc<Upstream>,
+    connection: Connection,
+    question: Question,
+    head: Head,
+    is_broken: bool,
+) -> Answered {
+    let Head { status, fields, extensions, framing, keeps } = head;
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = fields;
+    *response.extensions_mut() = extensions;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Answered::Switched(response, connection);
+    }
+    let mut request = question.request;
+    let rest = if request.is_sent() {
+        upstream.keep_buffer(request.take_buffer());
+        None
+    } else {
+        (!is_broken).then_some(request)
+    };
+    let is_quiet = is_event_stream(response.headers());
+    // A request that could not be sent whole has left its connection in the middle of something.
+    let keeps = keeps && !is_broken;
+    Answered::Response(
+        response.map(|()| UpstreamBody::new(upstream, connection, framing, keeps, is_quiet, rest)),
+    )
 }
 
 fn is_event_stream(fields: &HeaderMap) -> bool {
     fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// Waits for the answer. The clock runs from when the request has last moved, so a long upload is not a slow app.
-async fn within<T>(
-    answer: impl Future<Output = T>,
-    progress: Option<&Progress>,
-    patience: Duration,
-) -> Option<T> {
-    let mut answer = std::pin::pin!(answer);
-    let mut from = Instant::now();
-    loop {
-        tokio::select! {
-            biased;
-            answered = &mut answer => return Some(answered),
-            () = sleep_until(from + patience) => {}
-        }
-        let moved = progress.map_or(from, |progress| progress.moved.get());
-        if moved <= from {
-            return None;
-        }
-        from = moved;
-    }
-}
-
-/// The same request again, for one that has no body.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -5,25 +5,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::ProxyError;
-use super::body::RequestBody;
-use super::heard::{Heard, Overheard};
+use super::connection::Connection;
 use crate::config::{self, Origin, UpstreamKind};
 use crate::transport::Socket;
 
-/// How many idle connections a worker keeps to one upstream.
+/// How many idle connections, and buffers, a worker keeps for one upstream.
 const MAX_IDLE: usize = 128;
 
-/// How long an answered connection may take to be ready for the next request, before it is closed instead.
-const SETTLE: Duration = Duration::from_secs(1);
+/// A new buffer for a request's head, and the largest that is kept for another, in bytes.
+const NEW_BUFFER: usize = 1024;
+const MAX_BUFFER: usize = 4 * 1024;
 
 /// The servers of one app, and a worker's connections to them.
 #[derive(Debug)]
@@ -36,12 +33,13 @@ pub(super) struct Upstream {
     turn: Cell<usize>,
     /// The newest last: it is taken first, so that the others can grow old and be closed.
     idle: RefCell<Vec<Idle>>,
+    /// Buffers for the heads of the next requests.
+    buffers: RefCell<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
-    heard: Heard,
+    connection: Connection,
     since: Instant,
 }
 
@@ -54,30 +52,31 @@ impl Upstream {
             servers: config.servers.clone(),
             turn: Cell::new(0),
             idle: RefCell::default(),
+            buffers: RefCell::default(),
         }
     }
 
     /// Takes a connection that waits, the one used last.
-    pub(super) fn take_idle(self: &Rc<Self>) -> Option<Lease> {
+    pub(super) fn take_idle(&self) -> Option<Connection> {
         let limit = idle_limit(self.kind);
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, heard, since }) = idle.pop() {
-            if sender.is_ready() && since.elapsed() < limit {
-                heard.set(false);
-                return Some(Lease { upstream: self.clone(), sender, heard });
+        while let Some(Idle { mut connection, since }) = idle.pop() {
+            if connection.is_silent() && since.elapsed() < limit {
+                connection.heard = false;
+                return Some(connection);
             }
         }
         None
     }
 
     /// Makes a new connection, to the first server that takes it.
-    pub(super) async fn connect(self: &Rc<Self>) -> Result<Lease, ProxyError> {
+    pub(super) async fn connect(&self) -> Result<Connection, ProxyError> {
         let mut last = ProxyError::NoUpstream;
         let first = self.turn.replace(self.turn.get().wrapping_add(1));
         for offset in 0..self.servers.len() {
             let server = &self.servers[first.wrapping_add(offset) % self.servers.len()];
             match timeout(self.connect_timeout, connect(server)).await {
-                Ok(Ok(socket)) => return self.handshake(socket).await,
+                Ok(Ok(socket)) => return Ok(Connection::new(socket, self.response_timeout)),
                 Ok(Err(error)) => last = ProxyError::Connect(error),
                 Err(_) => last = ProxyError::ConnectTimeout,
             }
@@ -85,29 +84,32 @@ impl Upstream {
         Err(last)
     }
 
-    async fn handshake(self: &Rc<Self>, socket: Socket) -> Result<Lease, ProxyError> {
-        let socket = Overheard::new(socket);
-        let heard = socket.heard();
-        let made = http1::Builder::new().handshake(TokioIo::new(socket)).await;
-        let (sender, connection) = made.map_err(ProxyError::Broken)?;
-        tokio::task::spawn_local(async move {
-            // Its errors reach whoever waits for an answer; an idle connection has nobody to tell.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(Lease { upstream: self.clone(), sender, heard })
-    }
-
-    fn keep(&self, sender: SendRequest<RequestBody>, heard: Heard) {
+    /// Keeps a connection whose answer was whole, unless something came behind it.
+    pub(super) fn keep(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            idle.push(Idle { sender, heard, since: Instant::now() });
+        if idle.len() < MAX_IDLE && connection.read.is_empty() {
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 
-    /// Closes what has waited for too long.
+    /// An empty buffer for a head.
+    pub(super) fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(NEW_BUFFER))
+    }
+
+    /// Keeps a buffer for another head.
+    pub(super) fn keep_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < MAX_IDLE && (1..=MAX_BUFFER).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked.
     pub(super) fn sweep(&self) {
         let limit = idle_limit(self.kind);
-        self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < limit);
+        self.idle.borrow_mut().retain(|idle| idle.connection.is_silent() && idle.since.elapsed() < limit);
     }
 }
 
@@ -130,33 +132,4 @@ async fn connect(server: &Origin) -> io::Result<Socket> {
         // By its path each time: a deploy puts a new socket in the place of the old.
         Origin::Unix(path) => UnixStream::connect(path).await?.into(),
     })
-}
-
-/// A connection in use. Dropped, it is closed; released, it waits for the next request.
-#[derive(Debug)]
-pub(super) struct Lease {
-    upstream: Rc<Upstream>,
-    pub(super) sender: SendRequest<RequestBody>,
-    /// Whether the app has said anything since the connection was taken.
-    pub(super) heard: Heard,
-}
-
-impl Lease {
-    /// Gives the connection back once it is ready for the next request.
-    pub(super) fn release(self) {
-        let Self { upstream, mut sender, heard } = self;
-        if sender.is_closed() {
-            return;
-        }
-        if sender.is_ready() {
-            upstream.keep(sender, heard);
-            return;
-        }
-        // The end of the request is still being written, or the connection has not looked yet.
-        tokio::task::spawn_local(async move {
-            if let Ok(Ok(())) = timeout(SETTLE, sender.ready()).await {
-                upstream.keep(sender, heard);
-            }
-        });
-    }
 }

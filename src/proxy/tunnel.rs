@@ -7,13 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::transport::Transport;
+use crate::transport::{Socket, Transport};
 
 /// The buffer of each direction, in bytes; it is all that is held of what passes.
 const BUFFER: usize = 8 * 1024;
@@ -22,21 +20,33 @@ const BUFFER: usize = 8 * 1024;
 /// client that is gone without a word would hold its tunnel for ever.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// Passes bytes both ways until both sides have ended, one of them has had its last words, or one breaks. `early` is
-/// what the client sent behind its request.
-pub async fn tunnel(client: Transport, early: Bytes, app: OnUpgrade) -> io::Result<()> {
-    let app = app.await.map_err(io::Error::other)?;
-    pass(client, early, TokioIo::new(app)).await
+/// The app's side of a tunnel: its connection after the 101, and what it said right behind it.
+#[derive(Debug)]
+pub struct Switched {
+    socket: Socket,
+    early: Bytes,
 }
 
-async fn pass<C, A>(client: C, early: Bytes, app: A) -> io::Result<()>
+impl Switched {
+    pub(super) fn new(socket: Socket, early: Bytes) -> Self {
+        Self { socket, early }
+    }
+}
+
+/// Passes bytes both ways until both sides have ended, one of them has had its last words, or one breaks. `early` is
+/// what the client sent behind its request.
+pub async fn tunnel(client: Transport, early: Bytes, app: Switched) -> io::Result<()> {
+    pass(client, early, app.socket, app.early).await
+}
+
+async fn pass<C, A>(client: C, said: Bytes, app: A, answered: Bytes) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     A: AsyncRead + AsyncWrite + Unpin,
 {
     let ended = Rc::new(Notify::new());
-    let mut client = Side { early, inner: client, ended: ended.clone() };
-    let mut app = Side { early: Bytes::new(), inner: app, ended: ended.clone() };
+    let mut client = Side { early: said, inner: client, ended: ended.clone() };
+    let mut app = Side { early: answered, inner: app, ended: ended.clone() };
     tokio::select! {
         passed = copy_bidirectional_with_sizes(&mut client, &mut app, BUFFER, BUFFER) => passed.map(drop),
         () = async {
@@ -100,7 +110,8 @@ mod tests {
         for app_ends in [false, true] {
             let (mut client, ours) = duplex(64);
             let (theirs, mut app) = duplex(64);
-            let passing = async { pass(ours, Bytes::from_static(b"early"), theirs).await.unwrap() };
+            let passing =
+                async { pass(ours, Bytes::from_static(b"early"), theirs, Bytes::new()).await.unwrap() };
             let talking = async {
                 let mut early = [0; 5];
                 app.read_exact(&mut early).await.unwrap();

@@ -1,4 +1,4 @@
-//! The HTTP door: `POST /publish`, `GET /channels/NAME` and `GET /healthz`, for the app and not for browsers.
+//! The HTTP door: `POST /publish`, `POST /disconnect`, `GET /channels/NAME` and `GET /healthz`, for the app and not for browsers.
 //!
 //! Invariant: with a token, nothing is said or read without it. A request that a browser made on its own is refused
 //! even at a loopback address: a page that somebody visits must not reach what listens beside the app.
@@ -22,8 +22,9 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::event::{ChannelName, Timestamp};
+use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
-use crate::publish::{Publisher, bearer, body, ndjson, reply};
+use crate::publish::{Publisher, bearer, body, disconnect, ndjson, reply};
 
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 32 * 1024;
@@ -93,6 +94,8 @@ async fn route(
     match parts.uri.path() {
         "/publish" if parts.method == Method::POST => publish(publisher, &parts.headers, body).await,
         "/publish" => Ok(reply::method_not_allowed("POST")),
+        "/disconnect" if parts.method == Method::POST => disconnect(publisher, &parts.headers, body).await,
+        "/disconnect" => Ok(reply::method_not_allowed("POST")),
         "/healthz" if reads => Ok(health(publisher)),
         "/healthz" => Ok(reply::method_not_allowed("GET, HEAD")),
         path => match path.strip_prefix("/channels/") {
@@ -100,7 +103,7 @@ async fn route(
             Some(_) => Ok(reply::method_not_allowed("GET, HEAD")),
             None => Err(Refusal::new(
                 RefusalKind::NotFound,
-                "there are POST /publish, GET /channels/NAME and GET /healthz",
+                "there are POST /publish, POST /disconnect, GET /channels/NAME and GET /healthz",
             )),
         },
     }
@@ -119,11 +122,22 @@ async fn publish(
     match Kind::of(fields)? {
         Kind::Json => {
             let json = body::read_json(body, publisher.bounds(), usize::MAX).await?;
-            let posted = publisher.read(&json)?;
+            let posted = publisher.read(&json, &Reading::PLAIN)?;
             Ok(reply::ok(reply::JSON, publisher.answer(posted, Timestamp::now()).await?))
         }
         Kind::Ndjson => Ok(reply::ok(reply::NDJSON, ndjson::answer(publisher, body).await)),
     }
+}
+
+async fn disconnect(
+    publisher: &Publisher,
+    fields: &HeaderMap,
+    body: Incoming,
+) -> Result<Response<Bytes>, Refusal> {
+    Kind::of(fields)?.only_json()?;
+    let bounds = publisher.bounds();
+    let json = body::read_json(body, bounds, bounds.max_object()).await?;
+    Ok(reply::ok(reply::JSON, disconnect::disconnect(publisher, &json, Timestamp::now()).await?))
 }
 
 /// What a body says it is.
@@ -151,6 +165,16 @@ impl Kind {
                 RefusalKind::UnsupportedMediaType,
                 "send Content-Type: application/json or application/x-ndjson",
             ))
+        }
+    }
+
+    /// Refuses lines where there is one object or one array.
+    pub(super) fn only_json(self) -> Result<(), Refusal> {
+        match self {
+            Self::Json => Ok(()),
+            Self::Ndjson => {
+                Err(Refusal::new(RefusalKind::UnsupportedMediaType, "send Content-Type: application/json"))
+            }
         }
     }
 }

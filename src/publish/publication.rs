@@ -7,7 +7,8 @@
 //! to be JSON without being built in memory, and however deep it is nested, it takes no stack.
 
 mod data;
-mod fields;
+pub(super) mod fields;
+mod object;
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::publish::refusal::{Refusal, RefusalKind};
 use fields::{Draft, Key};
 
 pub use fields::{MAX_KEY, MAX_RECIPIENTS, MAX_RETRY_MS, MAX_TTL, MIN_TTL};
+pub(super) use object::{Object, list, value};
 
 /// The operator's bounds on a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +32,29 @@ pub struct Limits {
     pub max_event: usize,
 }
 
+/// Whom a publisher may publish to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom<'a> {
+    /// Everybody.
+    Anybody,
+    /// Only the user of this id, named by `user` and by nothing else.
+    Only(&'a str),
+}
+
 /// Reads one publication, a JSON object.
 ///
 /// # Errors
 /// `InvalidJson` says where the text is broken, `InvalidPublication` and `TooLarge` name the field.
 pub fn parse(json: &[u8], limits: &Limits) -> Result<Publication, Refusal> {
-    read(json, One { limits }, || {
+    parse_for(json, limits, Whom::Anybody)
+}
+
+/// Reads one publication of a publisher who may not publish to everybody.
+///
+/// # Errors
+/// As [`parse`], and `Forbidden` for another recipient.
+pub fn parse_for(json: &[u8], limits: &Limits, whom: Whom<'_>) -> Result<Publication, Refusal> {
+    read(json, One { limits, whom }, || {
         Refusal::new(
             RefusalKind::InvalidPublication,
             "a publication is a JSON object, such as {\"user\": 42, \"data\": \"hi\"}",
@@ -49,10 +68,23 @@ pub fn parse(json: &[u8], limits: &Limits) -> Result<Publication, Refusal> {
 /// # Errors
 /// As [`parse`], and `TooLarge` for a batch that is too long.
 pub fn parse_batch(json: &[u8], limits: &Limits, max_batch: usize) -> Result<Vec<Publication>, Refusal> {
+    parse_batch_for(json, limits, Whom::Anybody, max_batch)
+}
+
+/// Reads a batch of a publisher who may not publish to everybody.
+///
+/// # Errors
+/// As [`parse_batch`], and `Forbidden` for another recipient.
+pub fn parse_batch_for(
+    json: &[u8],
+    limits: &Limits,
+    whom: Whom<'_>,
+    max_batch: usize,
+) -> Result<Vec<Publication>, Refusal> {
     let at = Cell::new(None);
-    let batch = Batch { limits, max_batch, at: &at };
+    let batch = Batch { limits, whom, max_batch, at: &at };
     read(json, batch, || match at.get() {
-        None => Refusal::new(RefusalKind::InvalidPublication, "a batch is a JSON array of publications"),
+        None => no_batch(),
         Some(index) => {
             Refusal::new(RefusalKind::InvalidPublication, "must be a JSON object").in_element(index)
         }
@@ -100,6 +132,7 @@ fn place(json: &[u8], offset: usize) -> String {
 /// Reads one object.
 struct One<'a> {
     limits: &'a Limits,
+    whom: Whom<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for One<'_> {
@@ -129,7 +162,7 @@ impl<'de> Visitor<'de> for One<'_> {
         }
         Ok(match refused {
             Some(refusal) => Err(refusal),
-            None => draft.finish(self.limits),
+            None => draft.finish(self.limits, self.whom),
         })
     }
 }
@@ -160,6 +193,7 @@ impl Visitor<'_> for KeySeed {
 /// Reads an array of objects.
 struct Batch<'a> {
     limits: &'a Limits,
+    whom: Whom<'a>,
     max_batch: usize,
     /// The element that is being read, for the message when it is not an object.
     at: &'a Cell<Option<usize>>,
@@ -187,10 +221,10 @@ impl<'de> Visitor<'de> for Batch<'_> {
             if read.len() == self.max_batch {
                 match elements.next_element::<IgnoredAny>()? {
                     None => return Ok(Ok(read)),
-                    Some(_) => break self.too_long(),
+                    Some(_) => break too_long(self.max_batch),
                 }
             }
-            match elements.next_element_seed(One { limits: self.limits })? {
+            match elements.next_element_seed(One { limits: self.limits, whom: self.whom })? {
                 None => return Ok(Ok(read)),
                 Some(Ok(publication)) => read.push(publication),
                 Some(Err(refusal)) => break refusal.in_element(read.len()),
@@ -201,13 +235,14 @@ impl<'de> Visitor<'de> for Batch<'_> {
     }
 }
 
-impl Batch<'_> {
-    fn too_long(&self) -> Refusal {
-        Refusal::new(
-            RefusalKind::TooLarge,
-            format!("a batch holds at most {} publications; send several", self.max_batch),
-        )
-    }
+/// Refuses a batch that is none.
+pub(super) fn no_batch() -> Refusal {
+    Refusal::new(RefusalKind::InvalidPublication, "a batch is a JSON array of publications")
+}
+
+/// Refuses a batch of more than `max` publications.
+pub(super) fn too_long(max: usize) -> Refusal {
+    Refusal::new(RefusalKind::TooLarge, format!("a batch holds at most {max} publications; send several"))
 }
 
 #[cfg(test)]

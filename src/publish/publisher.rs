@@ -6,16 +6,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::{self, Map};
 use crate::event::Timestamp;
 use crate::hub::{Hub, Publication, PublishError, Receipt};
 use crate::metrics::{Counters, Totals};
-use crate::publish::publication::{self, Limits};
+use crate::publish::publication::{self, Limits, Whom};
+use crate::publish::rate::Rate;
 use crate::publish::refusal::{Refusal, RefusalKind};
-use crate::publish::{Bounds, reply};
+use crate::publish::{Bounds, map, reply};
 
 /// The handle. Cloning it is cheap; workers and the control thread each have one.
 #[derive(Debug, Clone)]
-pub struct Publisher(Arc<Shared>);
+pub struct Publisher {
+    shared: Arc<Shared>,
+    /// By the place of a route in the configuration.
+    rates: Arc<[Option<Arc<Rate>>]>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -29,7 +35,23 @@ impl Publisher {
     /// A way into the hub. The counters are those of all workers, told by `GET /healthz`.
     pub fn new(hub: Hub, bounds: Bounds, counters: Arc<[Arc<Counters>]>) -> Self {
         let limits = Limits { max_event: bounds.max_event };
-        Self(Arc::new(Shared { hub, bounds, limits, counters }))
+        Self { shared: Arc::new(Shared { hub, bounds, limits, counters }), rates: Arc::new([]) }
+    }
+
+    /// The same, with the rates of the configuration's publish routes, which all workers share.
+    #[must_use]
+    pub fn with_rates(mut self, routes: &[config::Route]) -> Self {
+        let rates = routes.iter().map(|route| match &route.action {
+            config::Action::Publish(route) => route.rate.map(|a_second| Arc::new(Rate::new(a_second))),
+            _ => None,
+        });
+        self.rates = rates.collect();
+        self
+    }
+
+    /// The rate of a route, by its place in the configuration.
+    pub(super) fn rate(&self, route: usize) -> Option<Arc<Rate>> {
+        self.rates.get(route).cloned().flatten()
     }
 
     /// Publishes one JSON object.
@@ -37,16 +59,31 @@ impl Publisher {
     /// # Errors
     /// What is wrong with it, `KeyReused`, or `Unavailable`; then nothing was published.
     pub fn publish_one(&self, json: &[u8], now: Timestamp) -> Result<Receipt, Refusal> {
-        let publication = publication::parse(json, &self.0.limits)?;
-        self.0.hub.publish(publication, now).map_err(|error| refused(error, false))
+        let publication = publication::parse(json, &self.shared.limits)?;
+        self.shared.hub.publish(publication, now).map_err(|error| refused(error, false))
     }
 
     /// Reads the body of a request: an array is a batch, all else is one publication.
-    pub(super) fn read(&self, json: &[u8]) -> Result<Posted, Refusal> {
-        if is_array(json) {
-            publication::parse_batch(json, &self.0.limits, self.0.bounds.max_batch).map(Posted::Batch)
-        } else {
-            publication::parse(json, &self.0.limits).map(|one| Posted::One(Box::new(one)))
+    pub(super) fn read(&self, json: &[u8], reading: &Reading<'_>) -> Result<Posted, Refusal> {
+        let Reading { map, whom, max_batch } = *reading;
+        let (limits, max_batch) = (&self.shared.limits, self.shared.bounds.max_batch.min(max_batch));
+        match (map, is_array(json)) {
+            (None, false) => publication::parse_for(json, limits, whom).map(Posted::one),
+            (None, true) => publication::parse_batch_for(json, limits, whom, max_batch).map(Posted::Batch),
+            (Some(map), false) => {
+                map::publication(map, publication::value(json)?, limits, whom).map(Posted::one)
+            }
+            (Some(map), true) => {
+                let (bodies, more) = publication::list(json, max_batch, publication::no_batch)?;
+                if more {
+                    return Err(publication::too_long(max_batch));
+                }
+                let read = bodies.into_iter().enumerate().map(|(index, body)| {
+                    let read = map::publication(map, body, limits, whom);
+                    read.map_err(|refusal| refusal.in_element(index))
+                });
+                read.collect::<Result<_, _>>().map(Posted::Batch)
+            }
         }
     }
 
@@ -55,11 +92,13 @@ impl Publisher {
         let mut text = Vec::new();
         match posted {
             Posted::One(publication) => {
-                let receipt = self.0.hub.publish(*publication, now).map_err(|error| refused(error, false))?;
+                let receipt =
+                    self.shared.hub.publish(*publication, now).map_err(|error| refused(error, false))?;
                 reply::put_receipt(&mut text, receipt.id, receipt.delivered.count().await);
             }
             Posted::Batch(batch) => {
-                let receipts = self.0.hub.publish_all(batch, now).map_err(|error| refused(error, true))?;
+                let receipts =
+                    self.shared.hub.publish_all(batch, now).map_err(|error| refused(error, true))?;
                 text.push(b'[');
                 for (index, receipt) in receipts.iter().enumerate() {
                     if index > 0 {
@@ -74,15 +113,19 @@ impl Publisher {
     }
 
     pub(super) fn bounds(&self) -> &Bounds {
-        &self.0.bounds
+        &self.shared.bounds
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     pub(super) fn hub(&self) -> &Hub {
-        &self.0.hub
+        &self.shared.hub
     }
 
     pub(super) fn totals(&self) -> Totals {
-        Totals::of(&self.0.counters)
+        Totals::of(&self.shared.counters)
     }
 }
 
@@ -91,6 +134,36 @@ impl Publisher {
 pub(super) enum Posted {
     One(Box<Publication>),
     Batch(Vec<Publication>),
+}
+
+impl Posted {
+    fn one(publication: Publication) -> Self {
+        Self::One(Box::new(publication))
+    }
+
+    /// The publications.
+    pub(super) fn all(&mut self) -> &mut [Publication] {
+        match self {
+            Self::One(publication) => std::slice::from_mut(publication),
+            Self::Batch(batch) => batch,
+        }
+    }
+}
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// What makes publications of it, if it is not itself one.
+    pub(super) map: Option<&'a Map>,
+    /// Whom it may be for.
+    pub(super) whom: Whom<'a>,
+    /// The most publications in it, if that is less than elsewhere.
+    pub(super) max_batch: usize,
+}
+
+impl Reading<'_> {
+    /// As it stands, for whomever it names.
+    pub(super) const PLAIN: Self = Self { map: None, whom: Whom::Anybody, max_batch: usize::MAX };
 }
 
 /// Whether JSON text begins an array.

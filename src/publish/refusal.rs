@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -81,17 +82,19 @@ pub struct Refusal {
     kind: RefusalKind,
     field: Option<Box<str>>,
     message: Cow<'static, str>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal of the whole request.
     pub fn new(kind: RefusalKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, field: None, message: message.into() }
+        Self { kind, field: None, message: message.into(), retry_after: None }
     }
 
     /// A refusal of one field. The publisher may have chosen the field's name: it is cut to a bounded length.
     pub fn of_field(kind: RefusalKind, field: &str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, field: Some(cut(field, MAX_FIELD).into()), message: message.into() }
+        let field = Some(cut(field, MAX_FIELD).into());
+        Self { kind, field, message: message.into(), retry_after: None }
     }
 
     /// The same refusal, said of an element of a batch: `user` becomes `[3].user`. The first element is 0.
@@ -102,6 +105,20 @@ impl Refusal {
             None => format!("[{index}]").into(),
         });
         self
+    }
+
+    /// The same refusal, with the time after which trying again may help.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The time after which trying again may help, in whole seconds, if it may help at all.
+    pub fn retry_after(&self) -> Option<u64> {
+        let overload = matches!(self.kind, RefusalKind::Unavailable | RefusalKind::TooMany);
+        let seconds = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        overload.then(|| self.retry_after.map_or(1, seconds).max(1))
     }
 
     /// What kind of refusal it is.

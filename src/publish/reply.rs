@@ -10,9 +10,6 @@ use crate::publish::refusal::{Refusal, RefusalKind};
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-/// When a publisher should try again after an overload, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-
 /// Writes `{"id":"k3f9q0-118","delivered":3}`. By hand, since it is done for every publication and nothing in it
 /// needs escaping.
 pub(super) fn put_receipt(out: &mut Vec<u8>, id: EventId, delivered: usize) {
@@ -38,14 +35,11 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Bytes> {
     let mut response = ok(JSON, refusal.to_json());
     *response.status_mut() = refusal.status();
     let fields = response.headers_mut();
-    match refusal.status() {
-        StatusCode::UNAUTHORIZED => {
-            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            fields.insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
-        _ => {}
+    if refusal.status() == StatusCode::UNAUTHORIZED {
+        fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        fields.insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -79,5 +73,8 @@ mod tests {
         let response = refusal(&Refusal::new(RefusalKind::Unavailable, "later"));
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let wait = std::time::Duration::from_millis(1001);
+        let response = refusal(&Refusal::new(RefusalKind::TooMany, "later").after(wait));
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
     }
 }

@@ -1,101 +1,191 @@
 //! The public route: publications from outside, each request checked by its own proof.
 //!
 //! Invariant: nothing of a body is read as a publication before the proof has been found good, and there is no way
-//! through without one.
+//! through without one. A publisher who is known by an identity, and may publish to itself only, reaches nobody else,
+//! whatever the body or the route's map says.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 use http_body::Body;
 
-use crate::config::PublishCheck;
+use crate::auth::{Admission, AuthError, Authenticator, CredentialSource, Forwarding, Presented};
+use crate::config::{PublishCheck, PublishRoute, To};
+use crate::http::{Peer, from_same_origin};
 use crate::publish::door::Kind;
-use crate::publish::publisher::Posted;
+use crate::publish::publication::Whom;
+use crate::publish::publisher::{Posted, Reading};
+use crate::publish::rate::Rate;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, reply, webhook};
 
-/// Answers one request to a `publish` route: a `POST` of an object or an array. A webhook's id is the idempotency key
-/// of publications without one of their own, so that a repetition gets the first receipt.
-pub async fn receive<B>(
-    publisher: &Publisher,
-    check: &PublishCheck,
-    parts: &Parts,
-    body: B,
-    now: SystemTime,
-) -> Response<Bytes>
-where
-    B: Body<Data = Bytes>,
-{
-    if parts.method != Method::POST {
-        return reply::method_not_allowed("POST");
-    }
-    match publish(publisher, check, parts, body, now).await {
-        Ok(receipts) => reply::ok(reply::JSON, receipts),
-        Err(refusal) => reply::refusal(&refusal),
-    }
+/// A publish route, ready for use.
+#[derive(Debug)]
+pub struct Route {
+    settings: PublishRoute,
+    rate: Option<Arc<Rate>>,
+    publisher: Publisher,
 }
 
-async fn publish<B>(
-    publisher: &Publisher,
-    check: &PublishCheck,
-    parts: &Parts,
-    body: B,
-    now: SystemTime,
-) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes>,
-{
-    let bounds = publisher.bounds();
-    let posted = match check {
-        PublishCheck::Token(token) => {
-            if !bearer(&parts.headers, token.expose()) {
-                return Err(unauthorized("the token is missing or wrong"));
+/// What a request is judged by.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Its head.
+    pub parts: &'a Parts,
+    /// The other end of its connection.
+    pub peer: &'a Peer,
+    /// The host it is for.
+    pub host: Option<&'a HeaderValue>,
+    /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
+    pub secure: bool,
+    /// Who knows credentials.
+    pub auth: &'a Authenticator,
+    /// The time.
+    pub now: SystemTime,
+}
+
+impl Route {
+    /// Makes a route. `place` is its place in the configuration, which finds the rate that all workers share.
+    pub fn new(settings: &PublishRoute, publisher: Publisher, place: usize) -> Self {
+        Self { settings: settings.clone(), rate: publisher.rate(place), publisher }
+    }
+
+    /// Answers one request: a `POST` of an object or an array. A webhook's id is the idempotency key of publications
+    /// without one of their own, so that a repetition gets the first receipt.
+    pub async fn receive<B>(&self, context: Context<'_>, body: B) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes>,
+    {
+        if context.parts.method != Method::POST {
+            return reply::method_not_allowed("POST");
+        }
+        match self.publish(&context, body).await {
+            Ok(receipts) => reply::ok(reply::JSON, receipts),
+            Err(refusal) => reply::refusal(&refusal),
+        }
+    }
+
+    async fn publish<B>(&self, context: &Context<'_>, body: B) -> Result<Bytes, Refusal>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let Context { parts, now, .. } = *context;
+        let (publisher, path) = (&self.publisher, parts.uri.path());
+        let bounds = publisher.bounds();
+        let posted = match &self.settings.check {
+            PublishCheck::Token(token) => {
+                if !bearer(&parts.headers, token.expose()) {
+                    return Err(unauthorized("the token is missing or wrong"));
+                }
+                self.admit()?;
+                Kind::of(&parts.headers)?.only_json()?;
+                let json = body::read_json(body, bounds, usize::MAX).await?;
+                self.read(&json, Whom::Anybody)?
             }
-            only_json(parts)?;
-            let json = body::read_json(body, bounds, usize::MAX).await?;
-            publisher.read(&json)?
+            PublishCheck::Webhook(key) => {
+                // Anybody can make us keep this much for a while, so it is no more than one publication.
+                let json = body::read_json(body, bounds, bounds.max_object()).await?;
+                let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let id = webhook::verify(key, &parts.headers, &json, seconds)
+                    .map_err(|why| unauthorized(why.to_string()))?;
+                self.admit()?;
+                Kind::of(&parts.headers)?.only_json()?;
+                let mut posted = self.read(&json, Whom::Anybody)?;
+                name_after(&mut posted, path, id);
+                posted
+            }
+            PublishCheck::Identity { providers, to } => {
+                let user = self.identify(providers, context).await?;
+                self.admit()?;
+                Kind::of(&parts.headers)?.only_json()?;
+                let json = body::read_json(body, bounds, usize::MAX).await?;
+                let whom = match to {
+                    To::Caller => Whom::Only(&user),
+                    To::Anybody => Whom::Anybody,
+                };
+                let mut posted = self.read(&json, whom)?;
+                part_keys(&mut posted, path, &user);
+                posted
+            }
+        };
+        publisher.answer(posted, now.into()).await
+    }
+
+    /// The id of the user that a request comes from.
+    async fn identify(&self, providers: &[usize], context: &Context<'_>) -> Result<String, Refusal> {
+        let Context { parts, peer, host, secure, auth, now } = *context;
+        let forwarding = Some(Forwarding { peer, host });
+        let presented = Presented { headers: &parts.headers, query: parts.uri.query(), secure, forwarding };
+        let Admission { identity, source, .. } =
+            auth.authenticate(providers, presented, now).await.map_err(|error| match error {
+                AuthError::Unavailable => Refusal::new(RefusalKind::Unavailable, error.to_string()),
+                _ => unauthorized(error.to_string()),
+            })?;
+        if source == CredentialSource::Cookie {
+            only_own_pages(parts, host)?;
         }
-        PublishCheck::Webhook(key) => {
-            // Anybody can make us keep this much for a while, so it is no more than one publication.
-            let json = body::read_json(body, bounds, bounds.max_object()).await?;
-            let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let id = webhook::verify(key, &parts.headers, &json, seconds)
-                .map_err(|why| unauthorized(why.to_string()))?;
-            only_json(parts)?;
-            let mut posted = publisher.read(&json)?;
-            name_after(&mut posted, parts.uri.path(), id);
-            posted
+        if self.publisher.hub().is_blocked(&identity.user, now.into()) {
+            return Err(unauthorized(AuthError::Blocked.to_string()));
         }
-    };
-    publisher.answer(posted, now.into()).await
+        Ok(identity.user)
+    }
+
+    /// Lets a request in if the route's rate does. Only behind the proof: a stranger must not use the rate up.
+    fn admit(&self) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        rate.admit(Instant::now()).map_err(|wait| {
+            let message = format!("this route takes {} publications a second", rate.burst());
+            Refusal::new(RefusalKind::TooMany, message).after(wait)
+        })
+    }
+
+    fn read(&self, json: &[u8], whom: Whom<'_>) -> Result<Posted, Refusal> {
+        let max_batch = self.rate.as_ref().map_or(usize::MAX, |rate| rate.burst());
+        let reading = Reading { map: self.settings.map.as_ref(), whom, max_batch };
+        let mut posted = self.publisher.read(json, &reading)?;
+        if let Some(rate) = &self.rate {
+            rate.charge(posted.all().len().saturating_sub(1));
+        }
+        Ok(posted)
+    }
 }
 
 fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(RefusalKind::Unauthorized, message)
 }
 
-fn only_json(parts: &Parts) -> Result<(), Refusal> {
-    match Kind::of(&parts.headers)? {
-        Kind::Json => Ok(()),
-        Kind::Ndjson => {
-            Err(Refusal::new(RefusalKind::UnsupportedMediaType, "send Content-Type: application/json"))
-        }
-    }
+/// Refuses a cookie that a page of another site may have sent: browsers send cookies unasked, and name the page's
+/// origin with every POST. The media type is one that a form cannot have.
+fn only_own_pages(parts: &Parts, host: Option<&HeaderValue>) -> Result<(), Refusal> {
+    let message = match from_same_origin(&parts.headers, host) {
+        Some(true) if parts.headers.contains_key(CONTENT_TYPE) => return Ok(()),
+        Some(true) => "with a cookie, send Content-Type: application/json",
+        Some(false) => "a page of this origin may not publish with a cookie",
+        None => "with a cookie there must be an Origin; or send a token instead",
+    };
+    Err(Refusal::new(RefusalKind::Forbidden, message))
 }
 
 /// Gives each publication without a key one that is made of the message's id. It holds spaces, which a publisher's own
 /// key cannot, and the route's path, since two senders may count alike.
 fn name_after(posted: &mut Posted, path: &str, id: &str) {
-    match posted {
-        Posted::One(publication) => {
-            publication.key.get_or_insert_with(|| format!("webhook {path} {id}").into());
-        }
-        Posted::Batch(batch) => {
-            for (index, publication) in batch.iter_mut().enumerate() {
-                publication.key.get_or_insert_with(|| format!("webhook {path} {id} {index}").into());
-            }
-        }
+    let is_one = matches!(posted, Posted::One(_));
+    for (index, publication) in posted.all().iter_mut().enumerate() {
+        publication.key.get_or_insert_with(|| match is_one {
+            true => format!("webhook {path} {id}").into(),
+            false => format!("webhook {path} {id} {index}").into(),
+        });
+    }
+}
+
+/// Parts the keys of one user from those of all others and of the app, so that nobody can use up another's key and
+/// have another's publication refused.
+fn part_keys(posted: &mut Posted, path: &str, user: &str) {
+    for key in posted.all().iter_mut().filter_map(|publication| publication.key.as_mut()) {
+        *key = format!("user {path} {user} {key}").into();
     }
 }

@@ -71,10 +71,14 @@ impl Refusal {
         let retry_after = matches!(status.as_u16(), 502..=504).then_some(RETRY_UPSTREAM);
         // A stream is opened by a script, which has more use for JSON.
         let json = json || matches!(self, Self::Stream(_) | Self::StreamWithBody);
-        let mut response = reply(&Reply { status, message: &message, retry_after }, json);
+        let code = match self {
+            Self::Stream(StreamError::Ticket(error)) => error.code(),
+            _ => None,
+        };
+        let mut response = reply(&Reply { status, code, message: &message, retry_after }, json);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if matches!(self, Self::Stream(_)) {
-                "GET"
+                "GET, POST"
             } else {
                 "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
             };
@@ -106,6 +110,7 @@ fn stream_status(error: &StreamError) -> StatusCode {
         StreamError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         StreamError::ForeignOrigin => StatusCode::FORBIDDEN,
         StreamError::Channels(error) => error.status(),
+        StreamError::Ticket(error) => error.status(),
     }
 }
 

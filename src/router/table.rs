@@ -82,7 +82,7 @@ mod tests {
                 action: if *proxy {
                     Action::Proxy(ProxyRoute { upstream: 0, max_body: 0 })
                 } else {
-                    Action::Publish(PublishRoute { check: PublishCheck::Webhook(Vec::new()) })
+                    Action::Publish(PublishRoute::new(PublishCheck::Webhook(Vec::new())))
                 },
             })
             .collect();

@@ -71,3 +71,43 @@ impl fmt::Display for StreamEnded {
 }
 
 impl std::error::Error for StreamEnded {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StreamRoute;
+    use crate::event::{ChannelName, Epoch, Timestamp};
+    use crate::hub::Hub;
+    use crate::store::{Limits, Memory};
+    use crate::stream::{StreamSettings, unauthorized_event};
+
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn a_user_that_is_blocked_after_the_grant_is_told_and_gets_no_stream() {
+        let limits = Limits { age: Duration::MAX, events: 9, bytes: 999, max_bytes: 999, max_channels: 9 };
+        let hub = Hub::new(1, Memory::new(limits), Epoch::from_bits(1));
+        let streams = Streams::new(hub.clone(), 0, std::sync::Arc::default(), None);
+        let grant = |user: &str| Grant {
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &StreamRoute::new(vec![0]))),
+            user: Some(user.to_owned()),
+            channels: vec![ChannelName::of_user(user).unwrap()],
+            last_id: None,
+            expires: None,
+            recheck: None,
+            client: String::new(),
+            target: String::new(),
+        };
+        let granted = [grant("42"), grant("43")];
+        hub.disconnect("42", None, Some(Duration::from_secs(60)), Timestamp::now()).unwrap();
+        let [mut blocked, open] = granted.map(|grant| StreamBody::respond(&streams, grant));
+        let said = blocked.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(said, unauthorized_event().text());
+        assert_eq!(blocked.body_mut().frame().await.unwrap().unwrap_err(), StreamEnded);
+        drop(blocked);
+        let counters = &streams.0.counters;
+        assert_eq!((counters.streams.get(), counters.streams_refused.get()), (1, 1));
+        drop(open);
+        assert_eq!(counters.streams.get(), 0);
+    }
+}

@@ -55,6 +55,7 @@ impl Streams {
             self.end(subscriber, end);
             return;
         }
+        self.0.due.add_if_due(subscriber, now);
         if subscriber.next_heartbeat.get().is_some_and(|at| at <= now) {
             subscriber.next_heartbeat.set(subscriber.settings.heartbeat_every().map(|every| now + every));
             // A reader that is behind has bytes coming; a heartbeat would only wait behind them.
@@ -90,5 +91,6 @@ impl Streams {
 /// When a stream next has something to do.
 pub(super) fn next_due(subscriber: &Subscriber) -> Option<Instant> {
     let ends = subscriber.ends.map(|(at, _)| at);
-    [subscriber.next_heartbeat.get(), ends].into_iter().flatten().min()
+    let recheck = subscriber.rechecked.as_ref().map(|rechecked| rechecked.next.get());
+    [subscriber.next_heartbeat.get(), recheck, ends].into_iter().flatten().min()
 }

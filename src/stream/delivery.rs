@@ -1,12 +1,13 @@
-//! Deliveries: from a worker's inbox to its streams.
+//! Deliveries and kicks: from a worker's inbox to its streams.
 
 use std::rc::Rc;
 
 use tokio::task::yield_now;
 
 use super::subscriber::Handed;
-use super::{Streams, Subscriber};
-use crate::hub::Delivery;
+use super::{End, Streams, Subscriber, unauthorized_event};
+use crate::event::Frame;
+use crate::hub::{Delivery, Kick, Work};
 
 /// So many streams are written to before other tasks of the worker get their turn. At five microseconds a write this
 /// is how long a proxied request may wait behind a fan-out: a sixth of a millisecond.
@@ -21,8 +22,12 @@ impl Streams {
         let mut turn = 0;
         loop {
             inbox.take(&mut batch).await;
-            for delivery in batch.drain(..) {
-                self.deliver_one(delivery, &mut targets, &mut turn).await;
+            for work in batch.drain(..) {
+                match work {
+                    Work::Deliver(delivery) => self.deliver_one(delivery, &mut targets, &mut turn).await,
+                    // Boxed: rare beside deliveries.
+                    Work::Kick(kick) => Box::pin(self.kick(*kick, &mut turn)).await,
+                }
             }
         }
     }
@@ -50,4 +55,34 @@ impl Streams {
         self.0.counters.deliveries.add(handed as u64);
         delivery.counted(handed);
     }
+
+    /// Ends the streams of a user. All that are open now are collected at once: those that are opened meanwhile have
+    /// been let in after the kick.
+    async fn kick(&self, kick: Kick, turn: &mut usize) {
+        let targets: Vec<_> = {
+            let table = self.0.table.borrow();
+            let all = table.streams.iter().map(|(_, entry)| &entry.subscriber);
+            all.filter(|subscriber| subscriber.user.as_deref() == Some(&*kick.user)).cloned().collect()
+        };
+        let last = last_words(&kick);
+        let mut ended = 0;
+        for subscriber in targets {
+            ended += usize::from(self.end_saying(&subscriber, End::Kicked, last.as_ref()));
+            *turn += 1;
+            if *turn >= DELIVERIES_A_TURN {
+                *turn = 0;
+                yield_now().await;
+            }
+        }
+        kick.counted(ended);
+    }
+}
+
+/// What a stream says before it is ended for its user: the app's event, and if the user is blocked, not to come back
+/// soon. They go together, so that a reader cannot get one and not the other.
+fn last_words(kick: &Kick) -> Option<Frame> {
+    let event = kick.event.as_ref().map(|event| event.frame_without_id().text());
+    let blocked = kick.blocked.then(|| unauthorized_event().text());
+    let text: Vec<u8> = event.into_iter().chain(blocked).flatten().collect();
+    (!text.is_empty()).then(|| Frame::new(&text))
 }

@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use http::header::{HOST, HeaderMap, ORIGIN};
+use http::header::HeaderMap;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
 use super::StreamSettings;
 use super::settings::protocol_event;
-use crate::auth::{self, AuthError, Authenticator, CredentialSource, GrantError, Presented};
+use super::ticket::TicketError;
+use crate::auth::{
+    self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Presented, Recheck,
+};
 use crate::event::{ChannelName, Frame};
-use crate::http::query_values;
+use crate::http::{Peer, from_same_origin, query_values};
+use crate::hub::Hub;
 
 /// The ways in which clients say their last id, besides the header of the standard.
 const LAST_ID_PARAMETERS: [&str; 5] =
@@ -22,6 +26,9 @@ const LAST_ID_PARAMETERS: [&str; 5] =
 /// back with.
 const REFUSED_RETRY: u32 = 3_600_000;
 
+/// A `retry` that many clients are told at once is shortened by up to this share at random.
+const RETRY_JITTER: f64 = 0.2;
+
 /// The right to a stream, and all that is needed to open it.
 #[derive(Debug)]
 pub struct Grant {
@@ -30,6 +37,7 @@ pub struct Grant {
     pub(super) channels: Vec<ChannelName>,
     pub(super) last_id: Option<String>,
     pub(super) expires: Option<SystemTime>,
+    pub(super) recheck: Option<Box<Recheck>>,
     pub(super) client: String,
     pub(super) target: String,
 }
@@ -41,20 +49,33 @@ pub struct Context<'a> {
     pub parts: &'a Parts,
     /// The host it is for.
     pub host: Option<&'a HeaderValue>,
+    /// The other end of its connection.
+    pub peer: &'a Peer,
     /// The client's address, for the access log.
     pub client: String,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
     pub secure: bool,
     /// Who knows credentials.
     pub auth: &'a Authenticator,
+    /// Who knows which users are blocked.
+    pub hub: &'a Hub,
     /// The time.
     pub now: SystemTime,
+}
+
+impl<'a> Context<'a> {
+    /// What a provider looks at.
+    pub(super) fn presented(&self) -> Presented<'a> {
+        let headers = &self.parts.headers;
+        let forwarding = Some(Forwarding { peer: self.peer, host: self.host });
+        Presented { headers, query: self.parts.uri.query(), secure: self.secure, forwarding }
+    }
 }
 
 /// Why there is no stream.
 #[derive(Debug)]
 pub enum StreamError {
-    /// Streams are read by GET.
+    /// Streams are read by GET, and a POST asks for a ticket.
     Method,
     /// There is no credential, or a wrong one.
     Unauthorized(AuthError),
@@ -62,6 +83,8 @@ pub enum StreamError {
     ForeignOrigin,
     /// A channel was asked for that is not granted, or that cannot be one.
     Channels(GrantError),
+    /// There is no ticket to be had in this way.
+    Ticket(TicketError),
 }
 
 impl fmt::Display for StreamError {
@@ -71,6 +94,7 @@ impl fmt::Display for StreamError {
             Self::Unauthorized(error) => error.fmt(f),
             Self::ForeignOrigin => f.write_str("this origin may not open streams with a cookie"),
             Self::Channels(error) => error.fmt(f),
+            Self::Ticket(error) => error.fmt(f),
         }
     }
 }
@@ -80,6 +104,7 @@ impl std::error::Error for StreamError {
         match self {
             Self::Unauthorized(error) => Some(error),
             Self::Channels(error) => Some(error),
+            Self::Ticket(error) => Some(error),
             Self::Method | Self::ForeignOrigin => None,
         }
     }
@@ -88,23 +113,23 @@ impl std::error::Error for StreamError {
 impl Grant {
     /// Judges a request for a stream.
     pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
-        let Context { parts, host, client, secure, auth, now } = context;
+        let parts = context.parts;
         if parts.method != Method::GET {
             return Err(StreamError::Method);
         }
         let route = &settings.route;
         let query = parts.uri.query();
-        let identity = if route.auth.is_empty() {
-            None
+        let (identity, recheck) = if route.auth.is_empty() {
+            (None, None)
         } else {
-            let admission = auth
-                .authenticate(&route.auth, Presented { headers: &parts.headers, query, secure }, now)
+            let presented = context.presented();
+            let admission = context
+                .auth
+                .authenticate_stream(&settings.place, &route.auth, presented, context.now)
                 .await
                 .map_err(StreamError::Unauthorized)?;
-            if admission.source == CredentialSource::Cookie && is_foreign(&parts.headers, host) {
-                return Err(StreamError::ForeignOrigin);
-            }
-            Some(admission.identity)
+            let admission = recognise(admission, &context)?;
+            (Some(admission.identity), admission.recheck)
         };
         let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
         let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
@@ -113,24 +138,28 @@ impl Grant {
         Ok(Self {
             settings: settings.clone(),
             expires: identity.as_ref().and_then(|identity| identity.expires),
+            recheck,
             user: identity.map(|identity| identity.user),
             channels,
             last_id: last_id(&parts.headers, query),
-            client,
+            client: context.client,
             target: target.to_owned(),
         })
     }
 }
 
-/// Whether the request comes from a page of another site. A client that is no browser names no origin.
-fn is_foreign(fields: &HeaderMap, host: Option<&HeaderValue>) -> bool {
-    let Some(origin) = fields.get(ORIGIN) else { return false };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
-    let host = host.or_else(|| fields.get(HOST)).and_then(|host| host.to_str().ok());
-    match (authority, host) {
-        (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host),
-        _ => true,
+/// Judges somebody whose credential is good, whatever it was: this is the one way from a provider or a ticket to a
+/// stream, or to a ticket.
+pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<Admission, StreamError> {
+    let own = from_same_origin(&context.parts.headers, context.host);
+    if admission.source == CredentialSource::Cookie && own == Some(false) {
+        return Err(StreamError::ForeignOrigin);
     }
+    // Looked at again when the stream is registered; here the refusal can still be a status.
+    if context.hub.is_blocked(&admission.identity.user, context.now.into()) {
+        return Err(StreamError::Unauthorized(AuthError::Blocked));
+    }
+    Ok(admission)
 }
 
 fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
@@ -149,6 +178,15 @@ fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
 pub fn unauthorized_event() -> Frame {
     let mut event = protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned());
     event.retry = Some(REFUSED_RETRY);
+    event.frame_without_id()
+}
+
+/// What a client is told in a stream when it cannot be found out who it is: to come back as after any break, less a
+/// random part of `retry`, so that not all come back at once.
+pub fn unavailable_event(retry: Duration) -> Frame {
+    let retry = retry.mul_f64(1.0 - RETRY_JITTER * fastrand::f64()).as_millis();
+    let mut event = protocol_event("error", r#"{"error":"Unavailable","code":502}"#.to_owned());
+    event.retry = Some(u32::try_from(retry).unwrap_or(u32::MAX));
     event.frame_without_id()
 }
 
@@ -173,21 +211,6 @@ mod tests {
         assert_eq!(both.unwrap(), "x-2");
         assert_eq!(last_id(&fields(&[("last-event-id", "")]), None), None);
         assert_eq!(last_id(&fields(&[]), None), None);
-    }
-
-    #[test]
-    fn an_origin_is_ours_if_it_is_the_host() {
-        let host = HeaderValue::from_static("shop.example:8443");
-        for (origin, foreign) in [
-            ("https://shop.example:8443", false),
-            ("https://Shop.Example:8443", false),
-            ("https://shop.example", true),
-            ("https://evil.example", true),
-            ("null", true),
-        ] {
-            assert_eq!(is_foreign(&fields(&[("origin", origin)]), Some(&host)), foreign, "{origin}");
-        }
-        assert!(!is_foreign(&fields(&[]), Some(&host)));
     }
 
     #[test]

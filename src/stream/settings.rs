@@ -14,6 +14,8 @@ use crate::hub::Gap;
 pub struct StreamSettings {
     /// What the operator wrote.
     pub route: StreamRoute,
+    /// What the route is told from all others by, for tickets.
+    pub(super) place: String,
     /// The response's fields, but for framing.
     pub(super) fields: HeaderMap,
     hello: Option<Event>,
@@ -43,8 +45,8 @@ enum Told {
 }
 
 impl StreamSettings {
-    /// Encodes what can be.
-    pub fn new(route: &StreamRoute) -> Self {
+    /// Encodes what can be. `place` tells the route from all others, and is the same in the next process.
+    pub fn new(place: String, route: &StreamRoute) -> Self {
         let heartbeat = route.heartbeat.as_ref().map(|heartbeat| Beat {
             every: heartbeat.every,
             form: match &heartbeat.form {
@@ -65,6 +67,7 @@ impl StreamSettings {
                 OnGap::Event(said) => Told::Own(own_event(said)),
             },
             route: route.clone(),
+            place,
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::StreamSettings;
 use super::backlog::{Backlog, SLICES};
+use super::recheck::Rechecked;
 use crate::access_log::Line;
 use crate::event::{Epoch, EventId, Frame};
 use crate::hub::ChannelId;
@@ -28,6 +29,8 @@ pub enum End {
     MaxAge,
     /// Its token expired.
     Expired,
+    /// The app asked for it.
+    Kicked,
     /// The process is ending.
     Drain,
 }
@@ -39,6 +42,7 @@ impl fmt::Display for End {
             Self::Evicted => "evicted",
             Self::MaxAge => "max-age",
             Self::Expired => "expired",
+            Self::Kicked => "disconnected",
             Self::Drain => "drain",
         })
     }
@@ -49,14 +53,13 @@ impl fmt::Display for End {
 pub(super) struct Logged {
     pub(super) client: Box<str>,
     pub(super) target: Box<str>,
-    pub(super) user: Option<Box<str>>,
 }
 
 impl Logged {
     /// Puts the fields that both lines of a stream have.
-    pub(super) fn put<'l>(&self, line: Line<'l>) -> Line<'l> {
+    pub(super) fn put<'l>(&self, user: Option<&str>, line: Line<'l>) -> Line<'l> {
         let line = line.text("client", &self.client).target(&self.target);
-        match &self.user {
+        match user {
             Some(user) => line.text("user", user),
             None => line,
         }
@@ -70,6 +73,8 @@ pub struct Subscriber {
     pub(super) key: Cell<u32>,
     pub(super) serial: u32,
     pub(super) settings: Rc<StreamSettings>,
+    /// Whose stream it is; none is an anonymous route's.
+    pub(super) user: Option<Box<str>>,
     /// Its channels, each with its place among the channel's subscribers.
     pub(super) channels: SmallVec<[(ChannelId, Cell<u32>); 2]>,
     epoch: Epoch,
@@ -80,6 +85,7 @@ pub struct Subscriber {
     /// When it must end, and why.
     pub(super) ends: Option<(Instant, End)>,
     pub(super) next_heartbeat: Cell<Option<Instant>>,
+    pub(super) rechecked: Option<Box<Rechecked>>,
     pub(super) logged: Option<Box<Logged>>,
     state: RefCell<State>,
 }
@@ -129,10 +135,12 @@ pub(super) enum Next {
 pub(super) struct Parts {
     pub(super) serial: u32,
     pub(super) settings: Rc<StreamSettings>,
+    pub(super) user: Option<Box<str>>,
     pub(super) channels: SmallVec<[ChannelId; 2]>,
     pub(super) cursor: EventId,
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
+    pub(super) rechecked: Option<Box<Rechecked>>,
     pub(super) logged: Option<Box<Logged>>,
     pub(super) form: Form,
     /// What it opens with.
@@ -141,12 +149,25 @@ pub(super) struct Parts {
 
 impl Subscriber {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { serial, settings, channels, cursor, opened, ends, logged, form, backlog } = parts;
+        let Parts {
+            serial,
+            settings,
+            user,
+            channels,
+            cursor,
+            opened,
+            ends,
+            rechecked,
+            logged,
+            form,
+            backlog,
+        } = parts;
         let next_heartbeat = Cell::new(settings.heartbeat_every().map(|every| opened + every));
         Self {
             key: Cell::new(0),
             serial,
             settings,
+            user,
             channels: channels.into_iter().map(|id| (id, Cell::new(0))).collect(),
             epoch: cursor.epoch,
             cursor: Cell::new(cursor.seq),
@@ -154,6 +175,7 @@ impl Subscriber {
             opened,
             ends,
             next_heartbeat,
+            rechecked,
             logged,
             state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
         }

@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use super::backlog::Backlog;
 use super::clock::next_due;
+use super::recheck::{Due, Rechecked};
 use super::settings::protocol_event;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
-use super::{End, Grant, StreamSettings, Subscriber};
+use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::StreamRoute;
-use crate::event::{Frame, Timestamp};
+use crate::event::{EventId, Frame, Timestamp};
 use crate::hub::{ChannelId, Hub, Position, Subscription};
 use crate::metrics::Counters;
 
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     serial: Cell<u32>,
     /// Told when the soonest timer has become sooner.
     pub(super) sooner: Notify,
+    /// Those whose app is to be asked again.
+    pub(super) due: Due,
 }
 
 #[derive(Debug, Default)]
@@ -67,23 +70,34 @@ impl Streams {
             table: RefCell::default(),
             serial: Cell::new(0),
             sooner: Notify::new(),
+            due: Due::default(),
         }))
     }
 
     /// Registers a stream and makes its first bytes.
     pub(super) fn open(&self, grant: Grant, form: Form) -> Rc<Subscriber> {
-        let Grant { settings, user, channels, last_id, expires, client, target } = grant;
+        let Grant { settings, user, channels, last_id, expires, recheck, client, target } = grant;
         let from = match &last_id {
             Some(id) if settings.route.replay => Position::After(id),
             _ => Position::Now,
         };
-        let mut subscription = self.0.hub.subscribe(self.0.worker, &channels, from, Timestamp::now());
+        let user: Option<Box<str>> = user.map(Into::into);
+        let worker = self.0.worker;
+        let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, Timestamp::now());
+        let Ok(mut subscription) = registered else {
+            if let Some(log) = &self.0.log {
+                let logged = Logged { client: client.into(), target: target.into() };
+                let reason = End::Kicked.to_string();
+                log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
+            }
+            return self.refused(settings, form);
+        };
         let replay = std::mem::take(&mut subscription.replay);
         self.count_opening(&subscription, replay.len());
         let logged = self.0.log.as_ref().map(|log| {
-            let logged = Logged { client: client.into(), target: target.into(), user: user.map(Into::into) };
+            let logged = Logged { client: client.into(), target: target.into() };
             log.write("open", |line| {
-                let line = logged.put(line).number("channels", channels.len() as u64);
+                let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", replay.len() as u64)
             });
             Box::new(logged)
@@ -98,11 +112,13 @@ impl Streams {
         cursor.seq = replay.last().map_or(cursor.seq, |record| record.seq);
         let opened = Instant::now();
         let subscriber = Rc::new(Subscriber::new(Parts {
-            serial: self.0.serial.replace(self.0.serial.get().wrapping_add(1)),
+            serial: self.next_serial(),
             channels: subscription.channels().collect(),
             cursor,
             opened,
             ends: ends(&settings.route, opened, expires),
+            user,
+            rechecked: recheck.map(|recheck| Box::new(Rechecked::new(recheck, opened))),
             logged,
             form,
             backlog,
@@ -110,6 +126,33 @@ impl Streams {
         }));
         self.insert(subscriber.clone(), subscription);
         subscriber
+    }
+
+    /// A stream whose user has been blocked since it was granted: it says so and is over, and is in no table.
+    fn refused(&self, settings: Rc<StreamSettings>, form: Form) -> Rc<Subscriber> {
+        self.0.counters.streams_refused.inc();
+        let chunked = matches!(form, Form::Parked { chunked: true, .. });
+        let mut backlog = head(&form, &settings);
+        backlog.push(bytes_of(&unauthorized_event(), chunked));
+        let subscriber = Subscriber::new(Parts {
+            serial: self.next_serial(),
+            user: None,
+            channels: SmallVec::new(),
+            cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
+            opened: Instant::now(),
+            ends: None,
+            rechecked: None,
+            logged: None,
+            form,
+            backlog,
+            settings,
+        });
+        subscriber.end(End::Kicked, None);
+        Rc::new(subscriber)
+    }
+
+    fn next_serial(&self) -> u32 {
+        self.0.serial.replace(self.0.serial.get().wrapping_add(1))
     }
 
     fn count_opening(&self, subscription: &Subscription, replayed: usize) {
@@ -148,11 +191,16 @@ impl Streams {
 
     /// Ends a stream: takes it out of the table and the hub, writes its line, and lets its task or body close it.
     pub fn end(&self, subscriber: &Rc<Subscriber>, end: End) {
+        self.end_saying(subscriber, end, last_words(end).as_ref());
+    }
+
+    /// The same, with last words of its own. Says whether the stream was still open.
+    pub(super) fn end_saying(&self, subscriber: &Rc<Subscriber>, end: End, last: Option<&Frame>) -> bool {
         let entry = {
             let table = &mut *self.0.table.borrow_mut();
             let key = subscriber.key.get() as usize;
             if !table.streams.get(key).is_some_and(|entry| Rc::ptr_eq(&entry.subscriber, subscriber)) {
-                return;
+                return false;
             }
             for (channel, place) in &subscriber.channels {
                 leave(table, *channel, place.get() as usize);
@@ -161,20 +209,28 @@ impl Streams {
         };
         // Leaves the hub here, with the table free again.
         drop(entry);
-        subscriber.end(end, last_words(end).as_ref());
+        subscriber.end(end, last);
         self.0.counters.streams.dec();
-        if end == End::Evicted {
-            self.0.counters.evicted.inc();
+        match end {
+            End::Evicted => self.0.counters.evicted.inc(),
+            End::Kicked => self.0.counters.disconnected.inc(),
+            End::Gone | End::MaxAge | End::Expired | End::Drain => {}
         }
         if let (Some(log), Some(logged)) = (&self.0.log, &subscriber.logged) {
             log.write("close", |line| {
                 logged
-                    .put(line)
+                    .put(subscriber.user.as_deref(), line)
                     .text("reason", &end.to_string())
                     .number("events", subscriber.delivered.get())
                     .duration("duration", subscriber.opened.elapsed())
             });
         }
+        true
+    }
+
+    /// The hub that the streams are registered with.
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
     }
 
     /// Ends all streams now.
@@ -191,15 +247,20 @@ impl Streams {
 
 /// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
 fn first_bytes(form: &Form, settings: &StreamSettings, subscription: &Subscription) -> Backlog {
-    let mut backlog = Backlog::default();
-    let mut chunked = false;
-    if let Form::Parked { chunked: is_chunked, .. } = form {
-        chunked = *is_chunked;
-        backlog.push_replay(settings.head(!chunked, &httpdate::fmt_http_date(SystemTime::now())));
-    }
+    let chunked = matches!(form, Form::Parked { chunked: true, .. });
+    let mut backlog = head(form, settings);
     backlog.push_replay(bytes_of(&settings.opening(subscription.cursor), chunked));
     if let Some(told) = subscription.gap.and_then(|gap| settings.gap(gap, subscription.cursor)) {
         backlog.push_replay(bytes_of(&told, chunked));
+    }
+    backlog
+}
+
+/// The head of the response, if it is not hyper's to write.
+fn head(form: &Form, settings: &StreamSettings) -> Backlog {
+    let mut backlog = Backlog::default();
+    if let Form::Parked { chunked, .. } = form {
+        backlog.push_replay(settings.head(!chunked, &httpdate::fmt_http_date(SystemTime::now())));
     }
     backlog
 }

@@ -123,7 +123,7 @@ class Deployment:
         command = [sys.executable, "-m", "gunicorn", "shop.wsgi", "--workers", "1", "--worker-class", "sync"]
         command += ["--bind", f"unix:{self.folder / 'gunicorn.sock'}", "--chdir", str(APP), "--no-control-socket"]
         self.app = Process(command, self.folder / "gunicorn.log", cwd=self.folder, env=self.environment)
-        self.app.wait_until(lambda: _accepts(self.folder / "gunicorn.sock"), "gunicorn accepts")
+        self.app.wait_until(lambda: accepts(self.folder / "gunicorn.sock"), "gunicorn accepts")
 
     def stop_app(self) -> None:
         """Stops gunicorn as an operator would."""
@@ -133,8 +133,8 @@ class Deployment:
         """Starts Sidestream and waits until it accepts requests and publications."""
         command = [str(BINARY), "run", "--config", str(self.folder / "sidestream.toml")]
         self.sidestream = Process(command, self.folder / "sidestream.log", cwd=self.folder, env=self.environment)
-        self.sidestream.wait_until(lambda: _accepts(("127.0.0.1", self.port)), "Sidestream accepts")
-        self.sidestream.wait_until(lambda: _accepts(self.folder / "publish.sock"), "the publish socket accepts")
+        self.sidestream.wait_until(lambda: accepts(("127.0.0.1", self.port)), "Sidestream accepts")
+        self.sidestream.wait_until(lambda: accepts(self.folder / "publish.sock"), "the publish socket accepts")
 
     def login(self, name: str) -> "Visitor":
         """Signs a user in through the login form."""
@@ -217,7 +217,8 @@ for name in {USERS!r}:
 """
 
 
-def _accepts(address: Path | tuple[str, int]) -> bool:
+def accepts(address: Path | tuple[str, int]) -> bool:
+    """Whether somebody listens on a Unix socket or a TCP address."""
     family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
     with socket.socket(family) as connection:
         connection.settimeout(1.0)

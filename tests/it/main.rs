@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod ask;
+#[cfg(test)]
+mod authjs;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -12,6 +16,8 @@ mod config;
 mod deadlines;
 #[cfg(test)]
 mod descriptors;
+#[cfg(test)]
+mod disconnect;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
@@ -21,6 +27,8 @@ mod framing;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod jwks;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod limits;
@@ -28,6 +36,10 @@ mod limits;
 mod listening;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod publish_identity;
+#[cfg(test)]
+mod publish_map;
 #[cfg(test)]
 mod publish_route;
 #[cfg(test)]
@@ -46,6 +58,8 @@ mod stream_resume;
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

@@ -9,11 +9,14 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use serde_json::Value;
-use sidestream::config::{PublishCheck, Secret};
+use sidestream::auth::{Authenticator, Tickets};
+use sidestream::config::{PublishCheck, PublishRoute, Secret};
+use sidestream::http::{Peer, PeerAddress};
 use sidestream::hub::Hub;
 use sidestream::publish::{Bounds, Publisher, route};
 
@@ -25,14 +28,14 @@ const ONE: &str = r#"{"channel":"a","data":1}"#;
 
 struct Route {
     hub: Hub,
-    publisher: Publisher,
-    check: PublishCheck,
+    route: route::Route,
 }
 
 impl Route {
     fn new(check: PublishCheck) -> Self {
         let hub = hub();
-        Self { publisher: Publisher::new(hub.clone(), bounds(), counters()), hub, check }
+        let publisher = Publisher::new(hub.clone(), bounds(), counters());
+        Self { route: route::Route::new(&PublishRoute::new(check), publisher, 0), hub }
     }
 
     fn webhook() -> Self {
@@ -49,13 +52,24 @@ impl Route {
         self.ask_at(&parts, body, now).await
     }
 
-    async fn ask_at(&self, parts: &http::request::Parts, body: String, now: SystemTime) -> Response<Bytes> {
-        route::receive(&self.publisher, &self.check, parts, Full::new(Bytes::from(body)), now).await
+    async fn ask_at(&self, parts: &Parts, body: String, now: SystemTime) -> Response<Bytes> {
+        receive(&self.route, parts, Full::new(Bytes::from(body)), now).await
     }
 
     fn events(&self) -> usize {
         self.hub.channel(&channel("a")).map_or(0, |info| info.events)
     }
+}
+
+async fn receive<B>(route: &route::Route, parts: &Parts, body: B, now: SystemTime) -> Response<Bytes>
+where
+    B: Body<Data = Bytes>,
+{
+    let peer = Peer::new(PeerAddress::Unix, false, false);
+    let auth = Authenticator::new(&[], &[], Tickets::new(b"no tickets here")).0;
+    route
+        .receive(route::Context { parts, peer: &peer, host: None, secure: false, auth: &auth, now }, body)
+        .await
 }
 
 fn signed(id: &str, at: u64, body: &str) -> Request<String> {
@@ -218,6 +232,7 @@ async fn a_body_that_never_ends_is_not_waited_for() {
     let publisher = Publisher::new(hub(), bounds, counters());
     let check = PublishCheck::Webhook(KEY.to_vec());
     let (parts, _) = signed("msg_1", NOW, ONE).into_parts();
-    let response = route::receive(&publisher, &check, &parts, Silence, SystemTime::now()).await;
+    let route = route::Route::new(&PublishRoute::new(check), publisher, 0);
+    let response = receive(&route, &parts, Silence, SystemTime::now()).await;
     refused(&response, 400, "invalid_json");
 }

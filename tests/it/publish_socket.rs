@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sidestream::config::Secret;
 use sidestream::event::{ChannelName, Epoch, Timestamp};
-use sidestream::hub::{Hub, Position, Subscription};
+use sidestream::hub::{Hub, Position, Subscription, Work};
 use sidestream::metrics::Counters;
 use sidestream::publish::{self, Bounds, PublishSocket, Publisher};
 use sidestream::shutdown::{self, Trigger};
@@ -122,7 +122,7 @@ impl Doors {
     /// A stream that is subscribed to these channels.
     fn subscribe(&self, channels: &[&str]) -> Subscription {
         let names: Vec<_> = channels.iter().map(|name| channel(name)).collect();
-        self.hub.subscribe(0, &names, Position::Now, Timestamp::now())
+        self.hub.subscribe(0, None, &names, Position::Now, Timestamp::now()).unwrap()
     }
 
     /// How many events a channel has.
@@ -148,7 +148,10 @@ async fn count(hub: Hub, begin: Arc<Notify>) {
     let mut batch = Vec::new();
     loop {
         hub.inbox(0).take(&mut batch).await;
-        batch.drain(..).for_each(|delivery| delivery.counted(1));
+        batch.drain(..).for_each(|work| match work {
+            Work::Deliver(delivery) => delivery.counted(1),
+            Work::Kick(kick) => kick.counted(1),
+        });
     }
 }
 

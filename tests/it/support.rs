@@ -90,6 +90,12 @@ impl Sidestream {
         publish(&self.publish_socket(), publication)
     }
 
+    /// Posts JSON to a path of the publish socket.
+    pub(crate) fn post(&self, path: &str, json: &str) -> Response {
+        let socket = format!("unix:{}", self.publish_socket().display());
+        Client::connect(&socket).post(path, "Connection: close\r\n", json).response()
+    }
+
     /// Begins the graceful end.
     pub(crate) fn drain(&self) {
         self.trigger.drain();

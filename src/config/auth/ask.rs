@@ -100,7 +100,7 @@ fn pointer(text: &str) -> Result<String, Fault> {
 }
 
 /// A path, with a query or without.
-fn target(text: &str) -> Result<String, Fault> {
+pub(super) fn target(text: &str) -> Result<String, Fault> {
     let is_target =
         text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() && !text.contains('#');
     if is_target { Ok(text.to_owned()) } else { Err(Fault::new("is not a path").hint("it begins with `/`")) }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use toml::de::DeValue;
 
+use super::jwks::JwksSource;
 use super::key::{JwtKey, JwtKeyKind};
 use super::{header, not_empty, one_or_more, plain, way};
 use crate::config::problem::{Fault, Problem};
@@ -21,8 +22,8 @@ pub struct JwtProvider {
     /// Its name in the file.
     pub name: String,
     /// What signatures are checked with.
-    pub key: JwtKey,
-    /// The algorithms a token may use; every one fits the key, and there is at least one.
+    pub keys: JwtKeys,
+    /// The algorithms a token may use; every one fits the key, or a public key of a set, and there is at least one.
     pub algorithms: Vec<Algorithm>,
     /// The claim that holds the user's id.
     pub user_claim: String,
@@ -42,12 +43,37 @@ pub struct JwtProvider {
     pub require: Vec<(String, serde_json::Value)>,
 }
 
+/// What signatures are checked with.
+#[derive(Debug, Clone)]
+pub enum JwtKeys {
+    /// One key.
+    One(JwtKey),
+    /// Public keys that are fetched, and may change.
+    Set(JwksSource),
+}
+
+impl JwtKeys {
+    /// The algorithms that fit: of a set all that a public key can have.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        match self {
+            Self::One(key) => key.kind.algorithms().to_vec(),
+            Self::Set(_) => public_algorithms(),
+        }
+    }
+}
+
+/// All algorithms of public keys.
+fn public_algorithms() -> Vec<Algorithm> {
+    let kinds = [JwtKeyKind::Rsa, JwtKeyKind::EcP256, JwtKeyKind::EcP384, JwtKeyKind::Ed25519];
+    kinds.iter().flat_map(|kind| kind.algorithms()).copied().collect()
+}
+
 impl JwtProvider {
-    pub(super) fn read(name: &str, section: &Section<'_>) -> Option<Self> {
-        let key = key(section);
+    pub(super) fn read(name: &str, section: &Section<'_>, upstreams: Option<&Vec<&str>>) -> Option<Self> {
+        let key = key(section, upstreams);
         let algorithms = section.value("algorithms");
         let claim = section.value("user_claim").and_then(|value| value.parse(not_empty));
-        let query = way(section, "query", plain);
+        let query = way(section, "query", parameter);
         let header = way(section, "header", header);
         let cookie = way(section, "cookie", plain);
         let issuer = section.value("issuer").and_then(|value| value.parse(not_empty));
@@ -56,9 +82,17 @@ impl JwtProvider {
         let require = section.value("require").map(|value| require(&value));
 
         // A secret that cannot be used is of the kind of secrets still.
-        let kind = key.as_ref().map(|key| key.kind);
-        let kind = kind.or(section.has("secret").then_some(JwtKeyKind::Secret));
-        let algorithms = algorithms.zip(kind).map(|(value, kind)| fitting(&value, kind));
+        let fits = match &key {
+            Some(JwtKeys::One(key)) => Some((key.kind.to_string(), key.kind.algorithms().to_vec())),
+            Some(JwtKeys::Set(_)) => Some(("a public key".to_owned(), public_algorithms())),
+            None if section.has("secret") => {
+                let kind = JwtKeyKind::Secret;
+                Some((kind.to_string(), kind.algorithms().to_vec()))
+            }
+            None => None,
+        };
+        let algorithms =
+            algorithms.zip(fits).map(|(value, (kind, allowed))| fitting(&value, &kind, &allowed));
         let mut provider = Self::new(name, key?);
         provider.algorithms = algorithms.unwrap_or(provider.algorithms);
         provider.user_claim = claim.map_or(provider.user_claim, str::to_owned);
@@ -78,11 +112,11 @@ impl JwtProvider {
     }
 
     /// A provider with the defaults of the file.
-    pub(in crate::config) fn new(name: impl Into<String>, key: JwtKey) -> Self {
+    pub(in crate::config) fn new(name: impl Into<String>, keys: JwtKeys) -> Self {
         Self {
             name: name.into(),
-            algorithms: key.kind.algorithms().to_vec(),
-            key,
+            algorithms: keys.algorithms(),
+            keys,
             user_claim: "sub".to_owned(),
             query: Some("token".to_owned()),
             header: Some("authorization".to_owned()),
@@ -96,40 +130,61 @@ impl JwtProvider {
 
     /// A provider of the command line: a shared secret and the defaults.
     pub(in crate::config) fn from_secret(name: &str, secret: &Secret) -> Result<Self, Fault> {
-        Ok(Self::new(name, JwtKey::from_secret(secret)?))
+        Ok(Self::new(name, JwtKeys::One(JwtKey::from_secret(secret)?)))
     }
 }
 
-/// Reads the one key that a provider has.
-fn key(section: &Section<'_>) -> Option<JwtKey> {
+/// The name of a query parameter. Tickets have one of their own, on all streams.
+fn parameter(text: &str) -> Result<String, Fault> {
+    if text == "ticket" {
+        return Err(Fault::new("is the parameter of tickets").hint("choose another name"));
+    }
+    plain(text)
+}
+
+/// Reads the one key that a provider has, or where its keys are.
+fn key(section: &Section<'_>, upstreams: Option<&Vec<&str>>) -> Option<JwtKeys> {
     let (secret, public) = (section.value("secret"), section.value("public_key"));
+    if let Some(set) = section.value("jwks") {
+        if let Some(other) =
+            if secret.is_some() { Some("secret") } else { public.as_ref().map(|_| "public_key") }
+        {
+            set.fault(
+                Fault::new(format!("cannot be there beside `{other}`")).hint("a provider has one of them"),
+            );
+            return None;
+        }
+        return set.parse(|text| JwksSource::parse(text, section.report.base, upstreams)).map(JwtKeys::Set);
+    }
     let make = if secret.is_some() { JwtKey::from_secret } else { JwtKey::from_pem };
-    let value = match (secret, public) {
-        (Some(_), Some(public)) => {
-            public.fault(Fault::new("cannot be there beside `secret`").hint("a provider has one key"));
-            return None;
-        }
-        (Some(value), None) | (None, Some(value)) => value,
-        (None, None) => {
-            // One whose key is misspelt has been told what is wrong.
-            if !section.has_later("jwks") && !section.misspells(&["secret", "public_key"]) {
-                let problem = section.problem("this provider has no key to check tokens with");
-                section.report.add(problem.help("add secret = \"env:NAME\" or public_key = \"file:PATH\""));
+    let value =
+        match (secret, public) {
+            (Some(_), Some(public)) => {
+                public.fault(Fault::new("cannot be there beside `secret`").hint("a provider has one key"));
+                return None;
             }
-            return None;
-        }
-    };
+            (Some(value), None) | (None, Some(value)) => value,
+            (None, None) => {
+                // One whose key is misspelt has been told what is wrong.
+                if !section.misspells(&["secret", "public_key", "jwks"]) {
+                    let problem = section.problem("this provider has no key to check tokens with");
+                    section.report.add(problem.help(
+                        "add secret = \"env:NAME\", public_key = \"file:PATH\" or jwks = \"https://…\"",
+                    ));
+                }
+                return None;
+            }
+        };
     let secret = Secret::read(&value, section.report.base)?;
-    make(&secret).map_err(|fault| value.fault(fault)).ok()
+    make(&secret).map_err(|fault| value.fault(fault)).ok().map(JwtKeys::One)
 }
 
 /// Reads the algorithms, each of which has to fit the key.
-fn fitting(value: &Value<'_>, kind: JwtKeyKind) -> Vec<Algorithm> {
+fn fitting(value: &Value<'_>, kind: &str, allowed: &[Algorithm]) -> Vec<Algorithm> {
     let entries = value.list();
     if entries.is_empty() && value.node().is_array() {
         value.fault(Fault::new("is empty, so no token could be good").hint("leave it out to go by the key"));
     }
-    let allowed = kind.algorithms();
     let names: Vec<_> = allowed.iter().map(|algorithm| format!("{algorithm:?}")).collect();
     let read = |text: &str| match text.parse::<Algorithm>() {
         Ok(algorithm) if allowed.contains(&algorithm) => Ok(algorithm),
@@ -151,7 +206,10 @@ fn require(value: &Value<'_>) -> Vec<(String, serde_json::Value)> {
     for (name, value) in value.entries() {
         match json(value.node()) {
             Some(json) => claims.push((name.get_ref().to_string(), json)),
-            None => value.fault(Fault::new("is nothing that a claim could be equal to")),
+            None => value.fault(
+                Fault::new("is nothing that a claim could be equal to")
+                    .hint("a claim of a token is JSON, which has no dates"),
+            ),
         }
     }
     claims

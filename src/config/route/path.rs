@@ -18,6 +18,9 @@ pub(super) fn check(path: &str) -> Result<&str, Fault> {
         return Err(match found {
             '?' => fault.hint("a route does not look at the query"),
             '%' => fault.hint("paths are compared as they are, undecoded"),
+            _ if !found.is_ascii() => {
+                fault.hint("browsers send it encoded, which no route can name: take a prefix above it")
+            }
             _ => fault,
         });
     }

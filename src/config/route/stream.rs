@@ -104,7 +104,7 @@ impl StreamRoute {
     }
 
     /// A route with the defaults of the file.
-    pub(in crate::config) fn new(auth: Vec<usize>) -> Self {
+    pub(crate) fn new(auth: Vec<usize>) -> Self {
         let channels: &[&str] = if auth.is_empty() { &["all"] } else { &["user:{user}", "all"] };
         Self {
             auth,
@@ -133,7 +133,7 @@ pub enum Unauthorized {
 }
 
 /// Reads the providers of a route.
-fn providers(value: &Value<'_>, names: &Names<'_>) -> Vec<usize> {
+pub(super) fn providers(value: &Value<'_>, names: &Names<'_>) -> Vec<usize> {
     let mut providers = Vec::new();
     for entry in value.list() {
         match named(&entry, "auth", names.auth.as_ref()) {

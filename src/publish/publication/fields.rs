@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::Limits;
 use super::data::{self, InvalidData};
+use super::{Limits, Whom};
 use crate::event::{ChannelName, Event, EventName, InvalidName};
 use crate::hub::Publication;
 use crate::publish::refusal::{Refusal, RefusalKind};
@@ -142,11 +142,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes the publication of what was given.
-    pub(super) fn finish(&self, limits: &Limits) -> Result<Publication, Refusal> {
+    pub(super) fn finish(&self, limits: &Limits, whom: Whom<'_>) -> Result<Publication, Refusal> {
         Ok(Publication {
-            channels: self.channels()?,
+            channels: self.channels(whom)?,
             event: Event {
-                name: self.read(Field::Event, event_name)?.flatten(),
+                name: self.value(Field::Event).map(event_name).transpose()?.flatten(),
                 data: match self.value(Field::Data) {
                     Some(json) => data(json, limits.max_event)?,
                     None => return Err(Field::Data.refuse("is missing; it may be any JSON, also null")),
@@ -171,12 +171,19 @@ impl<'a> Draft<'a> {
         self.value(field).map(|json| read(field, json)).transpose()
     }
 
-    fn channels(&self) -> Result<SmallVec<[ChannelName; 1]>, Refusal> {
+    fn channels(&self, whom: Whom<'_>) -> Result<SmallVec<[ChannelName; 1]>, Refusal> {
         let mut given = Field::RECIPIENTS.into_iter().filter_map(|field| Some((field, self.value(field)?)));
         let (field, json) = given.next().ok_or_else(|| Field::User.refuse(ONE_RECIPIENT))?;
         if let Some((second, _)) = given.next() {
             let message = format!("{} is given as well; {ONE_RECIPIENT}", field.name());
             return Err(second.refuse(message));
+        }
+        if let Whom::Only(caller) = whom {
+            let is_caller = field == Field::User && *user_id(field.name(), json)? == *caller;
+            if !is_caller {
+                let message = "must be yourself: on this route a publication goes to the user who sends it";
+                return Err(Refusal::of_field(RefusalKind::Forbidden, field.name(), message));
+            }
         }
         match field {
             Field::User => user(field.name(), json).map(|name| SmallVec::from_buf([name])),
@@ -218,6 +225,12 @@ fn several(
 }
 
 fn user(field: &str, json: &str) -> Result<ChannelName, Refusal> {
+    let id = user_id(field, json)?;
+    ChannelName::of_user(&id).map_err(|why| named(field, &why))
+}
+
+/// Reads a user's id, which can stand in the name of a channel.
+pub(in crate::publish) fn user_id<'a>(field: &str, json: &'a str) -> Result<Cow<'a, str>, Refusal> {
     let id = match integer(json) {
         Some(id) => Cow::Owned(id),
         None => match kind(json) {
@@ -226,7 +239,8 @@ fn user(field: &str, json: &str) -> Result<ChannelName, Refusal> {
             kind => return Err(invalid(field, format!("must be a string or an integer, not {kind}"))),
         },
     };
-    ChannelName::of_user(&id).map_err(|why| named(field, &why))
+    ChannelName::of_user(&id).map_err(|why| named(field, &why))?;
+    Ok(id)
 }
 
 /// The decimal of an integer within 64 bits, as JSON writes it; none for every other value.
@@ -242,14 +256,16 @@ fn channel(field: &str, json: &str) -> Result<ChannelName, Refusal> {
 }
 
 /// Reads an event name. `message` is what an event without a name is to every client, so it is left out.
-fn event_name(field: Field, json: &str) -> Result<Option<EventName>, Refusal> {
-    match &*text(field.name(), json)? {
+pub(in crate::publish) fn event_name(json: &str) -> Result<Option<EventName>, Refusal> {
+    let field = Field::Event.name();
+    match &*text(field, json)? {
         "message" => Ok(None),
-        name => EventName::published(name).map(Some).map_err(|why| named(field.name(), &why)),
+        name => EventName::published(name).map(Some).map_err(|why| named(field, &why)),
     }
 }
 
-fn data(json: &str, max: usize) -> Result<bytes::Bytes, Refusal> {
+/// Makes data of JSON, of at most `max` bytes as it is sent.
+pub(in crate::publish) fn data(json: &str, max: usize) -> Result<bytes::Bytes, Refusal> {
     data::data(json, max).map_err(|why| match why {
         InvalidData::Nul => Field::Data.refuse("must not hold the character U+0000"),
         InvalidData::LoneSurrogate => Field::Data.refuse(NO_CHARACTER),
@@ -262,17 +278,22 @@ fn data(json: &str, max: usize) -> Result<bytes::Bytes, Refusal> {
 }
 
 fn ttl(field: Field, json: &str) -> Result<Duration, Refusal> {
-    let written = text(field.name(), json)?;
-    let ttl = duration(&written).ok_or_else(|| {
-        field.refuse("must be a whole number and a unit of ms, s, m, h, d, such as \"30s\" or \"1h\"")
-    })?;
+    let ttl = duration(field.name(), json)?;
     if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
         return Err(field.refuse("must be between 1s and 30d"));
     }
     Ok(ttl)
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration, a string such as `"30s"`.
+pub(in crate::publish) fn duration(field: &str, json: &str) -> Result<Duration, Refusal> {
+    units(&text(field, json)?).ok_or_else(|| {
+        let form = "must be a whole number and a unit of ms, s, m, h, d, such as \"30s\" or \"1h\"";
+        invalid(field, form)
+    })
+}
+
+fn units(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let number: u64 = number.parse().ok()?;
     let millis = match unit {
@@ -303,6 +324,17 @@ fn retry(field: Field, json: &str) -> Result<u32, Refusal> {
 
 /// What is said of `\ud800` without its other half.
 const NO_CHARACTER: &str = "holds half of a surrogate pair, which is no character";
+
+/// Reads a string, a number or a boolean, as a text has it.
+pub(in crate::publish) fn scalar<'a>(field: &str, json: &'a str) -> Result<Cow<'a, str>, Refusal> {
+    match kind(json) {
+        "a string" => text(field, json),
+        kind @ ("an object" | "a list" | "null") => {
+            Err(invalid(field, format!("stands in a text, which cannot hold {kind}")))
+        }
+        _ => Ok(Cow::Borrowed(json)),
+    }
+}
 
 /// Reads a string.
 fn text<'a>(field: &str, json: &'a str) -> Result<Cow<'a, str>, Refusal> {

@@ -40,10 +40,12 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 15] = [
+const ALTERNATIVES: [(&str, &[&str]); 20] = [
     ("", &["#max_connections"]),
+    ("", &["#secret"]),
     ("tls", &["#tls"]),
     ("secret", &["#public_key"]),
+    ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
     ("", &["#issuer"]),
     ("", &["#cookie"]),
@@ -56,6 +58,9 @@ const ALTERNATIVES: [(&str, &[&str]); 15] = [
     ("heartbeat", &["#heartbeat"]),
     ("on_gap", &["#on_gap"]),
     ("token", &["#webhook"]),
+    ("token", &["#auth", "#to"]),
+    ("", &["#map"]),
+    ("", &["#rate"]),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use sidestream::config::{Auth, Config, JwtKeyKind, Origin};
+use sidestream::config::{Auth, Config, JwtKeyKind, JwtKeys, Origin};
 
 use super::GOOD;
 
@@ -66,7 +66,8 @@ fn public_keys_pin_their_algorithms() {
         let public = pair.public_key_pem();
         let config = load(&public, "").unwrap();
         let Auth::Jwt(provider) = &config.auth[0] else { panic!("{:?}", config.auth) };
-        assert_eq!(provider.key.kind, kind);
+        let JwtKeys::One(key) = &provider.keys else { panic!("{:?}", provider.keys) };
+        assert_eq!(key.kind, kind);
         assert_eq!(format!("{:?}", provider.algorithms), algorithms);
 
         // RFC 8725, section 2.1: a public key must never become the secret of an HMAC.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidestream::config::{
-    AccessLog, Action, Auth, Config, Endpoint, HeartbeatForm, OnGap, Origin, ProxyRoute, PublishCheck, Said,
-    Unauthorized, UpstreamKind,
+    AccessLog, Action, Auth, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, ProxyRoute,
+    PublishCheck, Said, Unauthorized, UpstreamKind,
 };
 
 use super::{GOOD, parse, stream};
@@ -123,7 +123,8 @@ fn values_other_than_the_defaults_arrive() {
     let Auth::Jwt(provider) = &config.auth[0] else { panic!("{:?}", config.auth) };
     assert_eq!(provider.name, "a");
     assert_eq!(format!("{:?}", provider.algorithms), "[HS512]");
-    assert_eq!(provider.key.decoding.try_get_as_bytes().unwrap(), b"from-a-file-with-a-newline");
+    let JwtKeys::One(key) = &provider.keys else { panic!("{:?}", provider.keys) };
+    assert_eq!(key.decoding.try_get_as_bytes().unwrap(), b"from-a-file-with-a-newline");
     assert_eq!((provider.query.as_deref(), provider.header.as_deref()), (None, Some("x-token")));
     assert_eq!((provider.cookie.as_deref(), provider.issuer.as_deref()), (Some("session"), Some("me")));
     assert_eq!(provider.audience, ["you"]);

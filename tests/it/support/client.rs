@@ -90,6 +90,15 @@ impl Client {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"))
     }
 
+    /// Sends a POST of JSON with the Host `test`, and more fields, each with its CRLF.
+    pub(crate) fn post(&mut self, target: &str, fields: &str, json: &str) -> &mut Self {
+        let length = json.len();
+        self.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n{fields}\r\n{json}"
+        ))
+    }
+
     /// Reads until `end` has come; returns everything up to and with it.
     pub(crate) fn until(&mut self, end: impl AsRef<[u8]>) -> String {
         let end = end.as_ref();

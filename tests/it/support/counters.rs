@@ -45,6 +45,13 @@ impl Sidestream {
         }
     }
 
+    /// Does something again and again until it comes to what is waited for.
+    pub(crate) fn comes<T>(&self, mut what: impl FnMut() -> T, is_it: impl Fn(&T) -> bool) -> T {
+        let mut last = None;
+        self.comes_true(|| "it comes to what is waited for".to_owned(), || is_it(last.insert(what())));
+        last.unwrap()
+    }
+
     fn ask(&self, target: &str) -> serde_json::Value {
         let socket = format!("unix:{}", self.publish_socket().display());
         Client::connect(&socket).get(target, "Connection: close\r\n").response().json()

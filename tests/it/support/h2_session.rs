@@ -66,6 +66,18 @@ impl H2Session {
         self.runtime.block_on(within(answer)).unwrap()
     }
 
+    /// Sends a POST and reads the whole answer.
+    pub(crate) fn post(&mut self, target: &str, fields: &[(&str, &str)], body: &str) -> Response<String> {
+        let mut request = Request::post(format!("https://test{target}"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let answer = self.sender.send_request(request.body(Full::from(body.to_owned())).unwrap());
+        let (parts, body) = self.runtime.block_on(within(answer)).unwrap().into_parts();
+        let body = self.runtime.block_on(within(body.collect())).unwrap().to_bytes();
+        Response::from_parts(parts, String::from_utf8(body.to_vec()).unwrap())
+    }
+
     /// Sends a GET and reads the whole answer.
     pub(crate) fn get(&mut self, target: &str, fields: &[(&str, &str)]) -> Response<String> {
         let (parts, body) = self.send("GET", target, fields).into_parts();

@@ -39,6 +39,8 @@ def publish(*, timeout: float = 2.0, **publication) -> dict:
 
 def stream_token(user: object, lifetime: int = 3600) -> str:
     """A token (JWT, HS256) with which the browser of `user` opens the stream; good for `lifetime` seconds."""
+    if user is None:
+        raise ValueError("nobody is signed in, so there is nobody to make a token for")
     header = _encode(b'{"alg":"HS256","typ":"JWT"}')
     claims = _encode(json.dumps({"sub": str(user), "exp": int(time.time()) + lifetime}).encode())
     signature = hmac.digest(os.environ["SIDESTREAM_SECRET"].encode(), header + b"." + claims, hashlib.sha256)

@@ -1,0 +1,159 @@
+//! The desk on the control thread: it asks the app, once for all who want to know the same, and keeps the answers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::super::AuthError;
+use super::Question;
+use super::answer::{Unclear, Verdict, judge};
+use super::cache::Cache;
+use super::credential::{Credential, Key};
+use crate::config::{AskProvider, Upstream};
+use crate::fetch::{self, FetchError, Place};
+
+/// How many questions an app is asked at once; a handful is all that a small app has workers for.
+const MAX_AT_ONCE: usize = 32;
+/// How many different questions may wait for their turn, beyond which nobody would wait long enough.
+const MAX_OPEN: usize = 10_000;
+/// The largest body of an answer, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+type Reply = oneshot::Sender<Result<Verdict, AuthError>>;
+
+/// The desk of one provider, before it runs.
+#[derive(Debug)]
+pub(in crate::auth) struct Desk {
+    provider: AskProvider,
+    upstream: Upstream,
+    questions: mpsc::Receiver<Question>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        provider: AskProvider,
+        upstream: Upstream,
+        questions: mpsc::Receiver<Question>,
+    ) -> Self {
+        Self { provider, upstream, questions }
+    }
+
+    /// Answers questions for as long as anybody may have one. Runs within a `LocalSet`.
+    pub(in crate::auth) async fn run(self) {
+        let Self { provider, upstream, mut questions } = self;
+        let places = upstream.servers.into_iter().map(Place::Plain).collect();
+        let open = Rc::new(Open {
+            provider,
+            places,
+            next: Cell::new(0),
+            cache: RefCell::default(),
+            asked: RefCell::default(),
+            turns: Semaphore::new(MAX_AT_ONCE),
+            is_failing: Cell::new(false),
+        });
+        while let Some(question) = questions.recv().await {
+            open.take(question);
+        }
+    }
+}
+
+/// The desk while it runs.
+struct Open {
+    provider: AskProvider,
+    places: Vec<Place>,
+    /// The server whose turn it is.
+    next: Cell<usize>,
+    cache: RefCell<Cache>,
+    /// Who waits for the answers that are on their way.
+    asked: RefCell<HashMap<Key, Vec<Reply>>>,
+    turns: Semaphore,
+    is_failing: Cell<bool>,
+}
+
+impl Open {
+    fn take(self: &Rc<Self>, question: Question) {
+        let Question { credential, max_age, reply } = question;
+        if let Some(verdict) = self.cache.borrow().find(&credential.key, max_age, Instant::now()) {
+            // Whoever has gone meanwhile needs no answer.
+            let _ = reply.send(Ok(verdict));
+            return;
+        }
+        let mut asked = self.asked.borrow_mut();
+        if let Some(waiting) = asked.get_mut(&credential.key) {
+            waiting.push(reply);
+        } else if asked.len() >= MAX_OPEN {
+            let _ = reply.send(Err(AuthError::Unavailable));
+        } else {
+            asked.insert(credential.key, vec![reply]);
+            let open = self.clone();
+            spawn_local(async move { open.answer(credential).await });
+        }
+    }
+
+    async fn answer(&self, credential: Credential) {
+        let key = credential.key;
+        let verdict = match self.turns.acquire().await {
+            Ok(_turn) if self.is_wanted(&key) => self.ask(&credential).await,
+            _ => Err(AuthError::Unavailable),
+        };
+        let waiting = self.asked.borrow_mut().remove(&key).unwrap_or_default();
+        for reply in waiting {
+            let _ = reply.send(verdict.clone());
+        }
+    }
+
+    /// Whether anybody still waits for an answer.
+    fn is_wanted(&self, key: &Key) -> bool {
+        self.asked.borrow().get(key).is_some_and(|waiting| waiting.iter().any(|reply| !reply.is_closed()))
+    }
+
+    async fn ask(&self, credential: &Credential) -> Result<Verdict, AuthError> {
+        let asked = Instant::now();
+        let judged = match self.fetch(credential).await {
+            Ok(answer) => judge(&self.provider, &answer).map(|verdict| (verdict, answer.body.len())),
+            Err(error) => Err(Unclear::Fetch(error)),
+        };
+        self.report(judged.as_ref().err());
+        let (verdict, size) = judged.map_err(|_| AuthError::Unavailable)?;
+        if self.provider.cache > Duration::ZERO {
+            self.cache.borrow_mut().keep(credential.key, verdict.clone(), asked, size);
+        }
+        Ok(verdict)
+    }
+
+    /// Asks the servers in turn until one can be reached.
+    async fn fetch(&self, credential: &Credential) -> Result<fetch::Answer, FetchError> {
+        let first = self.next.replace(self.next.get().wrapping_add(1));
+        let mut unreached = FetchError::Target;
+        for n in 0..self.places.len() {
+            let place = &self.places[first.wrapping_add(n) % self.places.len()];
+            let question = fetch::Question {
+                target: &self.provider.path,
+                fields: credential.fields(),
+                max_body: MAX_ANSWER,
+            };
+            match fetch::get(place, question).await {
+                Err(FetchError::Connect(error)) => unreached = FetchError::Connect(error),
+                answered => return answered,
+            }
+        }
+        Err(unreached)
+    }
+
+    /// Says once that the app does not answer, and once that it does again.
+    fn report(&self, unclear: Option<&Unclear>) {
+        let provider = &self.provider.name;
+        match (unclear, self.is_failing.replace(unclear.is_some())) {
+            (Some(error), false) => {
+                tracing::warn!(%provider, path = %self.provider.path, %error, "the app does not say who is signed in");
+            }
+            (None, true) => tracing::info!(%provider, "the app says again who is signed in"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Questions of our own: one bounded GET over HTTP/1.1, on a connection of its own.
+//!
+//! Invariant: every wait and every size has a bound that is named here, and a redirect is an answer like any other:
+//! nothing is sent to a place that the configuration does not name.
+
+mod error;
+mod place;
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+pub use error::FetchError;
+pub use place::Place;
+
+use place::Stream;
+
+/// How long a connection may take to be made, a TLS handshake included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the answer may take from there, its body included.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest head of an answer, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// The path, and the query if there is one.
+    pub target: &'a str,
+    /// Fields of the request. Without a `Host`, the place's own is said.
+    pub fields: HeaderMap,
+    /// The largest body of the answer, in bytes.
+    pub max_body: usize,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub fields: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// Asks, and waits for the whole answer.
+///
+/// # Errors
+/// No answer within the bounds. Nothing is tried twice.
+pub async fn get(place: &Place, question: Question<'_>) -> Result<Answer, FetchError> {
+    let stream = within(CONNECT_TIMEOUT, place.connect()).await??;
+    // Boxed: it holds a connection's state.
+    within(ANSWER_TIMEOUT, Box::pin(exchange(stream, place, question))).await?
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, FetchError> {
+    timeout(limit, work).await.map_err(|_| FetchError::Timeout { limit })
+}
+
+async fn exchange(
+    stream: Pin<Box<dyn Stream>>,
+    place: &Place,
+    question: Question<'_>,
+) -> Result<Answer, FetchError> {
+    let Question { target, mut fields, max_body } = question;
+    if !fields.contains_key(HOST) {
+        fields.insert(HOST, place.host());
+    }
+    fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = target.parse().map_err(|_| FetchError::Target)?;
+    *request.headers_mut() = fields;
+
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+    // Polled beside the exchange and dropped with it: nothing is left running when a deadline has passed.
+    let mut connection = std::pin::pin!(connection);
+    let asked = async {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, max_body).collect().await.map_err(|error| {
+            error.downcast::<hyper::Error>().map_or(FetchError::TooLarge { max: max_body }, |e| (*e).into())
+        })?;
+        Ok(Answer { status: head.status, fields: head.headers, body: body.to_bytes() })
+    };
+    let mut asked = std::pin::pin!(asked);
+    tokio::select! {
+        biased;
+        answer = &mut asked => return answer,
+        _ = &mut connection => {}
+    }
+    // The connection has ended; what it brought is with the exchange, and so is what broke it.
+    asked.await
+}
+
+#[cfg(test)]
+mod tests;

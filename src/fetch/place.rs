@@ -1,0 +1,97 @@
+//! Where a question goes: a server of an upstream, or a host under TLS.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use http::header::HeaderValue;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use crate::config::Origin;
+use crate::tls;
+
+/// Somewhere that answers.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In cleartext.
+    Plain(Origin),
+    /// Under TLS, with a certificate of a public authority.
+    Tls {
+        /// The host, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A connection, plain or under TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
+
+impl Place {
+    pub(super) async fn connect(&self) -> io::Result<Pin<Box<dyn Stream>>> {
+        Ok(match self {
+            Self::Plain(Origin::Tcp { host, port }) => Box::pin(tcp(host, *port).await?),
+            Self::Plain(Origin::Unix(path)) => Box::pin(UnixStream::connect(path).await?),
+            Self::Tls { host, port } => {
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                let connector = TlsConnector::from(client_config()?);
+                // Boxed: a handshake is large.
+                Box::pin(Box::pin(connector.connect(name, tcp(host, *port).await?)).await?)
+            }
+        })
+    }
+
+    /// What `Host` is when nobody says otherwise.
+    pub(super) fn host(&self) -> HeaderValue {
+        let (host, port, usual) = match self {
+            Self::Plain(Origin::Unix(_)) => return HeaderValue::from_static("localhost"),
+            Self::Plain(Origin::Tcp { host, port }) => (host, *port, 80),
+            Self::Tls { host, port } => (host, *port, 443),
+        };
+        let brackets = if host.contains(':') { ("[", "]") } else { ("", "") };
+        let mut text = format!("{}{host}{}", brackets.0, brackets.1);
+        if port != usual {
+            text = format!("{text}:{port}");
+        }
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(origin) => origin.fmt(f),
+            Self::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
+            Self::Tls { host, port } => write!(f, "https://{host}:{port}"),
+        }
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The public authorities, read once.
+fn client_config() -> io::Result<Arc<ClientConfig>> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+}

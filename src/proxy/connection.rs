@@ -1,0 +1,116 @@
+//! One connection to an app, and what has been read of it and not been taken.
+//!
+//! It is driven by the task of the request that it serves and by nobody else: there is no task of its own, and
+//! whoever drops it closes it. Between requests nobody reads it; [`Connection::is_silent`] then says whether it may be
+//! used, without a system call unless the runtime has been told that something came.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, ReadHalf, WriteHalf, split};
+
+use super::stall::Stall;
+use crate::transport::Socket;
+
+/// A connection to an app.
+#[derive(Debug)]
+pub(super) struct Connection {
+    side: Side,
+    /// What has come and not been taken.
+    pub(super) read: BytesMut,
+    /// Whether anything has come since the present request was begun.
+    pub(super) heard: bool,
+    /// Runs while the app is waited for. It stays from request to request, so that its timer is set once and not for
+    /// each of them.
+    pub(super) clock: Stall,
+}
+
+#[derive(Debug)]
+enum Side {
+    Whole(Socket),
+    /// The other half still sends a request that is being answered already.
+    Reading(ReadHalf<Socket>),
+}
+
+impl Connection {
+    /// A connection that is to be given up when the app is waited for so long.
+    pub(super) fn new(socket: Socket, patience: Duration) -> Self {
+        Self { side: Side::Whole(socket), read: BytesMut::new(), heard: false, clock: Stall::new(patience) }
+    }
+
+    /// Whether nothing has come and it is open, as far as is known: what an app says between requests is nobody's
+    /// answer.
+    pub(super) fn is_silent(&self) -> bool {
+        match &self.side {
+            Side::Whole(socket) => self.read.is_empty() && socket.is_silent(),
+            Side::Reading(_) => false,
+        }
+    }
+
+    /// Reads what there is, as much as there is room for: at least `least` bytes of it, and if more has to be made
+    /// then `room`. 0 is the end.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        (least, room): (usize, usize),
+    ) -> Poll<io::Result<usize>> {
+        let read = &mut self.read;
+        if read.capacity() - read.len() < least && !read.try_reclaim(room) {
+            if read.is_empty() {
+                // Not `reserve`, which would copy what is there of pieces that are still in use.
+                *read = BytesMut::with_capacity(room);
+            } else {
+                read.reserve(room);
+            }
+        }
+        let count = ready!(match &mut self.side {
+            Side::Whole(socket) => pin!(socket.read_buf(read)).poll(cx),
+            Side::Reading(half) => pin!(half.read_buf(read)).poll(cx),
+        })?;
+        self.heard |= count > 0;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Where requests are written; none if something else does it.
+    pub(super) fn writer(&mut self) -> Option<(Pin<&mut impl AsyncWrite>, &mut Stall)> {
+        match &mut self.side {
+            Side::Whole(socket) => Some((Pin::new(socket), &mut self.clock)),
+            Side::Reading(_) => None,
+        }
+    }
+
+    /// Lets somebody else send the rest of the request, until it is given back.
+    pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Socket>>) {
+        let Self { side, read, heard, clock } = self;
+        let (side, writer) = match side {
+            Side::Whole(socket) => {
+                let (reader, writer) = split(socket);
+                (Side::Reading(reader), Some(writer))
+            }
+            side @ Side::Reading(_) => (side, None),
+        };
+        (Self { side, read, heard, clock }, writer)
+    }
+
+    /// Takes the other half back, for further answers; none if it is not its own.
+    pub(super) fn reunite(self, writer: WriteHalf<Socket>) -> Option<Self> {
+        match self.side {
+            Side::Reading(reader) if reader.is_pair_of(&writer) => {
+                Some(Self { side: Side::Whole(reader.unsplit(writer)), ..self })
+            }
+            _ => None,
+        }
+    }
+
+    /// The socket, and what was read of it and is not HTTP; none if something else writes to it.
+    pub(super) fn into_socket(self) -> Option<(Socket, Bytes)> {
+        match self.side {
+            Side::Whole(socket) => Some((socket, self.read.freeze())),
+            Side::Reading(_) => None,
+        }
+    }
+}

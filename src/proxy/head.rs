@@ -1,0 +1,242 @@
+//! Heads of HTTP/1.1 on the app's side (RFC 9112, sections 2 to 5): a request's written, an answer's read. Pure: bytes
+//! in, bytes out.
+//!
+//! What is read is held to the letter by `httparse`: no folded lines, no bare CR, no NUL, no space before a colon.
+//! How the body ends is decided here, once, and where two readers could differ about it the answer is refused.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{Extensions, Method, StatusCode};
+use httparse::{ParserConfig, Status};
+use hyper::ext::ReasonPhrase;
+use smallvec::SmallVec;
+
+use super::error::AnswerFault;
+use super::framing::Framing;
+
+/// The largest head of an answer, in bytes.
+pub(super) const MAX_HEAD: usize = 128 * 1024;
+
+/// The most fields in a head, and in the trailers behind a body.
+pub(super) const MAX_FIELDS: usize = 100;
+
+/// Writes the first line of a request.
+pub(super) fn write_request_line(out: &mut Vec<u8>, method: &Method, target: &PathAndQuery) {
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.push(b' ');
+    let target = target.as_str();
+    // Of an absolute target that had no path, the query alone is left.
+    if !target.starts_with(['/', '*']) {
+        out.push(b'/');
+    }
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Writes the line of one field.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    /// All fields, but for a `Connection` that says no more than `keeps`.
+    pub(super) fields: HeaderMap,
+    /// The reason phrase, if it is not the usual one.
+    pub(super) extensions: Extensions,
+    /// How the body ends.
+    pub(super) framing: Framing,
+    /// Whether the connection may serve another request (RFC 9112, section 9.3).
+    pub(super) keeps: bool,
+}
+
+/// Takes the head of an answer off the front of `read`; none if it has not all come. `fields` is an empty map to be
+/// filled, and stays as it is as long as there is none; `to_head` says that the request was a HEAD.
+pub(super) fn take_answer(
+    read: &mut BytesMut,
+    fields: &mut HeaderMap,
+    to_head: bool,
+) -> Result<Option<Head>, AnswerFault> {
+    let Some(lines) = Lines::find(read)? else {
+        return if read.len() >= MAX_HEAD { Err(AnswerFault::HeadTooLarge) } else { Ok(None) };
+    };
+    if lines.length > MAX_HEAD {
+        return Err(AnswerFault::HeadTooLarge);
+    }
+    let bytes = read.split_to(lines.length).freeze();
+    let mut extensions = Extensions::new();
+    if let Some(reason) = lines.reason
+        && let Ok(reason) = ReasonPhrase::try_from(bytes.slice(reason))
+    {
+        extensions.insert(reason);
+    }
+    let mut fields = std::mem::take(fields);
+    let said = Said::take(&bytes, &lines.fields, &mut fields)?;
+    let (framing, is_whole) = said.framing(lines.status, lines.is_http_10, to_head)?;
+    let keeps = is_whole && said.keeps(lines.is_http_10);
+    Ok(Some(Head { status: lines.status, fields, extensions, framing, keeps }))
+}
+
+/// Where the parts of a head are.
+struct Lines {
+    length: usize,
+    status: StatusCode,
+    is_http_10: bool,
+    reason: Option<Range<usize>>,
+    fields: SmallVec<[(Range<usize>, Range<usize>); 24]>,
+}
+
+impl Lines {
+    fn find(read: &[u8]) -> Result<Option<Self>, AnswerFault> {
+        let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut head = httparse::Response::new(&mut []);
+        let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut room);
+        let Status::Complete(length) = parsed.map_err(AnswerFault::Head)? else { return Ok(None) };
+        let (Some(version), Some(code)) = (head.version, head.code) else { return Ok(None) };
+        let status = StatusCode::from_u16(code).map_err(|_| AnswerFault::Head(httparse::Error::Status))?;
+        let start = read.as_ptr() as usize;
+        let place = |part: &[u8]| {
+            let from = part.as_ptr() as usize - start;
+            from..from + part.len()
+        };
+        let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+        Ok(Some(Self {
+            length,
+            status,
+            is_http_10: version == 0,
+            reason: reason.map(|reason| place(reason.as_bytes())),
+            fields: head
+                .headers
+                .iter()
+                .map(|line| (place(line.name.as_bytes()), place(line.value)))
+                .collect(),
+        }))
+    }
+}
+
+/// What an answer says of its own framing and of its connection.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    is_coded: bool,
+    /// Whether the one coding is `chunked`.
+    is_chunked: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Said {
+    /// Reads the fields into `map`; several lengths that agree become one.
+    fn take(
+        bytes: &Bytes,
+        lines: &[(Range<usize>, Range<usize>)],
+        map: &mut HeaderMap,
+    ) -> Result<Self, AnswerFault> {
+        let mut said = Self::default();
+        map.reserve(lines.len());
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(&bytes[name.clone()])
+                .map_err(|_| AnswerFault::Head(httparse::Error::HeaderName))?;
+            let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()))
+                .map_err(|_| AnswerFault::Head(httparse::Error::HeaderValue))?;
+            if name == CONTENT_LENGTH {
+                let length = content_length(value.as_bytes()).ok_or(AnswerFault::Length)?;
+                match said.length.replace(length) {
+                    Some(other) if other != length => return Err(AnswerFault::Length),
+                    Some(_) => continue,
+                    None if value.as_bytes().contains(&b',') => {
+                        map.append(name, HeaderValue::from(length));
+                        continue;
+                    }
+                    None => {}
+                }
+            } else if name == TRANSFER_ENCODING {
+                said.coding(value.as_bytes())?;
+            } else if name == CONNECTION {
+                for option in tokens(value.as_bytes()) {
+                    said.close |= option.eq_ignore_ascii_case(b"close");
+                    said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                // What nearly all say. It is said by `keeps` now, and would only be taken out again.
+                if matches!(value.as_bytes(), b"keep-alive" | b"close") {
+                    continue;
+                }
+            }
+            map.append(name, value);
+        }
+        Ok(said)
+    }
+
+    /// Other codings than `chunked` are not ours to undo, so with one of them nothing may come that looks undone.
+    fn coding(&mut self, value: &[u8]) -> Result<(), AnswerFault> {
+        for coding in tokens(value) {
+            let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            if self.is_coded && (is_chunked || self.is_chunked) {
+                return Err(AnswerFault::Coding);
+            }
+            (self.is_coded, self.is_chunked) = (true, is_chunked);
+        }
+        self.is_coded = true;
+        Ok(())
+    }
+
+    /// RFC 9112, section 6.3; and whether nothing in it is doubtful.
+    fn framing(
+        &self,
+        status: StatusCode,
+        is_http_10: bool,
+        to_head: bool,
+    ) -> Result<(Framing, bool), AnswerFault> {
+        // HTTP/1.0 has no codings: who sends one does not know what it passes on (section 6.1).
+        if self.is_coded && is_http_10 {
+            return Err(AnswerFault::Coding);
+        }
+        let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        Ok(match (self.is_coded, self.length) {
+            _ if to_head || has_none || status.is_informational() => (Framing::none(), true),
+            // The coding overrides the length, and the connection ends: somebody may have read it otherwise.
+            (true, length) if self.is_chunked => (Framing::chunked(), length.is_none()),
+            (false, Some(length)) => (Framing::length(length), true),
+            (true, _) | (false, None) => (Framing::close(), false),
+        })
+    }
+
+    fn keeps(&self, is_http_10: bool) -> bool {
+        !self.close && (!is_http_10 || self.keep_alive)
+    }
+}
+
+/// A length, or several that agree (RFC 9110, section 8.6). Digits only: no sign, nothing that overflows.
+fn content_length(value: &[u8]) -> Option<u64> {
+    let mut found = None;
+    for text in value.split(|byte| *byte == b',') {
+        let digits = text.trim_ascii();
+        if digits.is_empty() {
+            return None;
+        }
+        let length = digits.iter().try_fold(0u64, |length, digit| {
+            let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+            length.checked_mul(10)?.checked_add(digit)
+        })?;
+        if found.replace(length).is_some_and(|other| other != length) {
+            return None;
+        }
+    }
+    found
+}
+
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

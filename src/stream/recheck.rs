@@ -1,0 +1,114 @@
+//! Streams whose session the app is asked for again while they are open.
+//!
+//! Invariant: a stream ends when the app says that its user is signed out or another, and for no other answer: an app
+//! that is down ends nothing. At most one question is under way for a stream.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::{End, Streams, Subscriber};
+use crate::auth::{AuthError, Authenticator, Recheck};
+
+/// How many questions of one worker are under way at once.
+const MAX_AT_ONCE: usize = 16;
+
+/// The time to the next question is shortened by up to this share at random, so that streams that were opened together
+/// are not asked for together.
+const JITTER: f64 = 0.2;
+
+/// What a stream needs for this; others have none of it.
+#[derive(Debug)]
+pub(super) struct Rechecked {
+    recheck: Box<Recheck>,
+    /// When it is next asked for.
+    pub(super) next: Cell<Instant>,
+    is_waiting: Cell<bool>,
+}
+
+impl Rechecked {
+    pub(super) fn new(recheck: Box<Recheck>, opened: Instant) -> Self {
+        let next = Cell::new(opened + jittered(recheck.every));
+        Self { recheck, next, is_waiting: Cell::new(false) }
+    }
+}
+
+/// The streams that are due, the first in front. Each is there once at most.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    streams: RefCell<VecDeque<Weak<Subscriber>>>,
+    more: Notify,
+}
+
+impl Due {
+    /// Puts a stream in line if its time has come.
+    pub(super) fn add_if_due(&self, subscriber: &Rc<Subscriber>, now: Instant) {
+        let Some(rechecked) = &subscriber.rechecked else { return };
+        if rechecked.next.get() > now {
+            return;
+        }
+        rechecked.next.set(now + jittered(rechecked.recheck.every));
+        if !rechecked.is_waiting.replace(true) {
+            // Not held: a socket is closed when the last hold on its subscriber is gone.
+            self.streams.borrow_mut().push_back(Rc::downgrade(subscriber));
+            self.more.notify_one();
+        }
+    }
+}
+
+impl Streams {
+    /// Asks again for the streams that are due, for ever.
+    pub async fn keep_asking(&self, auth: Arc<Authenticator>) {
+        let turns = Arc::new(Semaphore::new(MAX_AT_ONCE));
+        loop {
+            let Ok(turn) = turns.clone().acquire_owned().await else { return };
+            let subscriber = self.next_to_ask().await;
+            let (streams, auth) = (self.clone(), auth.clone());
+            spawn_local(async move {
+                streams.ask_again(&auth, &subscriber).await;
+                drop(turn);
+            });
+        }
+    }
+
+    async fn next_to_ask(&self) -> Weak<Subscriber> {
+        loop {
+            let next = self.0.due.streams.borrow_mut().pop_front();
+            match next {
+                Some(subscriber) => return subscriber,
+                None => self.0.due.more.notified().await,
+            }
+        }
+    }
+
+    async fn ask_again(&self, auth: &Authenticator, subscriber: &Weak<Subscriber>) {
+        let recheck = match subscriber.upgrade().as_ref().and_then(|subscriber| subscriber.rechecked.as_ref())
+        {
+            Some(rechecked) => rechecked.recheck.clone(),
+            None => return,
+        };
+        let answer = auth.admit_again(&recheck).await;
+        let Some(subscriber) = subscriber.upgrade() else { return };
+        if let Some(rechecked) = &subscriber.rechecked {
+            rechecked.is_waiting.set(false);
+        }
+        let may_stay = match answer {
+            Ok(identity) => recheck.is_same(&identity),
+            Err(AuthError::Unavailable) => true,
+            Err(_) => false,
+        };
+        if !may_stay {
+            self.end(&subscriber, End::Expired);
+        }
+    }
+}
+
+fn jittered(every: Duration) -> Duration {
+    every.mul_f64(1.0 - JITTER * fastrand::f64())
+}
