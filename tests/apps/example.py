@@ -40,6 +40,7 @@ class Example:
         self.relay = Relay(self.port)
         self.environment = {**os.environ, "SIDESTREAM_SOCKET": str(self.socket)}
         self.sidestream: Process | None = None
+        self.starts = 0
         self.processes: list[Process] = []
 
     def __enter__(self) -> "Example":
@@ -50,7 +51,8 @@ class Example:
         for process in [self.sidestream, *reversed(self.processes)]:
             if process is not None:
                 process.kill()
-                print(f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}")  # shown below a test that failed
+                # Shown below a test that failed.
+                print(f"--- end of {process.log.name}\n{process.log.read_text()[-4000:]}")
         shutil.rmtree(self.folder)
 
     def start(self, name: str, command: list[str], port: int | Path, **options) -> Process:
@@ -71,8 +73,9 @@ class Example:
 
     def start_sidestream(self) -> None:
         """Starts Sidestream and waits until it accepts requests and publications."""
-        options = {"cwd": self.folder, "env": self.environment}
-        self.sidestream = Process([str(BINARY), "run"], self.folder / "sidestream.log", **options)
+        self.starts += 1
+        log = self.folder / f"sidestream-{self.starts}.log"
+        self.sidestream = Process([str(BINARY), "run"], log, cwd=self.folder, env=self.environment)
         self.sidestream.wait_until(lambda: _accepts(("127.0.0.1", self.port)), "Sidestream accepts")
         self.sidestream.wait_until(lambda: _accepts(self.socket), "the publish socket accepts")
 
@@ -92,9 +95,14 @@ class Example:
         """How many streams a user has open now."""
         return self.publisher("GET", f"/channels/user:{user}")["streams"]
 
+    def opened(self, user: object, since: float) -> list[dict]:
+        """The lines of the access log for the streams that a user has opened since a time."""
+        return [line for line in self.log(kind="open", user=str(user)) if line["time"] > since]
+
     def log(self, **fields: object) -> list[dict]:
-        """The lines of the access log that have these values, in order."""
-        lines = [json.loads(line) for line in (self.folder / "sidestream.log").read_text().splitlines() if line[:1] == "{"]
+        """The lines of the access log since the last start that have these values, in order."""
+        *whole, _ = self.sidestream.log.read_text().split("\n")
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
 
 
@@ -126,7 +134,7 @@ def next_build(front_end: Path) -> Path:
     return built
 
 
-_NOT_BUILT = {"node_modules", ".next", "sidestream.toml", "sidestream.sock", "README.md"}
+_NOT_BUILT = {"node_modules", "package-lock.json", ".next", "sidestream.toml", "sidestream.sock", "README.md"}
 
 
 def next_environment() -> dict[str, str]:
@@ -259,7 +267,7 @@ class RawStream:
 
 
 def bare(body: bytes) -> bytes:
-    """An event stream without what Sidestream adds to an app's own: `retry:` and `id:`, and the events that are only those."""
+    """An event stream without what Sidestream adds to an app's own: `retry:`, `id:`, and events that are only those."""
     kept = b"".join(line for line in body.splitlines(keepends=True) if not re.match(rb"(id|retry): ", line))
     return re.sub(rb"\A\n|(?<=\n\n)\n", b"", kept)
 

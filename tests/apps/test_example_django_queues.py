@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from deployment import PASSWORD, wait_for
+from deployment import PASSWORD, Process, _accepts, wait_for
 from example import Example, RawStream, Tab, bare, chromium, idle_cost, latencies, median, two_tabs
 from front_end import served, vite_build
 from selenium.webdriver.common.by import By
@@ -45,7 +45,10 @@ class Shop(Example):
             self.ask(_USERS.format(password=PASSWORD))
             listener = self.folder / "gunicorn.sock"
             command = [sys.executable, "-m", "gunicorn", "shop.wsgi", "--workers", "1", "--no-control-socket"]
-            self.app = self.start("app", [*command, "--bind", f"unix:{listener}"], listener, cwd=self.folder)
+            command += ["--bind", f"unix:{listener}"]
+            self.app = Process(command, self.folder / "app.log", env=self.environment, cwd=self.folder)
+            self.processes.append(self.app)
+            self.app.wait_until(lambda: _accepts(listener), "gunicorn accepts")
             self.configure(self.changes)
             self.start_sidestream()
         except BaseException:
