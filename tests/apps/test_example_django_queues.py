@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+from console import Console
 from deployment import PASSWORD, Process, _accepts, wait_for
 from example import Example, RawStream, Tab, bare, chromium, idle_cost, latencies, median, two_tabs
 from front_end import served, vite_build
@@ -34,14 +35,14 @@ class Shop(Example):
             "PYTHONPATH": str(self.backend),
         }
         self.changes = {"0.0.0.0:8000": f"127.0.0.1:{self.port}"}
+        self.console: Console | None = None
         self.page = vite_build(self.source / "frontend")
 
     def __enter__(self) -> "Shop":
         try:
             subprocess.run([sys.executable, "-m", "django", "migrate", "-v0"], env=self.environment, check=True)
-            options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": self.environment}
-            self.errors = (self.folder / "console.log").open("w")
-            self.console = subprocess.Popen([sys.executable, "-c", _CONSOLE], stderr=self.errors, **options)
+            command = [sys.executable, "-c", _CONSOLE]
+            self.console = Console(command, self.folder / "console.log", self.folder, self.environment)
             self.ask(_USERS.format(password=PASSWORD))
             listener = self.folder / "gunicorn.sock"
             command = [sys.executable, "-m", "gunicorn", "shop.wsgi", "--workers", "1", "--no-control-socket"]
@@ -57,18 +58,13 @@ class Shop(Example):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.console.kill()
-        self.console.communicate()
-        self.errors.close()
+        if self.console:
+            self.console.close()
         super().__exit__()
 
     def ask(self, expression: str) -> list:
         """What an expression of Python is in the app, after the time at which it began: `[began, value]`."""
-        self.console.stdin.write(json.dumps(expression) + "\n")
-        self.console.stdin.flush()
-        answer = self.console.stdout.readline()
-        assert answer, (self.folder / "console.log").read_text()
-        return json.loads(answer)
+        return self.console.ask(expression)
 
     def notify(self, user: int, message: str) -> float:
         """Puts a notification into the database and pushes it, as an order does; the time at which that began."""
@@ -108,7 +104,9 @@ for line in sys.stdin:
     began = time.time()
     print(json.dumps([began, eval(json.loads(line))], default=str), flush=True)
 """
-_USERS = "[User.objects.create_user(name, password={password!r}, is_staff=name == 'carol') for name in ('alice', 'bob', 'carol')]"
+_USERS = """[
+    User.objects.create_user(name, password={password!r}, is_staff=name == 'carol') for name in ('alice', 'bob', 'carol')
+]"""
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +227,7 @@ def test_after_a_restart_the_page_has_what_happened_meanwhile(shop, tabs) -> Non
     without_focus(tabs)
     shop.sidestream.kill()
     shop.notify(ALICE, "nobody listens.")  # does not raise
-    assert "Notification to user 1 was not pushed" in (shop.folder / "console.log").read_text()
+    assert "Notification to user 1 was not pushed" in shop.console.log.read_text()
     shop.start_sidestream()
     for tab in tabs:
         wait_for(lambda tab=tab: "nobody listens." in text_of(tab, ".notifications"), RECONNECT + 10, "what was missed")
