@@ -7,6 +7,7 @@
 mod auth;
 mod certificate;
 mod host;
+mod limits;
 mod listen;
 mod log;
 mod problem;
@@ -28,13 +29,14 @@ use toml::de::DeTable;
 
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError};
+pub use limits::Limits;
 pub use listen::{Deadlines, Endpoint, Listen};
 pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Heartbeat, HeartbeatForm, Map, OnGap, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute,
-    Route, Said, StreamRoute, Template, To, Unauthorized,
+    Action, Cors, Heartbeat, HeartbeatForm, Map, OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck,
+    PublishRoute, Route, Said, StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
@@ -67,6 +69,8 @@ pub struct Config {
     pub store: Store,
     /// What is written down.
     pub log: Log,
+    /// How many streams there may be, and how fast they may come.
+    pub limits: Limits,
     /// The routing table; at least one row.
     pub routes: Vec<Route>,
 }
@@ -131,6 +135,7 @@ impl Config {
                 .collect(),
             store: Store::read(file.section("store", &schema::STORE)),
             log: Log::read(file.section("log", &schema::LOG), report.base),
+            limits: Limits::read(file.section("limits", &schema::LIMITS)),
             routes: Route::read_all(&routes, &names, &upstreams),
             upstreams,
         }
@@ -156,11 +161,13 @@ impl Config {
             Route {
                 path: "/".to_owned(),
                 hosts: Vec::new(),
+                cors: None,
                 action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
             },
             Route {
                 path: "/events".to_owned(),
                 hosts: Vec::new(),
+                cors: None,
                 action: Action::Stream(Box::new(StreamRoute::new(vec![0]))),
             },
         ];
@@ -172,6 +179,7 @@ impl Config {
             publish: Publish::new(Path::new(".")),
             store: Store::default(),
             log: Log::default(),
+            limits: Limits::default(),
             routes,
         })
     }

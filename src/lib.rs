@@ -26,7 +26,8 @@
 //! ```
 //!
 //! A [`worker`] is a thread with a current-thread runtime. Everything that it touches for a request is its own (`Rc`,
-//! `Cell`, `RefCell`), so a proxied request takes no lock; the only shared write is the count of connections. The
+//! `Cell`, `RefCell`), so a proxied request takes no lock; the only shared write is the count of connections. What
+//! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends. The
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]).
 //!
@@ -38,8 +39,9 @@
 //! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
 //!   ([`http`]); then a pooled connection, or a new one; bodies pass through as they come.
 //! * **stream**: credentials become an identity, the identity a set of channels, both together a
-//!   [`stream::Grant`]. A token is verified with the provider's key, a session cookie opened with the app's secret, and
-//!   a ticket with our own, which a POST on the same path gave out. On HTTP/1 the connection then leaves hyper: the service never answers, the connection's task
+//!   [`stream::Grant`], if no limit is in the way ([`limits`]). A token is verified with the provider's key, a session
+//!   cookie opened with the app's secret, and a ticket with our own, which a POST on the same path gave out. On HTTP/1
+//!   the connection then leaves hyper: the service never answers, the connection's task
 //!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
 //!   bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys have to be fetched,
 //!   the request waits for the control thread, which asks once for all workers ([`fetch`]).
@@ -85,7 +87,7 @@
 //! router, connection, listener
 //! proxy, stream, publish
 //! hub, auth
-//! store, fetch
+//! store, fetch, limits
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
 //! ```
@@ -111,6 +113,7 @@ pub mod event;
 pub mod fetch;
 pub mod http;
 pub mod hub;
+pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod proxy;

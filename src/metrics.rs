@@ -89,6 +89,18 @@ cells! {
     streams_opened,
     /// Streams refused: no or wrong credentials, or a channel not granted.
     streams_refused,
+    /// Streams not opened because of `streams`.
+    streams_limited,
+    /// Streams not opened because of `streams_per_user` or a route's `max_per_user`.
+    streams_limited_user,
+    /// Streams not opened because of `streams_per_address`.
+    streams_limited_address,
+    /// Streams not opened because of `opens_per_second`.
+    streams_limited_rate,
+    /// Streams not opened because of `opens_per_second_per_address`.
+    streams_limited_address_rate,
+    /// Streams that a table of the limits had no room for, let in all the same.
+    streams_uncounted,
     /// Events handed to streams.
     deliveries,
     /// Streams ended because their backlog was full.

@@ -14,7 +14,6 @@ mod map;
 mod ndjson;
 pub mod publication;
 mod publisher;
-mod rate;
 pub mod refusal;
 mod reply;
 pub mod route;

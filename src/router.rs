@@ -5,12 +5,14 @@
 //! session serve, the route is found by path, its action is taken, and whatever the outcome is, it is logged.
 
 mod body;
+mod cors;
 mod refusal;
 mod table;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -19,20 +21,22 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::access_log::WorkerLog;
 use crate::auth::{AuthError, Authenticator};
-use crate::config::{Action, Config, TrustedProxies};
+use crate::config::{Action, Config, Cors, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
+use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{
-    Context, Grant, StreamBody, StreamError, StreamSettings, Streams, give_ticket, unauthorized_event,
-    unavailable_event,
+    Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, Streams, give_ticket,
+    unauthorized_event, unavailable_event,
 };
 use crate::tls::Certificates;
 
 pub use body::ReplyBody;
 
 use body::RequestLog;
+use cors::Leave;
 use refusal::Refusal;
 use table::Table;
 
@@ -67,23 +71,38 @@ pub struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    /// The client's address, behind the proxies that are trusted; none for one that came by Unix socket.
+    fn address(&self, parts: &Parts) -> Option<IpAddr> {
+        self.peer.client(&parts.headers, |address| self.trusted.contains(address))
+    }
+
     /// The client's address as the log shows it.
     fn client(&self, parts: &Parts) -> String {
-        let address = self.peer.client(&parts.headers, |address| self.trusted.contains(address));
-        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+        shown(self.address(parts))
     }
+}
+
+fn shown(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 
 /// The routes of one worker and all that they need.
 #[derive(Debug)]
 pub struct Router {
     table: Table,
-    actions: Vec<Do>,
+    routes: Vec<Entry>,
     auth: Arc<Authenticator>,
+    limits: Limits,
     proxy: Proxy,
     streams: Streams,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    action: Do,
+    cors: Option<Cors>,
 }
 
 /// A route's action, ready for use.
@@ -99,26 +118,31 @@ impl Router {
     pub fn new(
         config: &Config,
         auth: Arc<Authenticator>,
+        limits: Limits,
         streams: Streams,
         publisher: Publisher,
         counters: Arc<Counters>,
         log: Option<Rc<WorkerLog>>,
     ) -> Self {
-        let actions = config.routes.iter().enumerate().map(|(place, route)| match &route.action {
-            Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
-            Action::Stream(stream) => {
-                // Two routes may share a path on different hosts.
-                let place = format!("{} {}", route.path, route.hosts.join(" "));
-                Do::Stream(Rc::new(StreamSettings::new(place, stream)))
-            }
-            Action::Publish(route) => {
-                Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
-            }
+        let routes = config.routes.iter().enumerate().map(|(place, route)| {
+            let action = match &route.action {
+                Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
+                Action::Stream(stream) => {
+                    // Two routes may share a path on different hosts.
+                    let name = format!("{} {}", route.path, route.hosts.join(" "));
+                    Do::Stream(Rc::new(StreamSettings::new(name, place, stream)))
+                }
+                Action::Publish(route) => {
+                    Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
+                }
+            };
+            Entry { action, cors: route.cors.clone() }
         });
         Self {
             table: Table::new(&config.routes),
-            actions: actions.collect(),
+            routes: routes.collect(),
             auth,
+            limits,
             proxy: Proxy::new(&config.upstreams),
             streams,
             counters,
@@ -141,7 +165,19 @@ impl Router {
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
         let accept = parts.headers.get(ACCEPT).cloned();
-        let refusal = match self.find(&parts, &origin) {
+        // Boxed: rare beside proxied requests, whose future would grow by it.
+        let mut allowed = None;
+        let found = self.find(&parts, &origin).map(|(route, host)| {
+            allowed = route.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
+            (&route.action, host)
+        });
+        if let Some(allowed) = &allowed
+            && cors::is_preflight(&parts)
+        {
+            let response = allowed.preflight(&parts.headers);
+            return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
+        }
+        let refusal = match found {
             Err(refusal) => refusal,
             Ok((Do::Proxy { upstream, max_body }, host)) => {
                 let to = Forward {
@@ -172,19 +208,30 @@ impl Router {
                     peer: origin.peer,
                     host: host.as_ref(),
                     secure: origin.peer.is_secure(&parts.headers),
+                    is_listed: allowed.as_deref().is_some_and(|allowed| allowed.with_credentials),
                     auth: &self.auth,
                     now: SystemTime::now(),
                 };
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let response = Box::pin(route.receive(context, body)).await;
+                let mut response = Box::pin(route.receive(context, body)).await;
                 if response.status() == StatusCode::TOO_MANY_REQUESTS {
                     self.counters.publications_limited.inc();
                 }
+                cors::put(allowed.as_deref(), &mut response);
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                match Box::pin(self.stream(settings, &parts, &body, host.as_ref(), &origin)).await {
+                match Box::pin(self.stream(
+                    settings,
+                    &parts,
+                    &body,
+                    host.as_ref(),
+                    &origin,
+                    allowed.as_deref(),
+                ))
+                .await
+                {
                     Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
@@ -200,17 +247,18 @@ impl Router {
             }
         };
         self.count(&refusal);
-        let response = refusal.respond(accepts_json(accept.as_ref()));
+        let mut response = refusal.respond(accepts_json(accept.as_ref()));
+        cors::put(allowed.as_deref(), &mut response);
         Routed::Reply(body::finish(response.map(ReplyBody::small), log))
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
-    fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Do, Option<HeaderValue>), Refusal> {
+    fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Entry, Option<HeaderValue>), Refusal> {
         let host = check_request(parts)?;
         check_host(host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
-        Ok((&self.actions[route], host))
+        Ok((&self.routes[route], host))
     }
 
     async fn stream(
@@ -220,19 +268,37 @@ impl Router {
         body: &Incoming,
         host: Option<&HeaderValue>,
         origin: &Origin<'_>,
+        allowed: Option<&Leave>,
     ) -> Result<Granted, Refusal> {
         // The socket is handed over as it is: a body would be read as the client's next words.
         if parts.method == Method::GET && !body.is_end_stream() {
             return Err(Refusal::StreamWithBody);
         }
-        let client = origin.client(parts);
-        let secure = origin.peer.is_secure(&parts.headers);
-        let now = SystemTime::now();
-        let (peer, auth, hub) = (origin.peer, &*self.auth, self.streams.hub());
-        let context = Context { parts, host, peer, client, secure, auth, hub, now };
+        let address = origin.address(parts);
+        if parts.method == Method::POST
+            && let Err(limited) = self.limits.admit_request(address, Instant::now())
+        {
+            return Err(Refusal::Stream(StreamError::Limited(limited)));
+        }
+        let context = Context {
+            parts,
+            host,
+            peer: origin.peer,
+            client: shown(address),
+            address,
+            fields: allowed.map(|allowed| Box::new(allowed.fields.clone())),
+            is_listed: allowed.is_some_and(|allowed| allowed.with_credentials),
+            limits: &self.limits,
+            secure: origin.peer.is_secure(&parts.headers),
+            auth: &self.auth,
+            hub: self.streams.hub(),
+            now: SystemTime::now(),
+        };
         if parts.method == Method::POST {
-            let ticket = give_ticket(settings, &context).await;
-            return ticket.map(|said| Granted::Answer(said.map(ReplyBody::small))).map_err(Refusal::Stream);
+            let given = give_ticket(settings, &context).await.map_err(Refusal::Stream)?;
+            let mut response = given.map(ReplyBody::small);
+            cors::put(allowed, &mut response);
+            return Ok(Granted::Answer(response));
         }
         match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
@@ -249,6 +315,13 @@ impl Router {
                 };
                 let mut response = Response::new(ReplyBody::small(told.text()));
                 settings.set_fields(response.headers_mut());
+                cors::put(allowed, &mut response);
+                Ok(Granted::Answer(response))
+            }
+            Err(StreamError::Limited(limited)) => {
+                self.limits.tell(limited, &self.counters, Instant::now());
+                let mut response = LimitedBody::respond(settings, limited).map(ReplyBody::limited);
+                cors::put(allowed, &mut response);
                 Ok(Granted::Answer(response))
             }
             Err(error) => Err(Refusal::Stream(error)),
@@ -257,6 +330,9 @@ impl Router {
 
     fn count(&self, refusal: &Refusal) {
         match refusal {
+            Refusal::Stream(StreamError::Limited(limited)) => {
+                self.limits.tell(*limited, &self.counters, Instant::now());
+            }
             Refusal::Stream(_) => self.counters.streams_refused.inc(),
             _ if refusal.is_upstreams() => {
                 self.counters.upstream_errors.inc();

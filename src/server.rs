@@ -21,11 +21,12 @@ use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Auth, Config, Secret};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::shutdown::Signal;
-use crate::store::{Limits, Memory};
+use crate::store::{self, Memory};
 use crate::tls::{self, Certificates};
 use crate::worker::{self, Setup, Tls};
 
@@ -137,7 +138,7 @@ impl Server {
             .transpose()
             .map_err(BindError::PublishHttp)?;
         let store = &config.store;
-        let memory = Memory::new(Limits {
+        let memory = Memory::new(store::Limits {
             age: store.age,
             events: store.events,
             bytes: store.bytes,
@@ -178,6 +179,7 @@ impl Server {
         let secret_parameters = secret_parameters(&config);
         let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
         let auth = Arc::new(auth);
+        let stream_limits = Limits::new(&config.limits);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
@@ -208,6 +210,7 @@ impl Server {
                 hub: hub.clone(),
                 counters: counters[index].clone(),
                 auth: auth.clone(),
+                stream_limits: stream_limits.clone(),
                 publisher: publisher.clone(),
                 sockets,
                 limit: limit.clone(),

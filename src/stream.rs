@@ -11,6 +11,7 @@ mod body;
 mod clock;
 mod delivery;
 mod grant;
+mod limited;
 mod parked;
 mod recheck;
 mod settings;
@@ -19,7 +20,7 @@ mod table;
 mod ticket;
 mod timers;
 
-pub use body::{StreamBody, StreamEnded};
+pub use body::{LimitedBody, StreamBody, StreamEnded};
 pub use grant::{Context, Grant, StreamError, unauthorized_event, unavailable_event};
 pub use parked::park;
 pub use settings::StreamSettings;

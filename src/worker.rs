@@ -20,6 +20,7 @@ use crate::auth::Authenticator;
 use crate::config::{Config, Listen};
 use crate::connection::{self, Drain, Handler, Info, Outcome, Settings, Shared};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
 use crate::publish::Publisher;
@@ -49,6 +50,8 @@ pub struct Setup {
     pub counters: Arc<Counters>,
     /// Who knows credentials.
     pub auth: Arc<Authenticator>,
+    /// How many streams all workers may have.
+    pub stream_limits: Limits,
     /// What takes publications of public routes.
     pub publisher: Publisher,
     /// Its sockets, in the order of the configuration, each with its TLS.
@@ -82,12 +85,31 @@ pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(setup: Setup) -> io::Result<()> {
-    let Setup { index, config, hub, counters, auth, publisher, sockets, limit, log, mut signal, ended } =
-        setup;
+    let Setup {
+        index,
+        config,
+        hub,
+        counters,
+        auth,
+        stream_limits,
+        publisher,
+        sockets,
+        limit,
+        log,
+        mut signal,
+        ended,
+    } = setup;
     let log = log.map(Rc::new);
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
-    let router =
-        Router::new(&config, auth.clone(), streams.clone(), publisher, counters.clone(), log.clone());
+    let router = Router::new(
+        &config,
+        auth.clone(),
+        stream_limits,
+        streams.clone(),
+        publisher,
+        counters.clone(),
+        log.clone(),
+    );
     let shared = Rc::new(Shared {
         handler: Route(router),
         streams: streams.clone(),

@@ -91,6 +91,8 @@ level = "warn"
 max_channels = 200000
 [publish]
 socket = "publish.sock"
+[limits]
+streams_per_user = 1000000
 [[listen]]
 address = "127.0.0.1:{plain}"
 [[listen]]

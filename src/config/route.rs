@@ -6,6 +6,7 @@ use super::reader::{Section, Value};
 use super::upstream::BODY_BOUNDS;
 use super::{Upstream, schema, suggest};
 
+mod cors;
 mod map;
 mod path;
 mod pattern;
@@ -13,6 +14,7 @@ mod publish;
 mod said;
 mod stream;
 
+pub use cors::{Cors, Origins};
 pub use map::{Map, Piece, Pointer, Template};
 pub use publish::{PublishCheck, PublishRoute, To};
 pub use said::{Heartbeat, HeartbeatForm, OnGap, Said};
@@ -34,6 +36,8 @@ pub struct Route {
     pub path: String,
     /// The hosts it is for, in lower case; empty is any.
     pub hosts: Vec<String>,
+    /// Which pages of other origins may use it; none are those of its own origin only.
+    pub cors: Option<Cors>,
     /// What happens there.
     pub action: Action,
 }
@@ -61,6 +65,7 @@ impl Route {
     fn read(section: &Section<'_>, names: &Names<'_>, upstreams: &[Upstream]) -> Option<Self> {
         let path = section.required("path", "write path = \"/\" for everything");
         let hosts = hosts(section.value("hosts"));
+        let cors = section.section("cors", &schema::CORS).and_then(|section| Cors::read(&section));
         let proxy = section.section("proxy", &schema::ROUTE_PROXY);
         let stream = section.section("stream", &schema::ROUTE_STREAM);
         let publish = section.section("publish", &schema::ROUTE_PUBLISH);
@@ -78,12 +83,20 @@ impl Route {
             }
             _ => {}
         }
+        if section.has("cors") && proxy.is_some() {
+            let problem = Problem::new("the app behind a proxy route answers pages of other origins itself");
+            let problem = problem.at(section.key_span("cors"));
+            section.report.add(problem.hint("`cors` is for stream and publish routes"));
+        }
+        if let (Some(_), Some(stream)) = (&cors, &stream) {
+            only_one_cors(stream);
+        }
         let proxy = proxy.map(|section| ProxyRoute::read(&section, names, upstreams).map(Action::Proxy));
         let stream =
             stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
         let publish = publish.map(|section| PublishRoute::read(&section, names).map(Action::Publish));
         let path = path?.parse(path::check)?;
-        Some(Self { path: path.to_owned(), hosts, action: proxy.or(stream).or(publish)?? })
+        Some(Self { path: path.to_owned(), hosts, cors, action: proxy.or(stream).or(publish)?? })
     }
 
     /// Whether no request could tell the two apart. A prefix and an exact path are told apart, and a route for some
@@ -98,6 +111,19 @@ impl Route {
     /// Whether the path is a prefix: a `proxy` route whose path ends in `/`. Every other path is exact.
     pub fn is_prefix(&self) -> bool {
         matches!(self.action, Action::Proxy(_)) && self.path.ends_with('/')
+    }
+}
+
+/// Reports response headers that say what `cors` says already.
+fn only_one_cors(stream: &Section<'_>) {
+    let Some(headers) = stream.value("headers").filter(Value::is_table) else { return };
+    for (name, _) in headers.entries() {
+        let lower = name.get_ref().to_ascii_lowercase();
+        if matches!(&*lower, "access-control-allow-origin" | "access-control-allow-credentials") {
+            let problem =
+                Problem::new(format!("`{lower}` is what `cors` of this route sets")).at(name.span());
+            stream.report.add(problem.hint("keep one of the two"));
+        }
     }
 }
 

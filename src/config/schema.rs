@@ -21,8 +21,8 @@ const fn shape(title: &'static str, keys: &'static [&'static str], later: &'stat
 /// The file itself.
 pub(super) static ROOT: Shape = shape(
     "the top level of the file",
-    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "route"],
-    &["admin", "source", "limits"],
+    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "limits", "route"],
+    &["admin", "source"],
 );
 
 pub(super) static SERVER: Shape = shape(
@@ -97,8 +97,22 @@ pub(super) static STORE: Shape = shape(
 
 pub(super) static LOG: Shape = shape("[log]", &["access", "format", "level"], &[]);
 
+pub(super) static LIMITS: Shape = shape(
+    "[limits]",
+    &[
+        "streams",
+        "streams_per_user",
+        "streams_per_address",
+        "opens_per_second",
+        "opens_per_second_per_address",
+    ],
+    &["connections_per_address"],
+);
+
 pub(super) static ROUTE: Shape =
-    shape("[[route]]", &["path", "hosts", "proxy", "stream", "publish"], &["internal", "cors", "files"]);
+    shape("[[route]]", &["path", "hosts", "cors", "proxy", "stream", "publish"], &["internal", "files"]);
+
+pub(super) static CORS: Shape = shape("`cors`", &["origins", "credentials"], &[]);
 
 pub(super) static ROUTE_PROXY: Shape = shape(
     "[route.proxy]",
@@ -119,10 +133,11 @@ pub(super) static ROUTE_STREAM: Shape = shape(
         "retry",
         "max_age",
         "unauthorized",
+        "max_per_user",
         "backlog",
         "headers",
     ],
-    &["read", "max_per_user"],
+    &["read"],
 );
 
 pub(super) static HELLO: Shape = shape("`hello`", &["event", "data"], &[]);
@@ -141,7 +156,7 @@ pub(super) static MAP: Shape = shape(
 );
 
 /// Every shape, a table before the tables in it.
-pub(super) static ALL: [&Shape; 19] = [
+pub(super) static ALL: [&Shape; 21] = [
     &ROOT,
     &SERVER,
     &LISTEN,
@@ -153,7 +168,9 @@ pub(super) static ALL: [&Shape; 19] = [
     &PUBLISH,
     &STORE,
     &LOG,
+    &LIMITS,
     &ROUTE,
+    &CORS,
     &ROUTE_PROXY,
     &ROUTE_STREAM,
     &HELLO,
@@ -232,7 +249,7 @@ mod tests {
             assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
         }
         assert!(shown.is_empty(), "{shown:?}");
-        for shape in [&TLS, &HELLO, &HEARTBEAT, &ON_GAP] {
+        for shape in [&TLS, &CORS, &HELLO, &HEARTBEAT, &ON_GAP] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
             }

@@ -3,13 +3,17 @@
 use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
 /// Whether a request comes from a page of the host that it is for. None if it names no origin, as clients that are no
-/// browsers do not. `host` is the request's host as it was checked; without it, its field counts.
-pub fn from_same_origin(fields: &HeaderMap, host: Option<&HeaderValue>) -> Option<bool> {
+/// browsers do not. `host` is the request's host as it was checked; without it, its field counts. If the client came by TLS
+/// (`secure`) its page must have too: whoever sits in the network can make one of the same host without. If it did not, as
+/// far as we know, a proxy in front may have ended the TLS.
+pub fn from_same_origin(fields: &HeaderMap, host: Option<&HeaderValue>, secure: bool) -> Option<bool> {
     let origin = fields.get(ORIGIN)?;
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
+    let (scheme, authority) = origin.to_str().ok().and_then(|origin| origin.split_once("://")).unzip();
     let host = host.or_else(|| fields.get(HOST)).and_then(|host| host.to_str().ok());
     Some(match (authority, host) {
-        (Some(authority), Some(host)) => authority.eq_ignore_ascii_case(host),
+        (Some(authority), Some(host)) => {
+            authority.eq_ignore_ascii_case(host) && (!secure || scheme == Some("https"))
+        }
         _ => false,
     })
 }
@@ -22,7 +26,7 @@ mod tests {
     fn an_origin_is_the_same_if_it_is_the_host() {
         let host = HeaderValue::from_static("shop.example:8443");
         let mut fields = HeaderMap::new();
-        assert_eq!(from_same_origin(&fields, Some(&host)), None);
+        assert_eq!(from_same_origin(&fields, Some(&host), true), None);
         for (origin, same) in [
             ("https://shop.example:8443", true),
             ("https://Shop.Example:8443", true),
@@ -31,8 +35,11 @@ mod tests {
             ("null", false),
         ] {
             fields.insert(ORIGIN, origin.parse().unwrap());
-            assert_eq!(from_same_origin(&fields, Some(&host)), Some(same), "{origin}");
-            assert_eq!(from_same_origin(&fields, None), Some(false), "{origin}");
+            assert_eq!(from_same_origin(&fields, Some(&host), true), Some(same), "{origin}");
+            assert_eq!(from_same_origin(&fields, None, true), Some(false), "{origin}");
         }
+        fields.insert(ORIGIN, "http://shop.example:8443".parse().unwrap());
+        assert_eq!(from_same_origin(&fields, Some(&host), true), Some(false));
+        assert_eq!(from_same_origin(&fields, Some(&host), false), Some(true));
     }
 }

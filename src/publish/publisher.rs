@@ -9,9 +9,9 @@ use bytes::Bytes;
 use crate::config::{self, Map};
 use crate::event::Timestamp;
 use crate::hub::{Hub, Publication, PublishError, Receipt};
+use crate::limits::Throttle;
 use crate::metrics::{Counters, Totals};
 use crate::publish::publication::{self, Limits, Whom};
-use crate::publish::rate::Rate;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Bounds, map, reply};
 
@@ -20,7 +20,7 @@ use crate::publish::{Bounds, map, reply};
 pub struct Publisher {
     shared: Arc<Shared>,
     /// By the place of a route in the configuration.
-    rates: Arc<[Option<Arc<Rate>>]>,
+    rates: Arc<[Option<Arc<Throttle>>]>,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,9 @@ impl Publisher {
     #[must_use]
     pub fn with_rates(mut self, routes: &[config::Route]) -> Self {
         let rates = routes.iter().map(|route| match &route.action {
-            config::Action::Publish(route) => route.rate.map(|a_second| Arc::new(Rate::new(a_second))),
+            config::Action::Publish(route) => {
+                route.rate.map(|a_second| Arc::new(Throttle::per_second(a_second)))
+            }
             _ => None,
         });
         self.rates = rates.collect();
@@ -50,7 +52,7 @@ impl Publisher {
     }
 
     /// The rate of a route, by its place in the configuration.
-    pub(super) fn rate(&self, route: usize) -> Option<Arc<Rate>> {
+    pub(super) fn rate(&self, route: usize) -> Option<Arc<Throttle>> {
         self.rates.get(route).cloned().flatten()
     }
 

@@ -16,10 +16,10 @@ use http_body::Body;
 use crate::auth::{Admission, AuthError, Authenticator, CredentialSource, Forwarding, Presented};
 use crate::config::{PublishCheck, PublishRoute, To};
 use crate::http::{Peer, from_same_origin};
+use crate::limits::Throttle;
 use crate::publish::door::Kind;
 use crate::publish::publication::Whom;
 use crate::publish::publisher::{Posted, Reading};
-use crate::publish::rate::Rate;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, reply, webhook};
 
@@ -27,7 +27,7 @@ use crate::publish::{Publisher, bearer, body, reply, webhook};
 #[derive(Debug)]
 pub struct Route {
     settings: PublishRoute,
-    rate: Option<Arc<Rate>>,
+    rate: Option<Arc<Throttle>>,
     publisher: Publisher,
 }
 
@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub host: Option<&'a HeaderValue>,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
     pub secure: bool,
+    /// Whether pages of the request's origin may use cookies here.
+    pub is_listed: bool,
     /// Who knows credentials.
     pub auth: &'a Authenticator,
     /// The time.
@@ -117,7 +119,7 @@ impl Route {
 
     /// The id of the user that a request comes from.
     async fn identify(&self, providers: &[usize], context: &Context<'_>) -> Result<String, Refusal> {
-        let Context { parts, peer, host, secure, auth, now } = *context;
+        let Context { parts, peer, host, secure, is_listed, auth, now } = *context;
         let forwarding = Some(Forwarding { peer, host });
         let presented = Presented { headers: &parts.headers, query: parts.uri.query(), secure, forwarding };
         let Admission { identity, source, .. } =
@@ -126,7 +128,10 @@ impl Route {
                 _ => unauthorized(error.to_string()),
             })?;
         if source == CredentialSource::Cookie {
-            only_own_pages(parts, host)?;
+            only_own_pages(
+                parts,
+                if is_listed { Some(true) } else { from_same_origin(&parts.headers, host, secure) },
+            )?;
         }
         if self.publisher.hub().is_blocked(&identity.user, now.into()) {
             return Err(unauthorized(AuthError::Blocked.to_string()));
@@ -137,7 +142,7 @@ impl Route {
     /// Lets a request in if the route's rate does. Only behind the proof: a stranger must not use the rate up.
     fn admit(&self) -> Result<(), Refusal> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        rate.admit(Instant::now()).map_err(|wait| {
+        rate.take(Instant::now()).map_err(|wait| {
             let message = format!("this route takes {} publications a second", rate.burst());
             Refusal::new(RefusalKind::TooMany, message).after(wait)
         })
@@ -160,8 +165,8 @@ fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 
 /// Refuses a cookie that a page of another site may have sent: browsers send cookies unasked, and name the page's
 /// origin with every POST. The media type is one that a form cannot have.
-fn only_own_pages(parts: &Parts, host: Option<&HeaderValue>) -> Result<(), Refusal> {
-    let message = match from_same_origin(&parts.headers, host) {
+fn only_own_pages(parts: &Parts, is_own: Option<bool>) -> Result<(), Refusal> {
+    let message = match is_own {
         Some(true) if parts.headers.contains_key(CONTENT_TYPE) => return Ok(()),
         Some(true) => "with a cookie, send Content-Type: application/json",
         Some(false) => "a page of this origin may not publish with a cookie",

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::access_log::WorkerLog;
 use crate::proxy::UpstreamBody;
-use crate::stream::StreamBody;
+use crate::stream::{LimitedBody, StreamBody};
 
 /// The body of an answer. Writes the request's line into the access log when it is dropped.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ enum Kind {
     Small(Option<Bytes>),
     Proxied(UpstreamBody),
     Stream(StreamBody),
+    Limited(LimitedBody),
 }
 
 impl ReplyBody {
@@ -40,6 +41,10 @@ impl ReplyBody {
 
     pub(super) fn stream(body: StreamBody) -> Self {
         Self { kind: Kind::Stream(body), log: None }
+    }
+
+    pub(super) fn limited(body: LimitedBody) -> Self {
+        Self { kind: Kind::Limited(body), log: None }
     }
 }
 
@@ -67,6 +72,9 @@ impl Body for ReplyBody {
         let frame = match &mut this.kind {
             Kind::Small(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Kind::Proxied(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
+            Kind::Limited(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
             Kind::Stream(body) => {
@@ -97,6 +105,7 @@ impl Body for ReplyBody {
             Kind::Small(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Proxied(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
+            Kind::Limited(body) => body.size_hint(),
         }
     }
 }
@@ -107,6 +116,7 @@ impl Kind {
             Self::Small(bytes) => bytes.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
+            Self::Limited(body) => body.is_end_stream(),
         }
     }
 }

@@ -68,7 +68,13 @@ impl Refusal {
     /// Answers the request.
     pub(super) fn respond(&self, json: bool) -> Response<Bytes> {
         let (status, message) = self.said();
-        let retry_after = matches!(status.as_u16(), 502..=504).then_some(RETRY_UPSTREAM);
+        let retry_after = match self {
+            // Rounded up: a second too early would be one refusal more.
+            Self::Stream(StreamError::Limited(limited)) => {
+                Some(u32::try_from(limited.wait.as_secs()).map_or(u32::MAX, |whole| whole.saturating_add(1)))
+            }
+            _ => matches!(status.as_u16(), 502..=504).then_some(RETRY_UPSTREAM),
+        };
         // A stream is opened by a script, which has more use for JSON.
         let json = json || matches!(self, Self::Stream(_) | Self::StreamWithBody);
         let code = match self {
@@ -108,7 +114,8 @@ fn stream_status(error: &StreamError) -> StatusCode {
         StreamError::Method => StatusCode::METHOD_NOT_ALLOWED,
         StreamError::Unauthorized(AuthError::Unavailable) => StatusCode::BAD_GATEWAY,
         StreamError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-        StreamError::ForeignOrigin => StatusCode::FORBIDDEN,
+        StreamError::ForeignOrigin | StreamError::OtherUser => StatusCode::FORBIDDEN,
+        StreamError::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
         StreamError::Channels(error) => error.status(),
         StreamError::Ticket(error) => error.status(),
     }
@@ -154,6 +161,7 @@ mod tests {
             (Refusal::NoRoute, 404, false),
             (Refusal::Stream(StreamError::Unauthorized(AuthError::Missing)), 401, false),
             (Refusal::Stream(StreamError::ForeignOrigin), 403, false),
+            (Refusal::Stream(StreamError::OtherUser), 403, false),
             (Refusal::Proxy(ProxyError::Connect(std::io::ErrorKind::ConnectionRefused.into())), 502, true),
             (Refusal::Proxy(ProxyError::ResponseTimeout), 504, true),
             (Refusal::Proxy(ProxyError::TooLarge { max: 1 }), 413, false),

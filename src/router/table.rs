@@ -79,6 +79,7 @@ mod tests {
             .map(|(path, proxy, hosts)| Route {
                 path: (*path).to_owned(),
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+                cors: None,
                 action: if *proxy {
                     Action::Proxy(ProxyRoute { upstream: 0, max_body: 0 })
                 } else {

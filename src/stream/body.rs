@@ -11,8 +11,10 @@ use http::{HeaderMap, Response};
 use http_body::Frame;
 use tokio::time::{Sleep, sleep};
 
+use super::limited::limited_text;
 use super::subscriber::Form;
-use super::{End, Grant, Streams, Subscriber};
+use super::{End, Grant, StreamSettings, Streams, Subscriber};
+use crate::limits::Limited;
 
 /// How long the last words of a stream have to leave before it is reset: a reset overtakes data that waits.
 const LINGER: Duration = Duration::from_millis(100);
@@ -28,7 +30,10 @@ pub struct StreamBody {
 impl StreamBody {
     /// Opens a stream, and makes the response that carries it.
     pub fn respond(streams: &Streams, grant: Grant) -> Response<Self> {
-        let fields: HeaderMap = grant.settings.fields.clone();
+        let mut fields: HeaderMap = grant.settings.fields.clone();
+        for (name, value) in grant.fields.iter().flat_map(|fields| fields.iter()) {
+            fields.append(name, value.clone());
+        }
         let subscriber = streams.open(grant, Form::Body);
         let mut response = Response::new(Self { streams: streams.clone(), subscriber, linger: None });
         *response.headers_mut() = fields;
@@ -57,6 +62,41 @@ impl http_body::Body for StreamBody {
 impl Drop for StreamBody {
     fn drop(&mut self) {
         self.streams.end(&self.subscriber, End::Gone);
+    }
+}
+
+/// The body of a stream that a limit was in the way of: a few words, and the same end.
+#[derive(Debug)]
+pub struct LimitedBody {
+    text: Option<Bytes>,
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+impl LimitedBody {
+    /// Makes the response that carries it.
+    pub fn respond(settings: &StreamSettings, limited: Limited) -> Response<Self> {
+        let text = limited_text(limited, settings.route.retry);
+        let mut response = Response::new(Self { text: Some(text), linger: None });
+        *response.headers_mut() = settings.fields.clone();
+        response
+    }
+}
+
+impl http_body::Body for LimitedBody {
+    type Data = Bytes;
+    type Error = StreamEnded;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamEnded>>> {
+        let this = self.get_mut();
+        if let Some(text) = this.text.take() {
+            return Poll::Ready(Some(Ok(Frame::data(text))));
+        }
+        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        ready!(linger.as_mut().poll(cx));
+        Poll::Ready(Some(Err(StreamEnded)))
     }
 }
 
@@ -89,12 +129,15 @@ mod tests {
         let hub = Hub::new(1, Memory::new(limits), Epoch::from_bits(1));
         let streams = Streams::new(hub.clone(), 0, std::sync::Arc::default(), None);
         let grant = |user: &str| Grant {
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), &StreamRoute::new(vec![0]))),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &StreamRoute::new(vec![0]))),
             user: Some(user.to_owned()),
             channels: vec![ChannelName::of_user(user).unwrap()],
             last_id: None,
             expires: None,
             recheck: None,
+            fields: None,
+            permit: None,
+            is_uncounted: false,
             client: String::new(),
             target: String::new(),
         };

@@ -1,8 +1,9 @@
 //! From a request to the right to a stream.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::HeaderMap;
 use http::request::Parts;
@@ -17,10 +18,14 @@ use crate::auth::{
 use crate::event::{ChannelName, Frame};
 use crate::http::{Peer, from_same_origin, query_values};
 use crate::hub::Hub;
+use crate::limits::{Asking, Limited, Limits, Permit};
 
 /// The ways in which clients say their last id, besides the header of the standard.
 const LAST_ID_PARAMETERS: [&str; 5] =
     ["lastEventId", "lastEventID", "last_event_id", "Last-Event-ID", "evs_last_event_id"];
+
+/// Where a front end says which user it is for. It decides nothing.
+const USER_ID: &str = "userId";
 
 /// A client that is refused in a stream is told to come back after this long, in milliseconds: it has nothing to come
 /// back with.
@@ -40,6 +45,11 @@ pub struct Grant {
     pub(super) recheck: Option<Box<Recheck>>,
     pub(super) client: String,
     pub(super) target: String,
+    /// Fields that the answer has besides those of its route.
+    pub(super) fields: Option<Box<HeaderMap>>,
+    pub(super) permit: Option<Box<Permit>>,
+    /// Whether the limits had no room to count it.
+    pub(super) is_uncounted: bool,
 }
 
 /// What a request is judged by.
@@ -53,6 +63,14 @@ pub struct Context<'a> {
     pub peer: &'a Peer,
     /// The client's address, for the access log.
     pub client: String,
+    /// The client's address; none if it came by Unix socket.
+    pub address: Option<IpAddr>,
+    /// Fields that any answer has because of the origin of the request.
+    pub fields: Option<Box<HeaderMap>>,
+    /// Whether pages of its origin may use cookies here.
+    pub is_listed: bool,
+    /// How many streams there may be.
+    pub limits: &'a Limits,
     /// Whether the client came by TLS, to us or to a trusted proxy in front of us.
     pub secure: bool,
     /// Who knows credentials.
@@ -81,6 +99,10 @@ pub enum StreamError {
     Unauthorized(AuthError),
     /// The credential is a cookie, and the page that uses it is another site's.
     ForeignOrigin,
+    /// `userId` names somebody else than the credential.
+    OtherUser,
+    /// There are too many streams.
+    Limited(Limited),
     /// A channel was asked for that is not granted, or that cannot be one.
     Channels(GrantError),
     /// There is no ticket to be had in this way.
@@ -93,6 +115,10 @@ impl fmt::Display for StreamError {
             Self::Method => f.write_str("a stream is read by GET"),
             Self::Unauthorized(error) => error.fmt(f),
             Self::ForeignOrigin => f.write_str("this origin may not open streams with a cookie"),
+            Self::OtherUser => f.write_str(
+                "the query's userId is not the user of the credential, and it decides nothing: leave it out",
+            ),
+            Self::Limited(limited) => limited.fmt(f),
             Self::Channels(error) => error.fmt(f),
             Self::Ticket(error) => error.fmt(f),
         }
@@ -105,13 +131,14 @@ impl std::error::Error for StreamError {
             Self::Unauthorized(error) => Some(error),
             Self::Channels(error) => Some(error),
             Self::Ticket(error) => Some(error),
-            Self::Method | Self::ForeignOrigin => None,
+            Self::Limited(limited) => Some(limited),
+            Self::Method | Self::ForeignOrigin | Self::OtherUser => None,
         }
     }
 }
 
 impl Grant {
-    /// Judges a request for a stream.
+    /// Judges a request for a stream. The limits come last, so that nothing is taken of them for one that is refused.
     pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
         let parts = context.parts;
         if parts.method != Method::GET {
@@ -125,15 +152,21 @@ impl Grant {
             let presented = context.presented();
             let admission = context
                 .auth
-                .authenticate_stream(&settings.place, &route.auth, presented, context.now)
+                .authenticate_stream(&settings.name, &route.auth, presented, context.now)
                 .await
                 .map_err(StreamError::Unauthorized)?;
             let admission = recognise(admission, &context)?;
             (Some(admission.identity), admission.recheck)
         };
+        let user = identity.as_ref().map(|identity| &*identity.user);
+        if query_values(query, USER_ID).any(|said| Some(&*said) != user) {
+            return Err(StreamError::OtherUser);
+        }
         let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
         let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
             .map_err(StreamError::Channels)?;
+        let asking = Asking { user, address: context.address, route: settings.own_limit };
+        let admitted = context.limits.admit(asking, Instant::now()).map_err(StreamError::Limited)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         Ok(Self {
             settings: settings.clone(),
@@ -144,6 +177,9 @@ impl Grant {
             last_id: last_id(&parts.headers, query),
             client: context.client,
             target: target.to_owned(),
+            fields: context.fields,
+            is_uncounted: admitted.uncounted,
+            permit: admitted.permit,
         })
     }
 }
@@ -151,8 +187,9 @@ impl Grant {
 /// Judges somebody whose credential is good, whatever it was: this is the one way from a provider or a ticket to a
 /// stream, or to a ticket.
 pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<Admission, StreamError> {
-    let own = from_same_origin(&context.parts.headers, context.host);
-    if admission.source == CredentialSource::Cookie && own == Some(false) {
+    let is_own = context.is_listed
+        || from_same_origin(&context.parts.headers, context.host, context.secure) != Some(false);
+    if admission.source == CredentialSource::Cookie && !is_own {
         return Err(StreamError::ForeignOrigin);
     }
     // Looked at again when the stream is registered; here the refusal can still be a status.

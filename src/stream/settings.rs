@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use crate::config::{HeartbeatForm, OnGap, Said, StreamRoute, Unauthorized};
 use crate::event::{self, Event, EventId, EventName, Frame};
 use crate::hub::Gap;
+use crate::limits::RouteLimit;
 
 /// A stream route, ready for use. One a worker.
 #[derive(Debug)]
@@ -15,9 +16,13 @@ pub struct StreamSettings {
     /// What the operator wrote.
     pub route: StreamRoute,
     /// What the route is told from all others by, for tickets.
-    pub(super) place: String,
+    pub(super) name: String,
     /// The response's fields, but for framing.
     pub(super) fields: HeaderMap,
+    /// What counts by itself for the route.
+    pub(super) own_limit: Option<RouteLimit>,
+    /// Whether HTTP/1.1 is told that the connection stays, as the operator wishes.
+    keep_alive: bool,
     hello: Option<Event>,
     heartbeat: Option<Beat>,
     on_gap: Told,
@@ -45,8 +50,9 @@ enum Told {
 }
 
 impl StreamSettings {
-    /// Encodes what can be. `place` tells the route from all others, and is the same in the next process.
-    pub fn new(place: String, route: &StreamRoute) -> Self {
+    /// Encodes what can be. `name` tells the route from all others, and is the same in the next process; `place` is
+    /// where it stands in the routing table.
+    pub fn new(name: String, place: usize, route: &StreamRoute) -> Self {
         let heartbeat = route.heartbeat.as_ref().map(|heartbeat| Beat {
             every: heartbeat.every,
             form: match &heartbeat.form {
@@ -59,6 +65,8 @@ impl StreamSettings {
         });
         Self {
             fields: fields(route),
+            own_limit: route.max_per_user.map(|max_per_user| RouteLimit { route: place, max_per_user }),
+            keep_alive: route.headers.iter().any(|(name, _)| name == header::CONNECTION),
             hello: route.hello.as_ref().map(own_event),
             heartbeat,
             on_gap: match &route.on_gap {
@@ -67,7 +75,7 @@ impl StreamSettings {
                 OnGap::Event(said) => Told::Own(own_event(said)),
             },
             route: route.clone(),
-            place,
+            name,
         }
     }
 
@@ -81,14 +89,21 @@ impl StreamSettings {
         fields.extend(self.fields.clone());
     }
 
-    /// The head of an HTTP/1 response, and whether its body is chunked: HTTP/1.0 knows no chunks and reads until the
-    /// end.
-    pub(super) fn head(&self, is_http_10: bool, date: &str) -> Bytes {
+    /// The head of an HTTP/1 response, with fields that this one has besides. HTTP/1.0 knows no chunks and reads until
+    /// the end.
+    pub(super) fn head(&self, is_http_10: bool, more: Option<&HeaderMap>, date: &str) -> Bytes {
         let mut head = Vec::with_capacity(256);
         head.extend_from_slice(if is_http_10 { b"HTTP/1.0 200 OK\r\n" } else { b"HTTP/1.1 200 OK\r\n" });
         let framing = if is_http_10 { ("connection", "close") } else { ("transfer-encoding", "chunked") };
-        let own = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        for (name, value) in own.chain([(framing.0, framing.1.as_bytes()), ("date", date.as_bytes())]) {
+        let stays = (self.keep_alive && !is_http_10).then_some(("connection", &b"keep-alive"[..]));
+        let own = self
+            .fields
+            .iter()
+            .chain(more.into_iter().flatten())
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
+        for (name, value) in
+            own.chain(stays).chain([(framing.0, framing.1.as_bytes()), ("date", date.as_bytes())])
+        {
             head.extend_from_slice(name.as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value);
@@ -145,7 +160,8 @@ fn fields(route: &StreamRoute) -> HeaderMap {
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
     // The address may hold a token; it must not go on to other sites.
     fields.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    for (name, value) in &route.headers {
+    // A word on the connection is for the head of HTTP/1.1 only.
+    for (name, value) in route.headers.iter().filter(|(name, _)| name != header::CONNECTION) {
         fields.insert(name.clone(), value.clone());
     }
     fields

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use slab::Slab;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -22,6 +23,7 @@ use crate::access_log::WorkerLog;
 use crate::config::StreamRoute;
 use crate::event::{EventId, Frame, Timestamp};
 use crate::hub::{ChannelId, Hub, Position, Subscription};
+use crate::limits::Permit;
 use crate::metrics::Counters;
 
 /// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
@@ -57,6 +59,8 @@ pub(super) struct Entry {
     pub(super) subscriber: Rc<Subscriber>,
     /// Dropped with the entry, which leaves the hub.
     _subscription: Subscription,
+    /// The same, for what it takes of the limits.
+    _permit: Option<Box<Permit>>,
 }
 
 impl Streams {
@@ -76,7 +80,19 @@ impl Streams {
 
     /// Registers a stream and makes its first bytes.
     pub(super) fn open(&self, grant: Grant, form: Form) -> Rc<Subscriber> {
-        let Grant { settings, user, channels, last_id, expires, recheck, client, target } = grant;
+        let Grant {
+            settings,
+            user,
+            channels,
+            last_id,
+            expires,
+            recheck,
+            client,
+            target,
+            fields,
+            permit,
+            is_uncounted,
+        } = grant;
         let from = match &last_id {
             Some(id) if settings.route.replay => Position::After(id),
             _ => Position::Now,
@@ -90,10 +106,13 @@ impl Streams {
                 let reason = End::Kicked.to_string();
                 log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
             }
-            return self.refused(settings, form);
+            return self.refused(settings, form, fields.as_deref());
         };
         let replay = std::mem::take(&mut subscription.replay);
         self.count_opening(&subscription, replay.len());
+        if is_uncounted {
+            self.0.counters.streams_uncounted.inc();
+        }
         let logged = self.0.log.as_ref().map(|log| {
             let logged = Logged { client: client.into(), target: target.into() };
             log.write("open", |line| {
@@ -103,7 +122,7 @@ impl Streams {
             Box::new(logged)
         });
 
-        let mut backlog = first_bytes(&form, &settings, &subscription);
+        let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &subscription);
         let chunked = matches!(form, Form::Parked { chunked: true, .. });
         for record in &replay {
             backlog.push_replay(bytes_of(&record.frame, chunked));
@@ -124,15 +143,20 @@ impl Streams {
             backlog,
             settings,
         }));
-        self.insert(subscriber.clone(), subscription);
+        self.insert(subscriber.clone(), subscription, permit);
         subscriber
     }
 
     /// A stream whose user has been blocked since it was granted: it says so and is over, and is in no table.
-    fn refused(&self, settings: Rc<StreamSettings>, form: Form) -> Rc<Subscriber> {
+    fn refused(
+        &self,
+        settings: Rc<StreamSettings>,
+        form: Form,
+        fields: Option<&HeaderMap>,
+    ) -> Rc<Subscriber> {
         self.0.counters.streams_refused.inc();
         let chunked = matches!(form, Form::Parked { chunked: true, .. });
-        let mut backlog = head(&form, &settings);
+        let mut backlog = head(&form, &settings, fields);
         backlog.push(bytes_of(&unauthorized_event(), chunked));
         let subscriber = Subscriber::new(Parts {
             serial: self.next_serial(),
@@ -168,7 +192,7 @@ impl Streams {
         }
     }
 
-    fn insert(&self, subscriber: Rc<Subscriber>, subscription: Subscription) {
+    fn insert(&self, subscriber: Rc<Subscriber>, subscription: Subscription, permit: Option<Box<Permit>>) {
         let table = &mut *self.0.table.borrow_mut();
         for (channel, place) in &subscriber.channels {
             let subscribers = table.channels.entry(*channel).or_default();
@@ -179,7 +203,7 @@ impl Streams {
         subscriber.key.set(small(entry.key()));
         let due = next_due(&subscriber);
         let timer = due.map(|at| Timer { at, key: subscriber.key.get(), serial: subscriber.serial });
-        entry.insert(Entry { subscriber, _subscription: subscription });
+        entry.insert(Entry { subscriber, _subscription: subscription, _permit: permit });
         let is_sooner = timer.is_some_and(|timer| table.timers.add(timer));
         let Table { streams, timers, .. } = table;
         let serial_at = |key: u32| streams.get(key as usize).map(|entry| entry.subscriber.serial);
@@ -246,9 +270,14 @@ impl Streams {
 }
 
 /// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
-fn first_bytes(form: &Form, settings: &StreamSettings, subscription: &Subscription) -> Backlog {
+fn first_bytes(
+    form: &Form,
+    settings: &StreamSettings,
+    fields: Option<&HeaderMap>,
+    subscription: &Subscription,
+) -> Backlog {
     let chunked = matches!(form, Form::Parked { chunked: true, .. });
-    let mut backlog = head(form, settings);
+    let mut backlog = head(form, settings, fields);
     backlog.push_replay(bytes_of(&settings.opening(subscription.cursor), chunked));
     if let Some(told) = subscription.gap.and_then(|gap| settings.gap(gap, subscription.cursor)) {
         backlog.push_replay(bytes_of(&told, chunked));
@@ -257,10 +286,10 @@ fn first_bytes(form: &Form, settings: &StreamSettings, subscription: &Subscripti
 }
 
 /// The head of the response, if it is not hyper's to write.
-fn head(form: &Form, settings: &StreamSettings) -> Backlog {
+fn head(form: &Form, settings: &StreamSettings, fields: Option<&HeaderMap>) -> Backlog {
     let mut backlog = Backlog::default();
     if let Form::Parked { chunked, .. } = form {
-        backlog.push_replay(settings.head(!chunked, &httpdate::fmt_http_date(SystemTime::now())));
+        backlog.push_replay(settings.head(!chunked, fields, &httpdate::fmt_http_date(SystemTime::now())));
     }
     backlog
 }

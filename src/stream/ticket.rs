@@ -44,7 +44,7 @@ pub async fn give_ticket(
     let ticket = context
         .auth
         .tickets()
-        .seal(&settings.place, &admission.identity, claims, context.now)
+        .seal(&settings.name, &admission.identity, claims, context.now)
         .map_err(TicketError::Seal)?;
     let said = serde_json::json!({ "ticket": ticket.text, "expires_in": ticket.expires_in.as_secs() });
     let mut response = Response::new(Bytes::from(said.to_string()));

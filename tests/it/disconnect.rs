@@ -25,8 +25,8 @@ const REFUSED: &str = "event: error\nretry: 3600000\ndata: {\"error\":\"Unauthor
 
 #[test]
 fn all_streams_of_the_user_end_and_no_others() {
-    let other_channels =
-        "[[route]]\npath = \"/news\"\n[route.stream]\nauth = [\"jwt\"]\nchannels = [\"news\"]\n";
+    let other_channels = "[[route]]\npath = \"/news\"\n[route.stream]\nauth = [\"jwt\"]\nchannels = [\"news\"]\n\
+         [limits]\nstreams_per_user = 26\n";
     let site = site("", other_channels);
     let mut session = H2Session::connect(site.address_of(1));
     let mut on_h2 = session.subscribe("42");

@@ -19,7 +19,7 @@ const TIERS: [&[&str]; 10] = [
     &["router", "connection", "listener"],
     &["proxy", "files", "stream", "publish"],
     &["hub", "auth"],
-    &["store", "fetch"],
+    &["store", "fetch", "limits"],
     &["config", "http", "tls", "transport"],
     &["event", "metrics", "access_log", "shutdown"],
 ];

@@ -13,6 +13,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod descriptors;
@@ -52,6 +54,8 @@ mod stream;
 mod stream_auth;
 #[cfg(test)]
 mod stream_h2;
+#[cfg(test)]
+mod stream_limits;
 #[cfg(test)]
 mod stream_resume;
 #[cfg(test)]

@@ -68,7 +68,18 @@ where
     let peer = Peer::new(PeerAddress::Unix, false, false);
     let auth = Authenticator::new(&[], &[], Tickets::new(b"no tickets here")).0;
     route
-        .receive(route::Context { parts, peer: &peer, host: None, secure: false, auth: &auth, now }, body)
+        .receive(
+            route::Context {
+                parts,
+                peer: &peer,
+                host: None,
+                secure: false,
+                is_listed: false,
+                auth: &auth,
+                now,
+            },
+            body,
+        )
         .await
 }
 

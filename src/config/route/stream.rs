@@ -1,5 +1,6 @@
 //! `[route.stream]`: where subscribers connect, what they get, and what the route itself says.
 
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::pattern::patterns;
 use super::{Heartbeat, Names, OnGap, Said, named};
+use crate::config::limits;
 use crate::config::problem::{Fault, Problem, quote};
 use crate::config::reader::{Section, Value};
 
@@ -20,8 +22,7 @@ const RETRY_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Durati
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Headers that frame the response or say what a stream is.
-const OWN_HEADERS: [HeaderName; 10] = [
-    http::header::CONNECTION,
+const OWN_HEADERS: [HeaderName; 9] = [
     http::header::CONTENT_ENCODING,
     http::header::CONTENT_LENGTH,
     http::header::CONTENT_TYPE,
@@ -56,9 +57,12 @@ pub struct StreamRoute {
     pub max_age: Option<Duration>,
     /// How a subscriber without a good credential is refused.
     pub unauthorized: Unauthorized,
+    /// The most streams of one user on this route, counted by themselves, and none of them is no limit. Without it,
+    /// the limit of all routes.
+    pub max_per_user: Option<Option<NonZero<u32>>>,
     /// The most bytes that wait for a slow reader before it is evicted.
     pub backlog: usize,
-    /// Response headers that are set.
+    /// Response headers that are set. `Connection` among them is `keep-alive`, and for HTTP/1.1 only.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -97,6 +101,7 @@ impl StreamRoute {
                 .value("unauthorized")
                 .and_then(|value| value.choice(&modes, &[]))
                 .unwrap_or(route.unauthorized),
+            max_per_user: section.value("max_per_user").and_then(|value| limits::streams(&value)),
             backlog: section.room("backlog", BACKLOG, BACKLOG_BOUNDS),
             headers: section.value("headers").map_or_else(Vec::new, |value| headers(&value)),
             auth: route.auth,
@@ -117,6 +122,7 @@ impl StreamRoute {
             retry: RETRY,
             max_age: Some(MAX_AGE),
             unauthorized: Unauthorized::Status,
+            max_per_user: None,
             backlog: BACKLOG,
             headers: Vec::new(),
         }
@@ -160,6 +166,11 @@ fn headers(value: &Value<'_>) -> Vec<(HeaderName, HeaderValue)> {
             continue;
         }
         let content = value.parse(|text| {
+            if header == http::header::CONNECTION && text != "keep-alive" {
+                return Err(
+                    Fault::new("is for Sidestream to decide").hint("only \"keep-alive\" can be said here")
+                );
+            }
             HeaderValue::from_str(text)
                 .map_err(|_| Fault::new("holds what a header cannot: visible ASCII only"))
         });

@@ -40,7 +40,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 20] = [
+const ALTERNATIVES: [(&str, &[&str]); 22] = [
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
@@ -54,9 +54,11 @@ const ALTERNATIVES: [(&str, &[&str]); 20] = [
     ("", &["#allow_uids"]),
     ("", &["#http", "#token"]),
     ("", &["#max_body"]),
+    ("", &["#cors"]),
     ("", &["#hello"]),
     ("heartbeat", &["#heartbeat"]),
     ("on_gap", &["#on_gap"]),
+    ("", &["#max_per_user"]),
     ("token", &["#webhook"]),
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),

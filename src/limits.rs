@@ -1,0 +1,292 @@
+//! How many streams there may be at once, and how fast new ones may come: over all workers, and only looked at when a
+//! stream opens or ends.
+//!
+//! Invariants: what is counted for a stream is counted as a whole or not at all, and is given back exactly once, by
+//! dropping its [`Permit`]; every table has a bound. A stream for which a table has no room is let in uncounted (the
+//! bound on all streams still holds for it): a full table must not lock out those who did nothing.
+
+mod counts;
+mod rate;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use counts::{Buckets, Counts};
+use rate::{Rate, nanos};
+
+use crate::config;
+use crate::metrics::Counters;
+
+pub use rate::Throttle;
+
+/// The most keys of each table: a million users or addresses at once.
+const MAX_KEYS: usize = 1 << 20;
+
+/// The shortest time between two lines in the log, in nanoseconds.
+const TELL: u64 = 1_000_000_000;
+
+/// What holds for all streams. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Limits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: config::Limits,
+    address_rate: Option<Rate>,
+    throttle: Option<Throttle>,
+    /// Makes keys of users that nobody outside can guess, so that two of them never meet on purpose; by chance, two
+    /// of a million do once in forty million runs.
+    hasher: RandomState,
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: u32,
+    users: Counts,
+    addresses: Counts,
+    buckets: Buckets,
+    told_at: Option<u64>,
+    untold: u64,
+}
+
+/// Who wants a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// The user; none on an anonymous route.
+    pub user: Option<&'a str>,
+    /// The client's address; none if it came by Unix socket.
+    pub address: Option<IpAddr>,
+    /// The route, if it has a bound of its own.
+    pub route: Option<RouteLimit>,
+}
+
+/// A route's own bound on the streams of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteLimit {
+    /// Which route.
+    pub route: usize,
+    /// The most streams; none is no limit.
+    pub max_per_user: Option<NonZero<u32>>,
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitKind {
+    /// `streams`.
+    Streams,
+    /// `streams_per_user` or `max_per_user`.
+    User,
+    /// `streams_per_address`.
+    Address,
+    /// `opens_per_second`.
+    Rate,
+    /// `opens_per_second_per_address`.
+    AddressRate,
+}
+
+/// A limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// Which one.
+    pub kind: LimitKind,
+    /// How long it takes at least until there is room again, as far as that is known.
+    pub wait: Duration,
+}
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            LimitKind::Streams => "there are too many streams at the moment",
+            LimitKind::User => "this user has too many streams open",
+            LimitKind::Address => "too many streams are open from this address",
+            LimitKind::Rate => "too many streams are being opened at the moment",
+            LimitKind::AddressRate => "too many streams are being opened from this address",
+        })
+    }
+}
+
+impl std::error::Error for Limited {}
+
+/// A stream's share of the limits, given back when it is dropped. None of the tables is touched for a stream that
+/// counts nowhere: it has no permit.
+#[derive(Debug)]
+pub struct Permit {
+    limits: Limits,
+    user: Option<NonZero<u64>>,
+    address: Option<NonZero<u64>>,
+}
+
+/// What became of a wish for a stream that no limit was in the way of.
+#[derive(Debug)]
+pub struct Admitted {
+    /// To be held while the stream is open. Boxed: most of a stream's life it is only carried.
+    pub permit: Option<Box<Permit>>,
+    /// Whether a table had no room, so that something is not counted.
+    pub uncounted: bool,
+}
+
+impl Limits {
+    /// Nothing is open yet.
+    pub fn new(config: &config::Limits) -> Self {
+        Self(Arc::new(Shared {
+            address_rate: config.opens_per_second_per_address.map(Rate::per_second),
+            throttle: config.opens_per_second.map(Throttle::per_second),
+            config: config.clone(),
+            hasher: RandomState::new(),
+            begun: Instant::now(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Asks for a stream.
+    ///
+    /// # Errors
+    /// The limit that is reached; then nothing has been taken of the others.
+    pub fn admit(&self, asking: Asking<'_>, now: Instant) -> Result<Admitted, Limited> {
+        let shared = &*self.0;
+        let config = &shared.config;
+        let per_user = asking.route.map_or(config.streams_per_user, |route| route.max_per_user);
+        let user = per_user.and(asking.user).map(|user| {
+            let route = asking.route.map(|route| route.route);
+            key(shared.hasher.hash_one((route, user)))
+        });
+        let place = asking.address.map(place);
+        let address = config.streams_per_address.and(place);
+        let is_counted = config.streams.is_some() || user.is_some() || address.is_some();
+        if !is_counted && shared.throttle.is_none() && shared.address_rate.is_none() {
+            return Ok(Admitted { permit: None, uncounted: false });
+        }
+
+        let state = &mut *shared.lock();
+        let is_full = |most: Option<NonZero<u32>>, count: u32| most.is_some_and(|most| count >= most.get());
+        let counts = [
+            (LimitKind::User, is_full(per_user, user.map_or(0, |key| state.users.of(key.get())))),
+            (
+                LimitKind::Address,
+                is_full(config.streams_per_address, address.map_or(0, |key| state.addresses.of(key.get()))),
+            ),
+            (LimitKind::Streams, is_full(config.streams, state.streams)),
+        ];
+        if let Some((kind, _)) = counts.into_iter().find(|(_, is_full)| *is_full) {
+            return Err(Limited { kind, wait: Duration::ZERO });
+        }
+        let mut uncounted = !shared.take_open(state, place, now)?;
+
+        let mut count = |counts: &mut Counts, key: Option<NonZero<u64>>| {
+            let counted = key.filter(|key| counts.add(key.get(), MAX_KEYS));
+            uncounted |= key.is_some() && counted.is_none();
+            counted
+        };
+        let (user, address) = (count(&mut state.users, user), count(&mut state.addresses, address));
+        if is_counted {
+            state.streams += 1;
+        }
+        let permit = is_counted.then(|| Box::new(Permit { limits: self.clone(), user, address }));
+        Ok(Admitted { permit, uncounted })
+    }
+
+    /// Asks for what is no stream and costs as much as opening one.
+    ///
+    /// # Errors
+    /// The rate that is reached.
+    pub fn admit_request(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Limited> {
+        let shared = &*self.0;
+        if shared.throttle.is_some() || shared.address_rate.is_some() {
+            shared.take_open(&mut shared.lock(), address.map(place), now)?;
+        }
+        Ok(())
+    }
+
+    /// Counts that a limit was reached, and writes it into the log, for the operator at most once a second.
+    pub fn tell(&self, limited: Limited, counters: &Counters, now: Instant) {
+        match limited.kind {
+            LimitKind::Streams => &counters.streams_limited,
+            LimitKind::User => &counters.streams_limited_user,
+            LimitKind::Address => &counters.streams_limited_address,
+            LimitKind::Rate => &counters.streams_limited_rate,
+            LimitKind::AddressRate => &counters.streams_limited_address_rate,
+        }
+        .inc();
+        tracing::debug!(reason = %limited, "stream refused at a limit");
+        let now = nanos(self.0.begun, now);
+        let refused = {
+            let mut state = self.0.lock();
+            state.untold += 1;
+            if state.told_at.is_some_and(|told_at| now.saturating_sub(told_at) < TELL) {
+                return;
+            }
+            state.told_at = Some(now);
+            std::mem::take(&mut state.untold)
+        };
+        tracing::info!(refused, last = %limited, "streams are refused at a limit");
+    }
+
+    /// How many streams are counted, of how many users and addresses.
+    #[cfg(test)]
+    fn held(&self) -> (u32, usize, usize) {
+        let state = self.0.lock();
+        (state.streams, state.users.keys(), state.addresses.keys())
+    }
+}
+
+impl Shared {
+    /// Takes from both buckets or from none. Whether there was room to note it.
+    fn take_open(
+        &self,
+        state: &mut State,
+        place: Option<NonZero<u64>>,
+        now: Instant,
+    ) -> Result<bool, Limited> {
+        let at = nanos(self.begun, now);
+        let own = self.address_rate.zip(place).map(|(rate, place)| {
+            let full_at = rate.take(state.buckets.full_at(place.get()), at);
+            full_at.map(|full_at| (place, full_at))
+        });
+        let own = own.transpose().map_err(|wait| Limited { kind: LimitKind::AddressRate, wait })?;
+        if let Some(throttle) = &self.throttle {
+            throttle.take(now).map_err(|wait| Limited { kind: LimitKind::Rate, wait })?;
+        }
+        Ok(own.is_none_or(|(place, full_at)| state.buckets.set(place.get(), full_at, at, MAX_KEYS)))
+    }
+
+    /// A poisoned lock is taken: every change of the state is whole before anything can panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let state = &mut *self.limits.0.lock();
+        state.streams -= 1;
+        if let Some(user) = self.user {
+            state.users.remove(user.get());
+        }
+        if let Some(address) = self.address {
+            state.addresses.remove(address.get());
+        }
+    }
+}
+
+/// Where an address counts: IPv4 as it is, IPv6 by its network of 64 bits, which one subscriber of a provider has
+/// whole. The networks that look like an IPv4 address here are reserved.
+fn place(address: IpAddr) -> NonZero<u64> {
+    key(match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    })
+}
+
+fn key(bits: u64) -> NonZero<u64> {
+    NonZero::new(bits).unwrap_or(NonZero::<u64>::MAX)
+}
+
+#[cfg(test)]
+mod tests;
