@@ -16,13 +16,13 @@ from fcntl import LOCK_EX, flock
 from http.client import HTTPConnection
 from pathlib import Path
 
-from deployment import BINARY, HERE, START, Process, _accepts, free_port, wait_for
+from deployment import BINARY, HERE, START, Process, accepts, free_port, wait_for
+from npm import packages
 from relay import Relay
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 EXAMPLES = HERE.parent.parent / "examples"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sidestream-tests"
 BUILD = 300.0  # seconds that a build of a front end may take
 PUSHES = 50  # of which the median is taken
 IDLE = 10.0  # seconds over which idle streams are watched
@@ -60,7 +60,7 @@ class Example:
         process = Process(command, self.folder / f"{name}.log", env=self.environment, **options)
         self.processes.append(process)
         address = port if isinstance(port, Path) else ("127.0.0.1", port)
-        process.wait_until(lambda: _accepts(address), f"{name} accepts")
+        process.wait_until(lambda: accepts(address), f"{name} accepts")
         return process
 
     def configure(self, changes: dict[str, str]) -> None:
@@ -76,8 +76,8 @@ class Example:
         self.starts += 1
         log = self.folder / f"sidestream-{self.starts}.log"
         self.sidestream = Process([str(BINARY), "run"], log, cwd=self.folder, env=self.environment)
-        self.sidestream.wait_until(lambda: _accepts(("127.0.0.1", self.port)), "Sidestream accepts")
-        self.sidestream.wait_until(lambda: _accepts(self.socket), "the publish socket accepts")
+        self.sidestream.wait_until(lambda: accepts(("127.0.0.1", self.port)), "Sidestream accepts")
+        self.sidestream.wait_until(lambda: accepts(self.socket), "the publish socket accepts")
 
     def publisher(self, method: str, path: str, body: object = None) -> dict:
         """A request on the publish socket; its answer."""
@@ -104,14 +104,6 @@ class Example:
         *whole, _ = self.sidestream.log.read_text().split("\n")
         lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
-
-
-def packages(front_end: Path) -> Path:
-    """The folder in which tests/all made node_modules of an app's lockfile."""
-    lock = (front_end / "package-lock.json").read_bytes() + (front_end / "package.json").read_bytes()
-    folder = CACHE / f"npm-{hashlib.sha256(lock).hexdigest()[:16]}"
-    assert (folder / "complete").exists(), f"run tests/all, or `npm ci` with {front_end}/package*.json in {folder}"
-    return folder
 
 
 def next_build(front_end: Path) -> Path:

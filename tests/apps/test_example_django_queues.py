@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 from console import Console
-from deployment import PASSWORD, Process, _accepts, wait_for
+from deployment import PASSWORD, wait_for
 from example import Example, RawStream, Tab, bare, chromium, idle_cost, latencies, median, two_tabs
 from front_end import served, vite_build
 from selenium.webdriver.common.by import By
@@ -47,9 +47,7 @@ class Shop(Example):
             listener = self.folder / "gunicorn.sock"
             command = [sys.executable, "-m", "gunicorn", "shop.wsgi", "--workers", "1", "--no-control-socket"]
             command += ["--bind", f"unix:{listener}"]
-            self.app = Process(command, self.folder / "app.log", env=self.environment, cwd=self.folder)
-            self.processes.append(self.app)
-            self.app.wait_until(lambda: _accepts(listener), "gunicorn accepts")
+            self.app = self.start("app", command, listener, cwd=self.folder)
             self.configure(self.changes)
             self.start_sidestream()
         except BaseException:
