@@ -130,9 +130,13 @@ def both(shop: Shop, page: int, tmp_path_factory) -> Iterator[list[Tab]]:
 @pytest.fixture
 def tabs(shop: Shop, both: list[Tab]) -> list[Tab]:
     """Two tabs of alice, signed in anew."""
+    for tab in both:
+        tab.run("localStorage.clear()")
+        tab.browser.refresh()
+    for tab in both:
+        tab.shows("Sign in")
+    wait_for(lambda: shop.streams(ALICE) == 0, 10, "no streams of an earlier test")
     before = shop.opens()
-    both[0].run("localStorage.clear()")
-    both[0].browser.refresh()
     sign_in(both[0], "alice")
     both[1].browser.refresh()
     wait_for(lambda: shop.streams(ALICE) == 2 and shop.opens() >= before + 2, 10, "the streams of both tabs")
@@ -288,31 +292,37 @@ def test_the_trigger_answers_as_the_view_did(shop) -> None:
     assert post("/api/staff" + TRIGGER[4:], carol, user_id=BOB, message="b").status_code == 200, "carol is"
 
 
-def test_the_bytes_of_the_stream_and_what_it_costs(shop, capsys) -> None:
+def test_the_bytes_of_the_stream(shop) -> None:
     shop.sidestream.stop()
-    shop.configure({**shop.changes, 'every = "30s"': 'every = "5s"'})
+    shop.configure({**shop.changes, 'every = "30s"': 'every = "1s"'})
     shop.start_sidestream()
-    shop.ask("[User.objects.create_user(f'user{n}') for n in range(100)]")
-    users = range(4, 104)
-    streams = [RawStream(shop.port, f"{STREAM}?token={shop.token(user)}") for user in users]
-    for stream in streams:
-        stream.read_until(lambda stream=stream: b"connected" in stream.body, 10, "the greeting")
-    assert streams[0].head.startswith("HTTP/1.1 200 ") and "content-type: text/event-stream" in streams[0].head.lower()
-
-    cost = idle_cost({"sidestream": shop.sidestream, "app": shop.app})
-    streams[0].read_until(lambda: bare(streams[0].body).count(PING) >= 2, 15, "pings")
+    stream = RawStream(shop.port, f"{STREAM}?token={shop.token(BOB)}")
+    stream.read_until(lambda: bare(stream.body).count(PING) >= 2, 15, "pings")
+    assert stream.head.startswith("HTTP/1.1 200 ") and "content-type: text/event-stream" in stream.head.lower()
     data = {"type": "notification", "title": "Größe", "message": 'A "quoted" line\nand another'}
-    shop.ask(f"views.send_notification_to_user({users[0]}, {data!r})")
-    streams[0].read_until(lambda: b"notification" in streams[0].body and streams[0].body.endswith(b"\n\n"), 10, "the push")
-    greeting, rest = bare(streams[0].body).split(b"\n\n", 1)
+    shop.ask(f"views.send_notification_to_user({BOB}, {data!r})")
+    stream.read_until(lambda: b"notification" in stream.body and stream.body.endswith(b"\n\n"), 10, "the push")
+    greeting, rest = bare(stream.body).split(b"\n\n", 1)
     assert greeting == b'data: {"type": "connected"}'
     assert rest.replace(PING, b"") == f"data: {json.dumps(data)}\n\n".encode(), "as the document's view wrote it"
+    stream.close()
+    shop.sidestream.stop()
+    shop.configure(shop.changes)
+    shop.start_sidestream()
+
+
+def test_idle_users_cost_next_to_nothing(shop, capsys) -> None:
+    shop.ask("[User.objects.create_user(f'user{n}') for n in range(100)]")
+    streams = [RawStream(shop.port, f"{STREAM}?token={shop.token(user)}") for user in range(4, 104)]
+    for stream in streams:
+        stream.read_until(lambda stream=stream: b"connected" in stream.body, 10, "the greeting")
+    cost = idle_cost({"sidestream": shop.sidestream, "app": shop.app})
     for stream in streams:
         stream.close()
-    assert cost["sidestream"] < 0.5, "100 users, and pings six times as often as they would come"
+    assert cost["sidestream"] < 0.3, "far below on an idle machine; the README has the number"
     hour = 120 * len(b"%x\r\n" % len(PING) + PING + b"\r\n")
     with capsys.disabled():
-        print(f"\ndjango-queues: {cost['sidestream']:.3f} % and {cost['app']:.3f} % (app) for 100 idle users, {hour} B/h each")
+        print(f"\ndjango-queues: {cost['sidestream']:.3f} %, {cost['app']:.3f} % (app) for 100 idle users, {hour} B/h each")
 
 
 def sign_in(tab: Tab, name: str) -> None:

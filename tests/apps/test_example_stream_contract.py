@@ -264,7 +264,7 @@ def test_what_the_contract_says_of_a_stream(office) -> None:
     for target in (STREAM, f"{STREAM}?token=your_token"):
         answer = requests.get(f"http://127.0.0.1:{office.port}{target}", timeout=10)
         assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
-        assert answer.text == 'retry: 3600000\nevent: error\ndata: {"error":"Unauthorized","code":401}\n\n'
+        assert answer.text == 'event: error\nretry: 3600000\ndata: {"error":"Unauthorized","code":401}\n\n'
 
 
 def test_curl_shows_the_stream(office) -> None:
@@ -316,27 +316,34 @@ def test_a_page_of_another_origin(office, tmp_path) -> None:
         assert browser.execute_async_script(script, f"{office.url}{STREAM}?token={office.token(BOB)}") == HELLO
 
 
-def test_the_bytes_of_the_stream_and_what_it_costs(office, capsys) -> None:
+def test_the_bytes_of_the_stream(office) -> None:
     office.sidestream.stop()
-    office.configure({**office.changes, 'every = "30s"': 'every = "5s"'})
+    office.configure({**office.changes, 'every = "30s"': 'every = "1s"'})
     office.start_sidestream()
-    streams = [office.events(office.token(str(user))) for user in range(100, 200)]
-    cost = idle_cost({"sidestream": office.sidestream, "app": office.app})
     heartbeat = sse("heartbeat", {})
-    first = streams[0]
-    first.read_until(lambda: as_the_document(first).count(heartbeat) >= 2, 15, "heartbeats")
+    stream = office.events(office.token(BOB))
     data = {"type": "notification", "notificationType": "success", "title": "Größe", "message": 'a "line"\nand another'}
-    office.call("broadcastNotification", data, "100")
+    office.call("broadcastNotification", data, BOB)
     office.call("broadcastUpdate", "order", "created", {"id": 1, "item": "Stool"})
-    first.read_until(lambda: b"Stool" in first.body and first.body.endswith(b"\n\n"), 10, "both events")
+    stream.read_until(lambda: as_the_document(stream).count(heartbeat) >= 2, 15, "heartbeats")
     update = {"type": "update", "entity": "order", "action": "created", "payload": {"id": 1, "item": "Stool"}}
     expected = sse("notification", json.loads(HELLO)) + sse("notification", data) + sse("update", update)
-    assert as_the_document(first).replace(heartbeat, b"") == expected
-    ids = re.findall(rb"^id: (\S+)$", first.body, re.MULTILINE)
-    assert ids[0] == ids[1], "a heartbeat repeats the last id"
+    assert as_the_document(stream).replace(heartbeat, b"") == expected
+    ids = re.findall(rb"^id: (\S+)$", stream.body, re.MULTILINE)
+    assert len(set(ids)) == 3, "a heartbeat repeats the last id"
+    stream.close()
+    office.sidestream.stop()
+    office.configure(office.changes)
+    office.start_sidestream()
+
+
+def test_idle_users_cost_next_to_nothing(office, capsys) -> None:
+    streams = [office.events(office.token(str(user))) for user in range(100, 200)]
+    cost = idle_cost({"sidestream": office.sidestream, "app": office.app})
+    ids = re.findall(rb"^id: (\S+)$", streams[0].body, re.MULTILINE)
     for stream in streams:
         stream.close()
-    assert cost["sidestream"] < 0.5, "100 users, and heartbeats six times as often as they would come"
+    assert cost["sidestream"] < 0.3, "far below on an idle machine; the README has the number"
     event = len(b"id: " + ids[0] + b"\nevent: heartbeat\ndata: {}\n\n")
     hour = 120 * (event + len(b"%x\r\n\r\n" % event))
     with capsys.disabled():
