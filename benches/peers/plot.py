@@ -107,6 +107,8 @@ def text(x: float, y: float, what: str, kind: str = "", anchor: str = "start") -
 
 
 def short(value: float) -> str:
+    if value >= 1024 and value % 1024 == 0:
+        return f"{value / 1024:g} Ki"  # sizes, which are powers of two
     for size, sign in ((1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{sign}"
