@@ -108,7 +108,9 @@ impl Lines {
             let from = part.as_ptr() as usize - start;
             from..from + part.len()
         };
-        let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+        // A reason that is missing or unreadable is an empty one that lies elsewhere, and has no place.
+        let is_of_use = |reason: &&str| !reason.is_empty() && Some(*reason) != status.canonical_reason();
+        let reason = head.reason.filter(is_of_use);
         Ok(Some(Self {
             length,
             status,

@@ -41,6 +41,16 @@ fn what_is_behind_the_head_stays() {
 }
 
 #[test]
+fn a_reason_may_be_missing_or_unreadable() {
+    for line in ["HTTP/1.1 200", "HTTP/1.0 200", "HTTP/1.1 200 ", "HTTP/1.1 200 \u{e4}"] {
+        for end in ["\r\n", "\n"] {
+            let head = head(&format!("{line}{end}Content-Length: 0{end}{end}"));
+            assert_eq!(head.status, StatusCode::OK, "{line:?}");
+        }
+    }
+}
+
+#[test]
 fn the_end_of_the_body_is_where_all_readers_see_it() {
     for (fields, expected) in [
         ("Content-Length: 5\r\n", "Framing(Length(5)), keeps"),
