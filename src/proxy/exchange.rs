@@ -14,7 +14,7 @@ use super::ProxyError;
 use super::body::UpstreamBody;
 use super::connection::Connection;
 use super::error::AnswerFault;
-use super::head::{self, Head};
+use super::head::{self, Head, Seen};
 use super::pool::Upstream;
 use super::request::{BodyError, Outgoing, SendError};
 
@@ -74,6 +74,7 @@ pub(super) async fn exchange(
 #[derive(Debug, Default)]
 struct Wait {
     interim: u32,
+    seen: Seen,
     /// Why the request cannot be sent. The app may have answered before it closed.
     broken: Option<std::io::Error>,
 }
@@ -113,9 +114,13 @@ impl Wait {
                     return Poll::Ready(Err(ProxyError::ResponseTimeout));
                 }
             }
-            while let Some(head) =
-                head::take_answer(&mut connection.read, &mut question.fields, question.is_head)
-                    .map_err(ProxyError::Broken)?
+            while let Some(head) = head::take_answer(
+                &mut connection.read,
+                &mut self.seen,
+                &mut question.fields,
+                question.is_head,
+            )
+            .map_err(ProxyError::Broken)?
             {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     connection.clock.moved();
