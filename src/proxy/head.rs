@@ -217,11 +217,13 @@ impl Said {
         Ok(said)
     }
 
-    /// Other codings than `chunked` are not ours to undo, so with one of them nothing may come that looks undone.
+    /// We ask for no coding but `chunked`, so no other may come: its label ends here, and without it the client would
+    /// take what is coded for the content (RFC 9112, section 7). `identity` of old is none.
     fn coding(&mut self, value: &[u8]) -> Result<(), AnswerFault> {
         for coding in tokens(value) {
             let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
-            if self.is_coded && (is_chunked || self.is_chunked) {
+            let is_twice = self.is_coded && (is_chunked || self.is_chunked);
+            if is_twice || !(is_chunked || coding.eq_ignore_ascii_case(b"identity")) {
                 return Err(AnswerFault::Coding);
             }
             (self.is_coded, self.is_chunked) = (true, is_chunked);
@@ -247,7 +249,9 @@ impl Said {
             // The coding overrides the length, and the connection ends: somebody may have read it otherwise.
             (true, length) if self.is_chunked => (Framing::chunked(), length.is_none()),
             (false, Some(length)) => (Framing::length(length), true),
-            (true, _) | (false, None) => (Framing::close(), false),
+            // Until the end of the connection, says the standard, and by the length, say some.
+            (true, Some(_)) => return Err(AnswerFault::Coding),
+            (_, None) => (Framing::close(), false),
         })
     }
 

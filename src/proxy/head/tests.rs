@@ -66,8 +66,7 @@ fn the_end_of_the_body_is_where_all_readers_see_it() {
         ("Transfer-Encoding: Chunked\r\n", "Framing(Chunked(Size)), keeps"),
         // Somebody between may have taken the length.
         ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "Framing(Chunked(Size)), closes"),
-        ("Transfer-Encoding: gzip\r\n", "Framing(Close), closes"),
-        ("Transfer-Encoding: identity\r\nContent-Length: 5\r\n", "Framing(Close), closes"),
+        ("Transfer-Encoding: identity\r\n", "Framing(Close), closes"),
         ("", "Framing(Close), closes"),
     ] {
         assert_eq!(ends(fields), expected, "{fields:?}");
@@ -88,6 +87,12 @@ fn what_readers_could_differ_about_is_refused() {
         "Content-Length: 5,\r\n",
         "Content-Length:\r\n",
         "Content-Length: 18446744073709551616\r\n",
+        "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding:\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: chunked;q=1\r\n",
         "Transfer-Encoding: gzip, chunked\r\n",
         "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked, chunked\r\n",

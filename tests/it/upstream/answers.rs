@@ -70,6 +70,8 @@ fn a_length_or_coding_that_readers_could_differ_about_is_a_bad_gateway() {
         ("1.1", "Content-Length: +5"),
         ("1.1", "Content-Length: 99999999999999999999"),
         ("1.1", "Content-Length:"),
+        ("1.1", "Transfer-Encoding: gzip"),
+        ("1.1", "Transfer-Encoding: identity\r\nContent-Length: 3"),
         ("1.1", "Transfer-Encoding: gzip, chunked"),
         ("1.1", "Transfer-Encoding: chunked, chunked"),
         ("1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"),
