@@ -83,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Lets somebody else send the rest of the request, until it is given back.
+    /// Lets somebody else send the rest of the request. After that it serves no other.
     pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Socket>>) {
         let Self { side, read, heard, clock } = self;
         let (side, writer) = match side {
@@ -94,16 +94,6 @@ impl Connection {
             side @ Side::Reading(_) => (side, None),
         };
         (Self { side, read, heard, clock }, writer)
-    }
-
-    /// Takes the other half back, for further answers; none if it is not its own.
-    pub(super) fn reunite(self, writer: WriteHalf<Socket>) -> Option<Self> {
-        match self.side {
-            Side::Reading(reader) if reader.is_pair_of(&writer) => {
-                Some(Self { side: Side::Whole(reader.unsplit(writer)), ..self })
-            }
-            _ => None,
-        }
     }
 
     /// The socket, and what was read of it and is not HTTP; none if something else writes to it.
