@@ -20,6 +20,8 @@ use crate::transport::Socket;
 #[derive(Debug)]
 pub(super) struct Connection {
     side: Side,
+    /// The place of its server in the upstream.
+    pub(super) server: usize,
     /// What has come and not been taken.
     pub(super) read: BytesMut,
     /// Whether anything has come since the present request was begun.
@@ -37,9 +39,10 @@ enum Side {
 }
 
 impl Connection {
-    /// A connection that is to be given up when the app is waited for so long.
-    pub(super) fn new(socket: Socket, patience: Duration) -> Self {
-        Self { side: Side::Whole(socket), read: BytesMut::new(), heard: false, clock: Stall::new(patience) }
+    /// A connection to the server in that place, to be given up when it is waited for so long.
+    pub(super) fn new(socket: Socket, server: usize, patience: Duration) -> Self {
+        let (side, clock) = (Side::Whole(socket), Stall::new(patience));
+        Self { side, server, read: BytesMut::new(), heard: false, clock }
     }
 
     /// Whether nothing has come and it is open, as far as is known: what an app says between requests is nobody's
@@ -85,7 +88,7 @@ impl Connection {
 
     /// Lets somebody else send the rest of the request. After that it serves no other.
     pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Socket>>) {
-        let Self { side, read, heard, clock } = self;
+        let Self { side, server, read, heard, clock } = self;
         let (side, writer) = match side {
             Side::Whole(socket) => {
                 let (reader, writer) = split(socket);
@@ -93,7 +96,7 @@ impl Connection {
             }
             side @ Side::Reading(_) => (side, None),
         };
-        (Self { side, read, heard, clock }, writer)
+        (Self { side, server, read, heard, clock }, writer)
     }
 
     /// The socket, and what was read of it and is not HTTP; none if something else writes to it.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ProxyError;
 use super::connection::Connection;
+use super::error::{AppError, AppFault};
 use crate::config::{self, Origin, UpstreamKind};
 use crate::transport::Socket;
 
@@ -25,6 +26,8 @@ const MAX_BUFFER: usize = 4 * 1024;
 /// The servers of one app, and a worker's connections to them.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// What it is called in the file.
+    name: String,
     pub(super) kind: UpstreamKind,
     pub(super) response_timeout: Duration,
     connect_timeout: Duration,
@@ -46,6 +49,7 @@ struct Idle {
 impl Upstream {
     pub(super) fn new(config: &config::Upstream) -> Self {
         Self {
+            name: config.name.clone(),
             kind: config.kind,
             response_timeout: config.response_timeout,
             connect_timeout: config.connect_timeout,
@@ -74,14 +78,21 @@ impl Upstream {
         let mut last = ProxyError::NoUpstream;
         let first = self.turn.replace(self.turn.get().wrapping_add(1));
         for offset in 0..self.servers.len() {
-            let server = &self.servers[first.wrapping_add(offset) % self.servers.len()];
-            match timeout(self.connect_timeout, connect(server)).await {
-                Ok(Ok(socket)) => return Ok(Connection::new(socket, self.response_timeout)),
-                Ok(Err(error)) => last = ProxyError::Connect(error),
-                Err(_) => last = ProxyError::ConnectTimeout,
-            }
+            let place = first.wrapping_add(offset) % self.servers.len();
+            let fault = match timeout(self.connect_timeout, connect(&self.servers[place])).await {
+                Ok(Ok(socket)) => return Ok(Connection::new(socket, place, self.response_timeout)),
+                Ok(Err(error)) => AppFault::Connect(error),
+                Err(_) => AppFault::ConnectTimeout,
+            };
+            last = self.failed(place, fault);
         }
         Err(last)
+    }
+
+    /// What went wrong with the server in that place.
+    pub(super) fn failed(&self, server: usize, fault: AppFault) -> ProxyError {
+        let server = self.servers.get(server).map_or_else(String::new, ToString::to_string);
+        ProxyError::App(Box::new(AppError { upstream: self.name.clone(), server, fault }))
     }
 
     /// Keeps a connection whose answer was whole, unless something came behind it.
