@@ -192,3 +192,6 @@ fn answered(
 fn is_event_stream(fields: &HeaderMap) -> bool {
     fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
+
+#[cfg(test)]
+mod tests;
