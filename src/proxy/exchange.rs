@@ -24,6 +24,8 @@ const MAX_INTERIM: u32 = 16;
 /// The room for the head of an answer: if there is less than the first, as much as the second, in bytes.
 const HEAD_ROOM: (usize, usize) = (2 * 1024, 8 * 1024);
 
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
 /// What is asked, as far as it matters for the answer.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -190,7 +192,8 @@ fn answered(
 }
 
 fn is_event_stream(fields: &HeaderMap) -> bool {
-    fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
@@ -117,10 +118,14 @@ impl Upstream {
         }
     }
 
-    /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked.
+    /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked. What goes on waiting
+    /// keeps no buffer: that of a large answer's last piece is 64 KiB.
     pub(super) fn sweep(&self) {
         let limit = idle_limit(self.kind);
-        self.idle.borrow_mut().retain(|idle| idle.connection.is_silent() && idle.since.elapsed() < limit);
+        self.idle.borrow_mut().retain_mut(|idle| {
+            idle.connection.read = BytesMut::new();
+            idle.connection.is_silent() && idle.since.elapsed() < limit
+        });
     }
 }
 
@@ -143,4 +148,29 @@ async fn connect(server: &Origin) -> io::Result<Socket> {
         // By its path each time: a deploy puts a new socket in the place of the old.
         Origin::Unix(path) => UnixStream::connect(path).await?.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_waits_keeps_no_buffer() {
+        let upstream = Upstream::new(&config::Upstream {
+            name: "app".to_owned(),
+            servers: Vec::new(),
+            kind: UpstreamKind::Asgi,
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(1),
+            max_body: 0,
+        });
+        let (ours, app) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours.into(), 0, Duration::from_secs(1));
+        connection.read.reserve(64 * 1024);
+        upstream.keep(connection);
+        upstream.sweep();
+        let connection = upstream.take_idle().expect("it is still open");
+        assert_eq!(connection.read.capacity(), 0);
+        drop(app);
+    }
 }
