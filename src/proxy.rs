@@ -30,12 +30,13 @@ use crate::config::{self, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 
 pub use body::UpstreamBody;
-pub use error::{AnswerError, AnswerFault, ProxyError};
+pub use error::{AnswerError, AnswerFault, AppError, AppFault, ProxyError};
 pub use request::BodyError;
 pub use stall::Stall;
 pub use tunnel::{Switched, tunnel};
 
 use exchange::{Answered, Question, exchange};
+use head::MAX_FIELDS;
 use pool::Upstream;
 use request::{Body, Framing, Outgoing};
 
@@ -92,7 +93,7 @@ impl Proxy {
         let mut fields = parts.headers;
         fields.clear();
         let question = Question { request, is_head: parts.method == Method::HEAD, fields };
-        Ok(async move { answer(exchange(&upstream, question).await?, upgrade) })
+        Ok(async move { answer(exchange(&upstream, question).await?, &upstream, upgrade) })
     }
 
     /// Closes connections to apps that have been idle for too long. To be called every second or so.
@@ -104,7 +105,7 @@ impl Proxy {
 }
 
 /// Makes of the app's answer the one that the client gets.
-fn answer(answered: Answered, upgrade: bool) -> Result<Answer, ProxyError> {
+fn answer(answered: Answered, upstream: &Upstream, upgrade: bool) -> Result<Answer, ProxyError> {
     match answered {
         Answered::Response(mut response) => {
             clean_response_fields(response.headers_mut());
@@ -114,10 +115,12 @@ fn answer(answered: Answered, upgrade: bool) -> Result<Answer, ProxyError> {
             Ok(Answer::Response(response))
         }
         Answered::Switched(response, connection) => {
+            let server = connection.server;
+            let unasked = || upstream.failed(server, AppFault::UnaskedUpgrade);
             if !(upgrade && names_websocket(response.headers())) {
-                return Err(ProxyError::UnaskedUpgrade);
+                return Err(unasked());
             }
-            let (socket, early) = connection.into_socket().ok_or(ProxyError::UnaskedUpgrade)?;
+            let (socket, early) = connection.into_socket().ok_or_else(unasked)?;
             let mut response = response.map(|()| UpstreamBody::empty());
             clean_response_fields(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -148,7 +151,7 @@ fn prepare(
 
     let mut out = upstream.take_buffer();
     head::write_request_line(&mut out, &parts.method, target);
-    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, has_body };
+    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id };
     request_fields(&parts.headers, &told, |name, value| head::write_field(&mut out, name, value))
         .map_err(ProxyError::Request)?;
     if upgrade {
@@ -157,7 +160,12 @@ fn prepare(
     }
     // How the body ends is said once: by its length or by its chunks (RFC 9112, section 6.3).
     let framing = match length {
-        _ if !has_body => None,
+        _ if !has_body => {
+            if parts.headers.contains_key(CONTENT_LENGTH) {
+                head::write_field(&mut out, &CONTENT_LENGTH, b"0");
+            }
+            None
+        }
         Some(length) => {
             head::write_field(&mut out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
             Some(Framing::Length(length))
@@ -176,5 +184,6 @@ fn prepare(
 fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
     let lines = fields.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
     let names = lines.flat_map(|line| line.split(','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
+    // No more of them could come.
+    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).take(MAX_FIELDS).collect()
 }

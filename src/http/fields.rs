@@ -28,13 +28,16 @@ pub(super) const END_TO_END: [&str; 6] =
 /// by us, and the last would skip the middleware of a Next.js app.
 pub(super) const DROPPED: [&str; 3] = ["proxy", "expect", "x-middleware-subrequest"];
 
-/// A `Connection` field names a field that is not the connection's.
+/// The most names that a request's `Connection` may hold. Every field is held against every one of them.
+pub(super) const MAX_NAMED: usize = 32;
+
+/// A `Connection` field names a field that is not the connection's, or more of them than a connection has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HopByHopError;
 
 impl fmt::Display for HopByHopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the Connection field names a field that belongs to the message")
+        f.write_str("the Connection field names a field that belongs to the message, or too many fields")
     }
 }
 
@@ -43,7 +46,7 @@ impl std::error::Error for HopByHopError {}
 /// The fields that a request's `Connection` names, which end here.
 pub(super) fn removed_by_connection(fields: &HeaderMap) -> Result<Named, HopByHopError> {
     let named = named_by_connection(fields);
-    if named.iter().any(|name| END_TO_END.contains(&name.as_str())) {
+    if named.len() > MAX_NAMED || named.iter().any(|name| END_TO_END.contains(&name.as_str())) {
         return Err(HopByHopError);
     }
     Ok(named)
@@ -97,8 +100,9 @@ fn named_by_connection(fields: &HeaderMap) -> Named {
     if lines.iter().all(usual) {
         return SmallVec::new();
     }
-    // Every line counts, not only the first (RFC 9110, section 5.3).
-    tokens(lines).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
+    // Every line counts, not only the first (RFC 9110, section 5.3). One more than are taken shows that there are more.
+    let names = tokens(lines).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok());
+    names.take(MAX_NAMED + 1).collect()
 }
 
 fn tokens<'f>(lines: header::GetAll<'f, HeaderValue>) -> impl Iterator<Item = &'f str> {

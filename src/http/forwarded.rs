@@ -61,10 +61,12 @@ impl Peer {
         if !self.trusted {
             return client;
         }
-        let lines: Vec<_> = fields.get_all(X_FORWARDED_FOR).iter().filter_map(|l| l.to_str().ok()).collect();
-        let entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        // A line that is not text is not left out: what stands before its end is nobody's word.
+        let lines: Vec<_> = fields.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        let entries = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for entry in entries.take(MAX_HOPS) {
-            let Some(address) = parse_node(entry.trim()) else {
+            let entry = std::str::from_utf8(entry.trim_ascii()).unwrap_or_default();
+            let Some(address) = parse_node(entry) else {
                 break;
             };
             client = Some(address);
@@ -134,7 +136,7 @@ mod tests {
     fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in lines {
-            map.append(HeaderName::from_static(name), value.parse().unwrap());
+            map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         map
     }
@@ -154,6 +156,9 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1"),
             ("1.2.3.4, garbage, 10.0.0.2", "10.0.0.2"),
             ("garbage", "10.0.0.1"),
+            // What the client sent stands before what its proxy says of it.
+            ("6.6.6.6, \u{e4}, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
+            ("6.6.6.6, \u{e4}, 10.0.0.2", "10.0.0.2"),
         ] {
             let fields = map(&[("x-forwarded-for", chain)]);
             assert_eq!(peer(true).client(&fields, trusted).unwrap().to_string(), client, "{chain}");

@@ -25,8 +25,6 @@ pub struct Told<'a> {
     pub host: Option<&'a HeaderValue>,
     /// What it is called in the app's log and in ours.
     pub request_id: &'a HeaderValue,
-    /// Whether the length that the client says is left out, because the body's is said anew.
-    pub has_body: bool,
 }
 
 /// Hands every field that goes to the app to `line`: the client's but for those that concern its connection only, that
@@ -49,7 +47,8 @@ pub fn request_fields(
         }
         match *name {
             COOKIE => cookies.push(value),
-            CONTENT_LENGTH if told.has_body => {}
+            // Said anew, by who sends the body.
+            CONTENT_LENGTH => {}
             _ => line(name, value.as_bytes()),
         }
     }
@@ -82,7 +81,7 @@ pub fn forwarded(fields: &HeaderMap, peer: &Peer, host: Option<&HeaderValue>) ->
         map.append(name.clone(), value.clone());
         map
     });
-    let told = Told { peer, host, request_id: &NO_HOST, has_body: false };
+    let told = Told { peer, host, request_id: &NO_HOST };
     let mut out = HeaderMap::new();
     // Without a `Connection` field there is nothing that could be refused.
     let _ = request_fields(&said, &told, |name, value| {
@@ -110,7 +109,7 @@ fn join(lines: &[&HeaderValue], between: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fields::END_TO_END;
+    use super::super::fields::{END_TO_END, MAX_NAMED};
     use super::super::forwarded::PeerAddress;
     use super::*;
 
@@ -130,7 +129,7 @@ mod tests {
         let peer = Peer::new(PeerAddress::Ip("10.0.0.1:5000".parse().unwrap()), true, trusted);
         let host = host.map(|host| HeaderValue::from_str(host).unwrap());
         let request_id = HeaderValue::from_static("id");
-        let told = Told { peer: &peer, host: host.as_ref(), request_id: &request_id, has_body: false };
+        let told = Told { peer: &peer, host: host.as_ref(), request_id: &request_id };
         let mut out = HeaderMap::new();
         request_fields(&map(lines), &told, |name, value| {
             out.append(name, HeaderValue::from_bytes(value).unwrap());
@@ -163,6 +162,21 @@ mod tests {
             ("http2-settings", "x"),
         ]);
         assert_eq!(names, ["x-three"]);
+    }
+
+    #[test]
+    fn the_length_is_not_the_clients_to_say() {
+        let lines = [("content-length", "0"), ("content-length", "5"), ("content-type", "a/b")];
+        assert_eq!(names(&lines), ["content-type"]);
+    }
+
+    #[test]
+    fn a_connection_line_names_few_fields() {
+        let line = |count: usize| (0..count).map(|n| format!("x-{n}")).collect::<Vec<_>>().join(",");
+        assert!(told(false, None, &[("connection", &line(MAX_NAMED))]).is_ok());
+        assert_eq!(told(false, None, &[("connection", &line(MAX_NAMED + 1))]), Err(HopByHopError));
+        // However often the same.
+        assert_eq!(told(false, None, &[("connection", &"a,".repeat(30_000))]), Err(HopByHopError));
     }
 
     #[test]

@@ -106,13 +106,12 @@ impl Streamed {
     }
 }
 
-/// Gives the connection back, since the answer has come whole.
-fn end(connection: Connection, upstream: &Rc<Upstream>, keeps: bool, upload: Option<Upload>) {
+/// Gives the connection back, since the answer has come whole; unless it came before the request had been sent.
+fn end(connection: Connection, upstream: &Upstream, keeps: bool, upload: Option<Upload>) {
     match upload {
+        Some(upload) => upload.detach(),
         None if keeps => upstream.keep(connection),
         None => {}
-        Some(upload) if keeps => upload.answered(connection, upstream.clone()),
-        Some(upload) => upload.detach(),
     }
 }
 

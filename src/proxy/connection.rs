@@ -20,6 +20,8 @@ use crate::transport::Socket;
 #[derive(Debug)]
 pub(super) struct Connection {
     side: Side,
+    /// The place of its server in the upstream.
+    pub(super) server: usize,
     /// What has come and not been taken.
     pub(super) read: BytesMut,
     /// Whether anything has come since the present request was begun.
@@ -37,9 +39,10 @@ enum Side {
 }
 
 impl Connection {
-    /// A connection that is to be given up when the app is waited for so long.
-    pub(super) fn new(socket: Socket, patience: Duration) -> Self {
-        Self { side: Side::Whole(socket), read: BytesMut::new(), heard: false, clock: Stall::new(patience) }
+    /// A connection to the server in that place, to be given up when it is waited for so long.
+    pub(super) fn new(socket: Socket, server: usize, patience: Duration) -> Self {
+        let (side, clock) = (Side::Whole(socket), Stall::new(patience));
+        Self { side, server, read: BytesMut::new(), heard: false, clock }
     }
 
     /// Whether nothing has come and it is open, as far as is known: what an app says between requests is nobody's
@@ -83,9 +86,9 @@ impl Connection {
         }
     }
 
-    /// Lets somebody else send the rest of the request, until it is given back.
+    /// Lets somebody else send the rest of the request. After that it serves no other.
     pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Socket>>) {
-        let Self { side, read, heard, clock } = self;
+        let Self { side, server, read, heard, clock } = self;
         let (side, writer) = match side {
             Side::Whole(socket) => {
                 let (reader, writer) = split(socket);
@@ -93,17 +96,7 @@ impl Connection {
             }
             side @ Side::Reading(_) => (side, None),
         };
-        (Self { side, read, heard, clock }, writer)
-    }
-
-    /// Takes the other half back, for further answers; none if it is not its own.
-    pub(super) fn reunite(self, writer: WriteHalf<Socket>) -> Option<Self> {
-        match self.side {
-            Side::Reading(reader) if reader.is_pair_of(&writer) => {
-                Some(Self { side: Side::Whole(reader.unsplit(writer)), ..self })
-            }
-            _ => None,
-        }
+        (Self { side, server, read, heard, clock }, writer)
     }
 
     /// The socket, and what was read of it and is not HTTP; none if something else writes to it.

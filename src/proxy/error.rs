@@ -26,16 +26,8 @@ pub enum ProxyError {
     BodyStalled,
     /// The client went away within its body.
     ClientGone,
-    /// No server of the upstream could be connected to.
-    Connect(io::Error),
-    /// Connecting took too long.
-    ConnectTimeout,
-    /// The head of the answer took too long.
-    ResponseTimeout,
-    /// The connection broke, or what came was not HTTP.
-    Broken(AnswerFault),
-    /// The app switched protocols without being asked, or to another one.
-    UnaskedUpgrade,
+    /// The app is at fault.
+    App(Box<AppError>),
 }
 
 impl fmt::Display for ProxyError {
@@ -48,11 +40,7 @@ impl fmt::Display for ProxyError {
             Self::TooLarge { max } => write!(f, "the body is larger than {max} bytes"),
             Self::BodyStalled => f.write_str("the client stopped sending its body"),
             Self::ClientGone => f.write_str("the client went away within its body"),
-            Self::Connect(error) => write!(f, "cannot connect to the app: {error}"),
-            Self::ConnectTimeout => f.write_str("connecting to the app took too long"),
-            Self::ResponseTimeout => f.write_str("the app took too long to answer"),
-            Self::Broken(fault) => write!(f, "the app gave no usable answer: {fault}"),
-            Self::UnaskedUpgrade => f.write_str("the app switched to a protocol that it was not asked for"),
+            Self::App(error) => error.fmt(f),
         }
     }
 }
@@ -61,6 +49,70 @@ impl std::error::Error for ProxyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Request(error) => Some(error),
+            Self::App(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Which app gave no answer, and why.
+#[derive(Debug)]
+pub struct AppError {
+    /// The upstream's name in the file.
+    pub upstream: String,
+    /// The server that was tried; of several, the last.
+    pub server: String,
+    /// What went wrong there.
+    pub fault: AppFault,
+}
+
+impl fmt::Display for AppError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "upstream {:?} at {}: {}", self.upstream, self.server, self.fault)
+    }
+}
+
+impl std::error::Error for AppError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.fault)
+    }
+}
+
+/// Why an app gave no answer.
+#[derive(Debug)]
+pub enum AppFault {
+    /// It could not be connected to.
+    Connect(io::Error),
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// The head of the answer took too long.
+    ResponseTimeout,
+    /// The connection broke, or what came was not HTTP.
+    Broken(AnswerFault),
+    /// The app switched protocols without being asked, or to another one.
+    UnaskedUpgrade,
+}
+
+impl fmt::Display for AppFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) if error.kind() == io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "cannot connect: {error}; every local port towards it is taken: let the app listen on a Unix \
+                 socket, or widen net.ipv4.ip_local_port_range"
+            ),
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::ConnectTimeout => f.write_str("connecting took too long (connect_timeout)"),
+            Self::ResponseTimeout => f.write_str("it took too long to answer (response_timeout)"),
+            Self::Broken(fault) => write!(f, "it gave no usable answer: {fault}"),
+            Self::UnaskedUpgrade => f.write_str("it switched to a protocol that it was not asked for"),
+        }
+    }
+}
+
+impl std::error::Error for AppFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
             Self::Connect(error) => Some(error),
             Self::Broken(fault) => Some(fault),
             _ => None,
@@ -148,5 +200,24 @@ impl std::error::Error for AnswerError {
             Self::Broken(fault) => Some(fault),
             Self::Request(error) => Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_reads_which_app_it_is_and_what_to_do() {
+        let told = |error: io::Error| {
+            let fault = AppFault::Connect(error);
+            let (upstream, server) = ("shop".to_owned(), "http://127.0.0.1:8000".to_owned());
+            ProxyError::App(Box::new(AppError { upstream, server, fault })).to_string()
+        };
+        assert_eq!(
+            told(io::ErrorKind::ConnectionRefused.into()),
+            "upstream \"shop\" at http://127.0.0.1:8000: cannot connect: connection refused"
+        );
+        assert!(told(rustix::io::Errno::ADDRNOTAVAIL.into()).contains("on a Unix socket, or widen"));
     }
 }

@@ -13,8 +13,8 @@ use http::{Response, StatusCode};
 use super::ProxyError;
 use super::body::UpstreamBody;
 use super::connection::Connection;
-use super::error::AnswerFault;
-use super::head::{self, Head};
+use super::error::{AnswerFault, AppFault};
+use super::head::{self, Head, Seen};
 use super::pool::Upstream;
 use super::request::{BodyError, Outgoing, SendError};
 
@@ -23,6 +23,8 @@ const MAX_INTERIM: u32 = 16;
 
 /// The room for the head of an answer: if there is less than the first, as much as the second, in bytes.
 const HEAD_ROOM: (usize, usize) = (2 * 1024, 8 * 1024);
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// What is asked, as far as it matters for the answer.
 #[derive(Debug)]
@@ -60,13 +62,27 @@ pub(super) async fn exchange(
         match poll_fn(|cx| wait.poll(cx, &mut connection, &mut question)).await {
             Ok(head) => return Ok(answered(upstream, connection, question, head, wait.broken.is_some())),
             // However it ended: by a close, by a reset, or while the request was being written.
-            Err(ProxyError::Broken(_))
+            Err(Failed::App(AppFault::Broken(_)))
                 if !is_new && !connection.heard && question.request.may_be_sent_again() =>
             {
                 question.request.rewind();
             }
-            Err(error) => return Err(error),
+            Err(Failed::App(fault)) => return Err(upstream.failed(connection.server, fault)),
+            Err(Failed::Body(error)) => return Err(failure(error, question.request.max_body())),
         }
+    }
+}
+
+/// Why there is no head.
+enum Failed {
+    App(AppFault),
+    /// The client's body cannot be sent.
+    Body(BodyError),
+}
+
+impl From<AnswerFault> for Failed {
+    fn from(fault: AnswerFault) -> Self {
+        Self::App(AppFault::Broken(fault))
     }
 }
 
@@ -74,6 +90,7 @@ pub(super) async fn exchange(
 #[derive(Debug, Default)]
 struct Wait {
     interim: u32,
+    seen: Seen,
     /// Why the request cannot be sent. The app may have answered before it closed.
     broken: Option<std::io::Error>,
 }
@@ -84,16 +101,15 @@ impl Wait {
         cx: &mut Context<'_>,
         connection: &mut Connection,
         question: &mut Question,
-    ) -> Poll<Result<Head, ProxyError>> {
+    ) -> Poll<Result<Head, Failed>> {
         let request = &mut question.request;
         if self.broken.is_none()
             && !request.is_sent()
             && let Some((socket, clock)) = connection.writer()
         {
-            let max = request.max_body();
             match request.poll_send(cx, socket, clock) {
                 Poll::Ready(Err(SendError::Io(error))) => self.broken = Some(error),
-                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(failure(error, max))),
+                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(Failed::Body(error))),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
@@ -102,20 +118,24 @@ impl Wait {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(Ok(0)) => {
                     let fault = self.broken.take().map_or(AnswerFault::Truncated, AnswerFault::Io);
-                    return Poll::Ready(Err(ProxyError::Broken(fault)));
+                    return Poll::Ready(Err(fault.into()));
                 }
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(ProxyError::Broken(AnswerFault::Io(error))));
+                    return Poll::Ready(Err(AnswerFault::Io(error).into()));
                 }
                 Poll::Pending if request.waits_for_client() => return Poll::Pending,
                 Poll::Pending => {
                     ready!(connection.clock.poll(cx));
-                    return Poll::Ready(Err(ProxyError::ResponseTimeout));
+                    return Poll::Ready(Err(Failed::App(AppFault::ResponseTimeout)));
                 }
             }
-            while let Some(head) =
-                head::take_answer(&mut connection.read, &mut question.fields, question.is_head)
-                    .map_err(ProxyError::Broken)?
+            while let Some(head) = head::take_answer(
+                &mut connection.read,
+                &mut self.seen,
+                &mut question.fields,
+                question.is_head,
+            )
+            .map_err(Failed::from)?
             {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     connection.clock.moved();
@@ -123,7 +143,7 @@ impl Wait {
                 }
                 self.interim += 1;
                 if self.interim > MAX_INTERIM {
-                    return Poll::Ready(Err(ProxyError::Broken(AnswerFault::Interim)));
+                    return Poll::Ready(Err(AnswerFault::Interim.into()));
                 }
                 if connection.read.is_empty() {
                     break;
@@ -172,5 +192,9 @@ fn answered(
 }
 
 fn is_event_stream(fields: &HeaderMap) -> bool {
-    fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use http_body::SizeHint;
 use httparse::Status;
 
 use super::error::AnswerFault;
-use super::head::MAX_FIELDS;
+use super::head::{MAX_FIELDS, has_blank_line};
 
 /// The longest line of a chunk's size with its extensions, in bytes.
 const MAX_CHUNK_LINE: usize = 4 * 1024;
@@ -207,7 +207,8 @@ fn take_trailers(read: &mut BytesMut) -> Result<Option<HeaderMap>, AnswerFault> 
         read.advance(2);
         return Ok(Some(HeaderMap::new()));
     }
-    if read.is_empty() || &read[..] == b"\r" {
+    // Not parsed before they are whole: they may come byte by byte.
+    if read.len() < MAX_TRAILERS && !has_blank_line(read) {
         return Ok(None);
     }
     let mut lines = [httparse::EMPTY_HEADER; MAX_FIELDS];

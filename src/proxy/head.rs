@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Extensions, Method, StatusCode};
@@ -59,19 +59,58 @@ pub(super) struct Head {
     pub(super) keeps: bool,
 }
 
-/// Takes the head of an answer off the front of `read`; none if it has not all come. `fields` is an empty map to be
-/// filled, and stays as it is as long as there is none; `to_head` says that the request was a HEAD.
+/// How much of a head that has not all come has been looked at already: whatever pieces it comes in, looking at it
+/// takes no more than a few times its length.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    searched: usize,
+    parsed: usize,
+}
+
+impl Seen {
+    /// Whether to parse what there is: its end has come, or no more of it may come, or it has doubled since the last
+    /// time, so that what is not HTTP is not waited for.
+    fn is_due(&mut self, read: &[u8]) -> bool {
+        // The blank line may have been cut.
+        let new = &read[self.searched.saturating_sub(2)..];
+        self.searched = read.len();
+        let is_due = read.len() >= (2 * self.parsed).min(MAX_HEAD) || has_blank_line(new);
+        if is_due {
+            self.parsed = read.len();
+        }
+        is_due
+    }
+}
+
+/// Whether a line ends that has nothing in it, behind another one.
+pub(super) fn has_blank_line(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|end| matches!(&bytes[end + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+/// Takes the head of an answer off the front of `read`; none if it has not all come. `seen` goes from one call to the
+/// next; `fields` is an empty map to be filled, and stays as it is as long as there is no head; `to_head` says that
+/// the request was a HEAD.
 pub(super) fn take_answer(
     read: &mut BytesMut,
+    seen: &mut Seen,
     fields: &mut HeaderMap,
     to_head: bool,
 ) -> Result<Option<Head>, AnswerFault> {
+    while let Some(line) = [&b"\r\n"[..], b"\n"].into_iter().find(|line| read.starts_with(line)) {
+        // Some apps end a body with a line's end that belongs to nothing.
+        read.advance(line.len());
+        *seen = Seen::default();
+    }
+    if !seen.is_due(read) {
+        return Ok(None);
+    }
     let Some(lines) = Lines::find(read)? else {
         return if read.len() >= MAX_HEAD { Err(AnswerFault::HeadTooLarge) } else { Ok(None) };
     };
     if lines.length > MAX_HEAD {
         return Err(AnswerFault::HeadTooLarge);
     }
+    *seen = Seen::default();
     let bytes = read.split_to(lines.length).freeze();
     let mut extensions = Extensions::new();
     if let Some(reason) = lines.reason
@@ -108,7 +147,9 @@ impl Lines {
             let from = part.as_ptr() as usize - start;
             from..from + part.len()
         };
-        let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+        // A reason that is missing or unreadable is an empty one that lies elsewhere, and has no place.
+        let is_of_use = |reason: &&str| !reason.is_empty() && Some(*reason) != status.canonical_reason();
+        let reason = head.reason.filter(is_of_use);
         Ok(Some(Self {
             length,
             status,
@@ -176,11 +217,13 @@ impl Said {
         Ok(said)
     }
 
-    /// Other codings than `chunked` are not ours to undo, so with one of them nothing may come that looks undone.
+    /// We ask for no coding but `chunked`, so no other may come: its label ends here, and without it the client would
+    /// take what is coded for the content (RFC 9112, section 7). `identity` of old is none.
     fn coding(&mut self, value: &[u8]) -> Result<(), AnswerFault> {
         for coding in tokens(value) {
             let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
-            if self.is_coded && (is_chunked || self.is_chunked) {
+            let is_twice = self.is_coded && (is_chunked || self.is_chunked);
+            if is_twice || !(is_chunked || coding.eq_ignore_ascii_case(b"identity")) {
                 return Err(AnswerFault::Coding);
             }
             (self.is_coded, self.is_chunked) = (true, is_chunked);
@@ -206,7 +249,9 @@ impl Said {
             // The coding overrides the length, and the connection ends: somebody may have read it otherwise.
             (true, length) if self.is_chunked => (Framing::chunked(), length.is_none()),
             (false, Some(length)) => (Framing::length(length), true),
-            (true, _) | (false, None) => (Framing::close(), false),
+            // Until the end of the connection, says the standard, and by the length, say some.
+            (true, Some(_)) => return Err(AnswerFault::Coding),
+            (_, None) => (Framing::close(), false),
         })
     }
 

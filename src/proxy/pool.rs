@@ -7,11 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::ProxyError;
 use super::connection::Connection;
+use super::error::{AppError, AppFault};
 use crate::config::{self, Origin, UpstreamKind};
 use crate::transport::Socket;
 
@@ -25,6 +27,8 @@ const MAX_BUFFER: usize = 4 * 1024;
 /// The servers of one app, and a worker's connections to them.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// What it is called in the file.
+    name: String,
     pub(super) kind: UpstreamKind,
     pub(super) response_timeout: Duration,
     connect_timeout: Duration,
@@ -46,6 +50,7 @@ struct Idle {
 impl Upstream {
     pub(super) fn new(config: &config::Upstream) -> Self {
         Self {
+            name: config.name.clone(),
             kind: config.kind,
             response_timeout: config.response_timeout,
             connect_timeout: config.connect_timeout,
@@ -74,14 +79,21 @@ impl Upstream {
         let mut last = ProxyError::NoUpstream;
         let first = self.turn.replace(self.turn.get().wrapping_add(1));
         for offset in 0..self.servers.len() {
-            let server = &self.servers[first.wrapping_add(offset) % self.servers.len()];
-            match timeout(self.connect_timeout, connect(server)).await {
-                Ok(Ok(socket)) => return Ok(Connection::new(socket, self.response_timeout)),
-                Ok(Err(error)) => last = ProxyError::Connect(error),
-                Err(_) => last = ProxyError::ConnectTimeout,
-            }
+            let place = first.wrapping_add(offset) % self.servers.len();
+            let fault = match timeout(self.connect_timeout, connect(&self.servers[place])).await {
+                Ok(Ok(socket)) => return Ok(Connection::new(socket, place, self.response_timeout)),
+                Ok(Err(error)) => AppFault::Connect(error),
+                Err(_) => AppFault::ConnectTimeout,
+            };
+            last = self.failed(place, fault);
         }
         Err(last)
+    }
+
+    /// What went wrong with the server in that place.
+    pub(super) fn failed(&self, server: usize, fault: AppFault) -> ProxyError {
+        let server = self.servers.get(server).map_or_else(String::new, ToString::to_string);
+        ProxyError::App(Box::new(AppError { upstream: self.name.clone(), server, fault }))
     }
 
     /// Keeps a connection whose answer was whole, unless something came behind it.
@@ -106,10 +118,14 @@ impl Upstream {
         }
     }
 
-    /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked.
+    /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked. What goes on waiting
+    /// keeps no buffer: that of a large answer's last piece is 64 KiB.
     pub(super) fn sweep(&self) {
         let limit = idle_limit(self.kind);
-        self.idle.borrow_mut().retain(|idle| idle.connection.is_silent() && idle.since.elapsed() < limit);
+        self.idle.borrow_mut().retain_mut(|idle| {
+            idle.connection.read = BytesMut::new();
+            idle.connection.is_silent() && idle.since.elapsed() < limit
+        });
     }
 }
 
@@ -132,4 +148,29 @@ async fn connect(server: &Origin) -> io::Result<Socket> {
         // By its path each time: a deploy puts a new socket in the place of the old.
         Origin::Unix(path) => UnixStream::connect(path).await?.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_waits_keeps_no_buffer() {
+        let upstream = Upstream::new(&config::Upstream {
+            name: "app".to_owned(),
+            servers: Vec::new(),
+            kind: UpstreamKind::Asgi,
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(1),
+            max_body: 0,
+        });
+        let (ours, app) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours.into(), 0, Duration::from_secs(1));
+        connection.read.reserve(64 * 1024);
+        upstream.keep(connection);
+        upstream.sweep();
+        let connection = upstream.take_idle().expect("it is still open");
+        assert_eq!(connection.read.capacity(), 0);
+        drop(app);
+    }
 }

@@ -8,11 +8,14 @@ use http::{Response, StatusCode};
 
 use crate::auth::AuthError;
 use crate::http::{Reply, RequestError, reply};
-use crate::proxy::ProxyError;
+use crate::proxy::{AppFault, ProxyError};
 use crate::stream::StreamError;
 
 /// Seconds after which an app that does not answer is worth another try.
 const RETRY_UPSTREAM: u32 = 2;
+
+/// What a client is told of an answer that is none.
+const NO_ANSWER: &str = "The app gave no usable answer.";
 
 /// Why a request is not served.
 #[derive(Debug)]
@@ -129,13 +132,14 @@ fn proxy_said(error: &ProxyError) -> (StatusCode, String) {
         ProxyError::LengthRequired => return (StatusCode::LENGTH_REQUIRED, sentence(error)),
         ProxyError::TooLarge { .. } => return (StatusCode::PAYLOAD_TOO_LARGE, sentence(error)),
         ProxyError::BodyStalled => return (StatusCode::REQUEST_TIMEOUT, sentence(error)),
-        ProxyError::Connect(_) => (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment."),
-        ProxyError::Broken(_) | ProxyError::UnaskedUpgrade | ProxyError::NoUpstream => {
-            (StatusCode::BAD_GATEWAY, "The app gave no usable answer.")
-        }
-        ProxyError::ConnectTimeout | ProxyError::ResponseTimeout => {
-            (StatusCode::GATEWAY_TIMEOUT, "The app takes too long to answer.")
-        }
+        ProxyError::NoUpstream => (StatusCode::BAD_GATEWAY, NO_ANSWER),
+        ProxyError::App(error) => match error.fault {
+            AppFault::Connect(_) => (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment."),
+            AppFault::Broken(_) | AppFault::UnaskedUpgrade => (StatusCode::BAD_GATEWAY, NO_ANSWER),
+            AppFault::ConnectTimeout | AppFault::ResponseTimeout => {
+                (StatusCode::GATEWAY_TIMEOUT, "The app takes too long to answer.")
+            }
+        },
     };
     (status, message.to_owned())
 }
@@ -151,6 +155,12 @@ fn sentence(error: &dyn fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::AppError;
+
+    fn app(server: &str, fault: AppFault) -> Refusal {
+        let (upstream, server) = ("app".to_owned(), server.to_owned());
+        Refusal::Proxy(ProxyError::App(Box::new(AppError { upstream, server, fault })))
+    }
 
     #[test]
     fn every_fault_has_its_status() {
@@ -162,8 +172,10 @@ mod tests {
             (Refusal::Stream(StreamError::Unauthorized(AuthError::Missing)), 401, false),
             (Refusal::Stream(StreamError::ForeignOrigin), 403, false),
             (Refusal::Stream(StreamError::OtherUser), 403, false),
-            (Refusal::Proxy(ProxyError::Connect(std::io::ErrorKind::ConnectionRefused.into())), 502, true),
-            (Refusal::Proxy(ProxyError::ResponseTimeout), 504, true),
+            (app("", AppFault::Connect(std::io::ErrorKind::ConnectionRefused.into())), 502, true),
+            (app("", AppFault::UnaskedUpgrade), 502, true),
+            (app("", AppFault::ConnectTimeout), 504, true),
+            (app("", AppFault::ResponseTimeout), 504, true),
             (Refusal::Proxy(ProxyError::TooLarge { max: 1 }), 413, false),
             (Refusal::Proxy(ProxyError::BodyStalled), 408, false),
             (Refusal::Proxy(ProxyError::LengthRequired), 411, false),
@@ -177,8 +189,7 @@ mod tests {
 
     #[test]
     fn where_the_app_is_stays_with_the_operator() {
-        let cause = std::io::Error::other("/run/secret.sock");
-        let refusal = Refusal::Proxy(ProxyError::Connect(cause));
+        let refusal = app("unix:/run/secret.sock", AppFault::ConnectTimeout);
         assert!(refusal.to_string().contains("/run/secret.sock"));
         let page = refusal.respond(false);
         assert!(!String::from_utf8_lossy(page.body()).contains("secret"));

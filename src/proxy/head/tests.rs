@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn take(text: &str) -> Result<Option<Head>, AnswerFault> {
-    take_answer(&mut BytesMut::from(text), &mut HeaderMap::new(), false)
+    take_answer(&mut BytesMut::from(text), &mut Seen::default(), &mut HeaderMap::new(), false)
 }
 
 fn head(text: &str) -> Head {
@@ -33,11 +33,21 @@ fn a_request_is_written_as_it_is() {
 #[test]
 fn what_is_behind_the_head_stays() {
     let mut read = BytesMut::from("HTTP/1.1 404 Not Here\r\nA: b\r\nContent-Length: 2\r\n\r\nok");
-    let head = take_answer(&mut read, &mut HeaderMap::new(), false).unwrap().unwrap();
+    let head = take_answer(&mut read, &mut Seen::default(), &mut HeaderMap::new(), false).unwrap().unwrap();
     assert_eq!((head.status.as_u16(), &head.fields["a"]), (404, &HeaderValue::from_static("b")));
     let reason = head.extensions.get::<ReasonPhrase>().unwrap();
     assert_eq!((reason.as_bytes(), &read[..]), (&b"Not Here"[..], &b"ok"[..]));
     assert!(self::head("HTTP/1.1 404 Not Found\r\n\r\n").extensions.is_empty());
+}
+
+#[test]
+fn a_reason_may_be_missing_or_unreadable() {
+    for line in ["HTTP/1.1 200", "HTTP/1.0 200", "HTTP/1.1 200 ", "HTTP/1.1 200 \u{e4}"] {
+        for end in ["\r\n", "\n"] {
+            let head = head(&format!("{line}{end}Content-Length: 0{end}{end}"));
+            assert_eq!(head.status, StatusCode::OK, "{line:?}");
+        }
+    }
 }
 
 #[test]
@@ -56,8 +66,7 @@ fn the_end_of_the_body_is_where_all_readers_see_it() {
         ("Transfer-Encoding: Chunked\r\n", "Framing(Chunked(Size)), keeps"),
         // Somebody between may have taken the length.
         ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "Framing(Chunked(Size)), closes"),
-        ("Transfer-Encoding: gzip\r\n", "Framing(Close), closes"),
-        ("Transfer-Encoding: identity\r\nContent-Length: 5\r\n", "Framing(Close), closes"),
+        ("Transfer-Encoding: identity\r\n", "Framing(Close), closes"),
         ("", "Framing(Close), closes"),
     ] {
         assert_eq!(ends(fields), expected, "{fields:?}");
@@ -78,6 +87,12 @@ fn what_readers_could_differ_about_is_refused() {
         "Content-Length: 5,\r\n",
         "Content-Length:\r\n",
         "Content-Length: 18446744073709551616\r\n",
+        "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding:\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: chunked;q=1\r\n",
         "Transfer-Encoding: gzip, chunked\r\n",
         "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked, chunked\r\n",
@@ -108,7 +123,7 @@ fn some_answers_have_no_body_whatever_they_say() {
         assert!(head(&format!("HTTP/1.1 {status} X\r\n{fields}")).framing.is_end(), "{status}");
     }
     let mut read = BytesMut::from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let head = take_answer(&mut read, &mut HeaderMap::new(), true).unwrap().unwrap();
+    let head = take_answer(&mut read, &mut Seen::default(), &mut HeaderMap::new(), true).unwrap().unwrap();
     assert!(head.framing.is_end() && head.keeps);
 }
 
@@ -134,6 +149,35 @@ fn a_head_has_its_bounds() {
     }
 }
 
+#[test]
+fn a_head_that_comes_byte_by_byte_is_parsed_a_few_times_only() {
+    for end in ["\r\n", "\n"] {
+        let text = format!("HTTP/1.1 200 OK{end}A: {}{end}B: c{end}{end}", "b".repeat(MAX_HEAD / 2));
+        let (mut seen, mut parsed) = (Seen::default(), Vec::new());
+        for length in 1..=text.len() {
+            if seen.is_due(&text.as_bytes()[..length]) {
+                parsed.push(length);
+            }
+        }
+        assert!(parsed.len() < 24 && parsed.ends_with(&[text.len()]), "{parsed:?}");
+    }
+    // What can never be whole is not waited for.
+    let mut seen = Seen { searched: MAX_HEAD - 1, parsed: MAX_HEAD - 1 };
+    assert!(seen.is_due(&vec![b'x'; MAX_HEAD]));
+}
+
+#[test]
+fn lines_without_anything_before_a_head_are_nothing() {
+    let (mut read, mut seen) = (BytesMut::new(), Seen::default());
+    for byte in "\r\n\n\r\n".bytes() {
+        read.extend_from_slice(&[byte]);
+        assert!(take_answer(&mut read, &mut seen, &mut HeaderMap::new(), false).unwrap().is_none());
+    }
+    assert!(read.is_empty());
+    read.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
+    assert!(take_answer(&mut read, &mut seen, &mut HeaderMap::new(), false).unwrap().is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -141,11 +185,11 @@ proptest! {
     fn a_head_that_comes_in_pieces_is_the_same(cut in 0..90usize) {
         let text = "HTTP/1.1 201 Made\r\nContent-Length: 7\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nVia: x\r\n\r\n";
         let cut = cut.min(text.len() - 1);
-        let (mut read, mut fields) = (BytesMut::from(&text[..cut]), HeaderMap::new());
-        prop_assert!(take_answer(&mut read, &mut fields, false).unwrap().is_none());
+        let (mut read, mut seen, mut fields) = (BytesMut::from(&text[..cut]), Seen::default(), HeaderMap::new());
+        prop_assert!(take_answer(&mut read, &mut seen, &mut fields, false).unwrap().is_none());
         prop_assert_eq!(&read[..], &text.as_bytes()[..cut]);
         read.extend_from_slice(&text.as_bytes()[cut..]);
-        let taken = take_answer(&mut read, &mut fields, false).unwrap().unwrap();
+        let taken = take_answer(&mut read, &mut seen, &mut fields, false).unwrap().unwrap();
         prop_assert_eq!(taken.fields, head(text).fields);
         prop_assert!(read.is_empty());
     }
@@ -155,6 +199,6 @@ proptest! {
         let mut text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec();
         text.truncate(from);
         text.extend(bytes);
-        let _ = take_answer(&mut BytesMut::from(&text[..]), &mut HeaderMap::new(), false);
+        let _ = take_answer(&mut BytesMut::from(&text[..]), &mut Seen::default(), &mut HeaderMap::new(), false);
     }
 }

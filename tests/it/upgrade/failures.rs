@@ -130,3 +130,22 @@ fn an_app_that_switches_to_something_else_is_a_bad_gateway() {
         app.closed();
     }
 }
+
+#[test]
+fn a_length_beside_the_switch_is_no_length_of_anything() {
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).start();
+    for framing in ["Content-Length: 5\r\n", "Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut client = site.connect();
+        client.get("/ws", FIELDS);
+        let mut app = backend.accept();
+        app.head();
+        app.send(SWITCH.replace("Sec-WebSocket-Protocol: chat\r\n", framing));
+        app.send("early");
+        // Some clients would take what the app says first for a body (RFC 9110, section 8.6).
+        let head = client.head();
+        let framings = ["content-length", "transfer-encoding"].map(|name| field(&head, name));
+        assert_eq!(framings, [None, None], "{framing:?}: {head}");
+        assert_eq!(client.exactly(5), b"early");
+    }
+}

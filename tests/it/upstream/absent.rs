@@ -80,6 +80,26 @@ fn an_app_that_takes_too_long_to_answer_is_given_up() {
 }
 
 #[test]
+fn an_app_whose_head_never_ends_is_given_up_in_the_same_time() {
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).upstream("response_timeout = \"100ms\"").start();
+    for (first, more) in [("HTTP/1.1 200 OK\r\nX: ", "y"), ("HTTP/1.1 102 Wait\r\n\r\n", "\r\n")] {
+        let mut client = site.connect();
+        let begun = Instant::now();
+        client.get("/", "");
+        let mut app = backend.accept();
+        app.head();
+        app.send(first);
+        while client.is_silent_for(Duration::from_millis(2)) && begun.elapsed() < Duration::from_secs(5) {
+            let _ = app.try_send(more);
+        }
+        assert_eq!(client.response().status, 504, "{first:?}");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        app.closed();
+    }
+}
+
+#[test]
 fn an_app_that_pauses_within_its_answer_for_too_long_is_given_up() {
     let backend = Backend::start();
     let site = Site::before(backend.origin()).upstream("response_timeout = \"60ms\"").start();

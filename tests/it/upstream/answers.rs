@@ -36,6 +36,18 @@ fn every_place_to_cut_an_answer_is_as_good_as_any_other() {
 }
 
 #[test]
+fn an_answer_needs_no_reason() {
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).start();
+    for line in ["HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.1 200 Sch\u{f6}n"] {
+        let answer = format!("{line}\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        let (mut client, app) = ask(&site, &backend, &[&answer]);
+        assert_eq!(client.response().text(), "ok", "{line:?}");
+        drop(app);
+    }
+}
+
+#[test]
 fn an_answer_of_many_interim_ones_is_given_up() {
     let backend = Backend::start();
     let site = Site::before(backend.origin()).start();
@@ -58,6 +70,8 @@ fn a_length_or_coding_that_readers_could_differ_about_is_a_bad_gateway() {
         ("1.1", "Content-Length: +5"),
         ("1.1", "Content-Length: 99999999999999999999"),
         ("1.1", "Content-Length:"),
+        ("1.1", "Transfer-Encoding: gzip"),
+        ("1.1", "Transfer-Encoding: identity\r\nContent-Length: 3"),
         ("1.1", "Transfer-Encoding: gzip, chunked"),
         ("1.1", "Transfer-Encoding: chunked, chunked"),
         ("1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"),

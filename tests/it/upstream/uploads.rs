@@ -63,6 +63,12 @@ fn an_app_that_answers_early_may_read_on_after_its_answer() {
     assert_eq!(other.response().text(), "other");
     client.send("0\r\n\r\n");
     app.until("0\r\n\r\n");
+    // Nor afterwards: who knows what the app took the rest of the body for.
+    app.closed();
+    other.get("/next", "");
+    assert!(second.head().starts_with("GET /next "));
+    second.answer("next");
+    assert_eq!(other.response().text(), "next");
 }
 
 #[test]
