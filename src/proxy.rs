@@ -25,6 +25,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRAILER, T
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::Notify;
 
 use crate::config::{self, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
@@ -44,6 +45,7 @@ use request::{Body, Framing, Outgoing};
 #[derive(Debug)]
 pub struct Proxy {
     upstreams: Vec<Rc<Upstream>>,
+    kept: Rc<Notify>,
 }
 
 /// What a request brings with it from its connection.
@@ -75,7 +77,9 @@ pub enum Answer {
 impl Proxy {
     /// Makes the pools; nothing is connected yet.
     pub fn new(upstreams: &[config::Upstream]) -> Self {
-        Self { upstreams: upstreams.iter().map(|upstream| Rc::new(Upstream::new(upstream))).collect() }
+        let kept = Rc::new(Notify::new());
+        let upstreams = upstreams.iter().map(|upstream| Rc::new(Upstream::new(upstream, kept.clone())));
+        Self { upstreams: upstreams.collect(), kept }
     }
 
     /// Makes ready a request, whose target and Host have been checked. What it gives sends it and waits for the head
@@ -97,10 +101,15 @@ impl Proxy {
     }
 
     /// Closes connections to apps that have been idle for too long. To be called every second or so.
-    pub fn sweep(&self) {
-        for upstream in &self.upstreams {
-            upstream.sweep();
-        }
+    /// Says whether any go on waiting.
+    pub fn sweep(&self) -> bool {
+        // All of them, whatever the first says.
+        self.upstreams.iter().fold(false, |waiting, upstream| upstream.sweep() | waiting)
+    }
+
+    /// Waits until a connection waits for its next request, where none did.
+    pub async fn kept(&self) {
+        self.kept.notified().await;
     }
 }
 

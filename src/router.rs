@@ -151,8 +151,14 @@ impl Router {
     }
 
     /// Closes connections to apps that have been idle for too long.
-    pub fn sweep(&self) {
-        self.proxy.sweep();
+    /// Says whether any go on waiting.
+    pub fn sweep(&self) -> bool {
+        self.proxy.sweep()
+    }
+
+    /// Waits until a connection to an app waits for its next request, where none did.
+    pub async fn kept(&self) {
+        self.proxy.kept().await;
     }
 
     /// Takes a request to its answer.

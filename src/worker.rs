@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::WorkerLog;
@@ -173,13 +173,27 @@ async fn drain(shared: &Shared<Route>, open: &Open, patience: Duration) {
     }
 }
 
+/// Hands the log over and sweeps connections to apps, every [`TICK`] while there is something of the kind: a worker that
+/// has nothing to do is not woken.
 async fn keep_house(shared: Rc<Shared<Route>>, log: Option<Rc<WorkerLog>>) {
-    let mut ticks = interval(TICK);
+    let written = async || match &log {
+        Some(log) => log.written().await,
+        None => std::future::pending().await,
+    };
     loop {
-        ticks.tick().await;
-        shared.handler.0.sweep();
-        if let Some(log) = &log {
-            shared.counters.log_lines_dropped.add(log.flush());
+        tokio::select! {
+            () = written() => {}
+            () = shared.handler.0.kept() => {}
+        }
+        loop {
+            sleep(TICK).await;
+            let waiting = shared.handler.0.sweep();
+            if let Some(log) = &log {
+                shared.counters.log_lines_dropped.add(log.flush());
+            }
+            if !waiting {
+                break;
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
+
 use super::Line;
 
 /// How many buffers may wait for the writing thread.
@@ -67,7 +69,7 @@ impl AccessLog {
             dropped: 0,
             sender: self.sender.clone(),
         };
-        WorkerLog { buffer: RefCell::new(buffer), secret_parameters }
+        WorkerLog { buffer: RefCell::new(buffer), secret_parameters, written: Notify::new() }
     }
 
     /// Waits until everything is written. Every worker's end must be gone, or this waits for it.
@@ -99,17 +101,27 @@ fn write(mut sink: Sink, buffers: Receiver<Vec<u8>>) {
 pub struct WorkerLog {
     buffer: RefCell<LogBuffer>,
     secret_parameters: Vec<String>,
+    /// Told of the first line in an empty buffer.
+    written: Notify,
 }
 
 impl WorkerLog {
     /// Writes a line of a kind (`request`, `open`, `close`) with the fields that `fill` adds.
     pub fn write(&self, kind: &str, fill: impl FnOnce(Line<'_>) -> Line<'_>) {
         let mut buffer = self.buffer.borrow_mut();
+        if buffer.lines.is_empty() {
+            self.written.notify_one();
+        }
         fill(Line::begin(&mut buffer.lines, kind, SystemTime::now(), &self.secret_parameters)).end();
         buffer.count += 1;
         if buffer.lines.len() >= BUFFER_FULL {
             buffer.flush();
         }
+    }
+
+    /// Waits until there is something to hand over, where there was nothing.
+    pub async fn written(&self) {
+        self.written.notified().await;
     }
 
     /// Hands over what is there. Returns how many lines were dropped since the last call, because the writing thread
@@ -173,7 +185,8 @@ mod tests {
     fn lines_are_dropped_and_counted_when_the_writer_is_behind() {
         let (sender, receiver) = sync_channel(1);
         let buffer = LogBuffer { lines: Vec::new(), count: 0, dropped: 0, sender };
-        let worker = WorkerLog { buffer: RefCell::new(buffer), secret_parameters: Vec::new() };
+        let worker =
+            WorkerLog { buffer: RefCell::new(buffer), secret_parameters: Vec::new(), written: Notify::new() };
         let mut dropped = 0;
         for _ in 0..2 {
             for _ in 0..3 {

@@ -5,10 +5,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::ProxyError;
@@ -39,6 +41,8 @@ pub(super) struct Upstream {
     idle: RefCell<Vec<Idle>>,
     /// Buffers for the heads of the next requests.
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Told when the first connection waits.
+    kept: Rc<Notify>,
 }
 
 #[derive(Debug)]
@@ -48,7 +52,7 @@ struct Idle {
 }
 
 impl Upstream {
-    pub(super) fn new(config: &config::Upstream) -> Self {
+    pub(super) fn new(config: &config::Upstream, kept: Rc<Notify>) -> Self {
         Self {
             name: config.name.clone(),
             kind: config.kind,
@@ -58,6 +62,7 @@ impl Upstream {
             turn: Cell::new(0),
             idle: RefCell::default(),
             buffers: RefCell::default(),
+            kept,
         }
     }
 
@@ -100,6 +105,9 @@ impl Upstream {
     pub(super) fn keep(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE && connection.read.is_empty() {
+            if idle.is_empty() {
+                self.kept.notify_one();
+            }
             idle.push(Idle { connection, since: Instant::now() });
         }
     }
@@ -119,13 +127,15 @@ impl Upstream {
     }
 
     /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked. What goes on waiting
-    /// keeps no buffer: that of a large answer's last piece is 64 KiB.
-    pub(super) fn sweep(&self) {
+    /// keeps no buffer: that of a large answer's last piece is 64 KiB. Says whether something goes on waiting.
+    pub(super) fn sweep(&self) -> bool {
         let limit = idle_limit(self.kind);
-        self.idle.borrow_mut().retain_mut(|idle| {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain_mut(|idle| {
             idle.connection.read = BytesMut::new();
             idle.connection.is_silent() && idle.since.elapsed() < limit
         });
+        !idle.is_empty()
     }
 }
 
@@ -156,14 +166,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_waits_keeps_no_buffer() {
-        let upstream = Upstream::new(&config::Upstream {
-            name: "app".to_owned(),
-            servers: Vec::new(),
-            kind: UpstreamKind::Asgi,
-            connect_timeout: Duration::from_secs(1),
-            response_timeout: Duration::from_secs(1),
-            max_body: 0,
-        });
+        let upstream = Upstream::new(
+            &config::Upstream {
+                name: "app".to_owned(),
+                servers: Vec::new(),
+                kind: UpstreamKind::Asgi,
+                connect_timeout: Duration::from_secs(1),
+                response_timeout: Duration::from_secs(1),
+                max_body: 0,
+            },
+            Rc::default(),
+        );
         let (ours, app) = UnixStream::pair().unwrap();
         let mut connection = Connection::new(ours.into(), 0, Duration::from_secs(1));
         connection.read.reserve(64 * 1024);

@@ -31,14 +31,17 @@ struct Came {
 fn ask(pieces: &[&[u8]], is_head: bool) -> Result<Came, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (upstream, answer) = LocalSet::new().block_on(&runtime, async {
-        let upstream = Rc::new(Upstream::new(&config::Upstream {
-            name: "app".to_owned(),
-            servers: Vec::new(),
-            kind: UpstreamKind::Asgi,
-            connect_timeout: PATIENCE,
-            response_timeout: PATIENCE,
-            max_body: 0,
-        }));
+        let upstream = Rc::new(Upstream::new(
+            &config::Upstream {
+                name: "app".to_owned(),
+                servers: Vec::new(),
+                kind: UpstreamKind::Asgi,
+                connect_timeout: PATIENCE,
+                response_timeout: PATIENCE,
+                max_body: 0,
+            },
+            Rc::default(),
+        ));
         let (ours, mut app) = UnixStream::pair().unwrap();
         upstream.keep(Connection::new(ours.into(), 0, PATIENCE));
         let saying = async {
