@@ -6,13 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::super::{Identity, Reason, identity};
+use super::super::{CHANNELS_CLAIM, Identity, Reason, identity};
 use crate::config::AskProvider;
 use crate::event::is_user_id;
 use crate::fetch::{Answer, FetchError};
-
-/// The claim that widens what may be asked for.
-const CHANNELS: &str = "channels";
 
 /// A clear answer.
 #[derive(Debug, Clone)]
@@ -80,8 +77,8 @@ pub(super) fn judge(provider: &AskProvider, answer: &Answer) -> Result<Verdict, 
         _ => Map::new(),
     };
     // Only what the operator points at may widen what this subscriber gets.
-    claims.remove(CHANNELS);
-    claims.extend(channels.map(|channels| (CHANNELS.to_owned(), channels)));
+    claims.remove(CHANNELS_CLAIM);
+    claims.extend(channels.map(|channels| (CHANNELS_CLAIM.to_owned(), channels)));
     Ok(Verdict::Known(Arc::new(Identity { user, expires: None, claims })))
 }
 
