@@ -17,7 +17,7 @@ use crate::auth::{
     Recheck,
 };
 use crate::config::StreamRoute;
-use crate::event::{ChannelName, Frame};
+use crate::event::{ChannelName, Event, Frame};
 use crate::http::{Peer, from_same_origin, query_values};
 use crate::hub::Hub;
 use crate::limits::{Asking, Limited, Limits, Permit};
@@ -250,11 +250,14 @@ fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
     said.filter(|id| !id.is_empty())
 }
 
+/// What a client is told whose credential is not good, or no longer.
+pub(super) fn unauthorized() -> Event {
+    protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned())
+}
+
 /// What a client is told that is refused in a stream: not to come back soon.
 pub fn unauthorized_event() -> Frame {
-    let mut event = protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned());
-    event.retry = Some(REFUSED_RETRY);
-    event.frame_without_id()
+    Event { retry: Some(REFUSED_RETRY), ..unauthorized() }.frame_without_id()
 }
 
 /// What a client is told in a stream when it cannot be found out who it is: to come back as after any break, less a
