@@ -20,6 +20,33 @@ pub(super) enum Verdict {
     Refused(Reason),
 }
 
+impl Verdict {
+    /// About how many bytes of memory its claims take: many times those of the JSON where that is a list of digits.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Known(identity) => {
+                identity.claims.iter().map(|(name, value)| entry_weight(name, value)).sum()
+            }
+            Self::Refused(_) => 0,
+        }
+    }
+}
+
+fn entry_weight(name: &str, value: &Value) -> usize {
+    size_of::<String>() + name.len() + weight(value)
+}
+
+/// The parser of JSON bounds the depth.
+fn weight(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
+        Value::Object(entries) => entries.iter().map(|(name, value)| entry_weight(name, value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + inside
+}
+
 /// Why there is no clear answer.
 #[derive(Debug)]
 pub(super) enum Unclear {

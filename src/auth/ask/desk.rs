@@ -121,13 +121,13 @@ impl Open {
     async fn ask(&self, credential: &Credential) -> Result<Verdict, AuthError> {
         let asked = Instant::now();
         let judged = match self.fetch(credential).await {
-            Ok(answer) => judge(&self.provider, &answer).map(|verdict| (verdict, answer.body.len())),
+            Ok(answer) => judge(&self.provider, &answer),
             Err(error) => Err(Unclear::Fetch(error)),
         };
         self.report(judged.as_ref().err());
-        let (verdict, size) = judged.map_err(|_| AuthError::Unavailable)?;
+        let verdict = judged.map_err(|_| AuthError::Unavailable)?;
         if self.provider.cache > Duration::ZERO {
-            self.cache.borrow_mut().keep(credential.key, verdict.clone(), asked, size);
+            self.cache.borrow_mut().keep(credential.key, verdict.clone(), asked, verdict.weight());
         }
         Ok(verdict)
     }
@@ -157,5 +157,36 @@ impl Open {
             }
             None => tracing::info!(%provider, "the app says again who is signed in"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::ask::tests::provider;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_a_client_spoils_fills_no_log() {
+        let open = Open {
+            provider: provider(),
+            places: Vec::new(),
+            next: Cell::new(0),
+            cache: RefCell::default(),
+            asked: RefCell::default(),
+            turns: Semaphore::new(1),
+            is_failing: Cell::new(false),
+            told: Cell::new(None),
+        };
+        let unclear = Unclear::Status(http::StatusCode::BAD_REQUEST);
+        let begun = Instant::now();
+        for _ in 0..3 {
+            open.report(Some(&unclear));
+            open.report(None);
+            assert!(open.is_failing.get() && open.told.get() == Some(begun), "one line");
+        }
+        tokio::time::advance(TELL).await;
+        open.report(None);
+        assert!(!open.is_failing.get(), "what is so is told in the end");
+        assert_eq!(open.told.get(), Some(begun + TELL));
     }
 }
