@@ -7,5 +7,5 @@
 mod line;
 mod writer;
 
-pub use line::{Line, redacted};
+pub use line::{Line, cut, redacted};
 pub use writer::{AccessLog, Sink, WorkerLog};

@@ -77,7 +77,7 @@ pub struct Forwarding<'a> {
 pub struct Admission {
     /// Who it is.
     pub identity: Identity,
-    /// Where the credential stood. Browsers send cookies unasked, so that those need a check of the `Origin`.
+    /// Where the credential stood. What browsers send unasked needs a check of the `Origin`.
     pub source: CredentialSource,
     /// How to ask again while a stream is open; none where the credential itself says when it ends.
     pub recheck: Option<Box<Recheck>>,
@@ -193,10 +193,9 @@ impl Provider {
         match self {
             Self::Jwt(jwt) => jwt.0.is_given(presented.headers, presented.query),
             Self::AuthJs(_) => false,
-            // A browser that was asked for a name and a password sends them ever after.
-            Self::Ask(_) => presented.headers.get_all(AUTHORIZATION).iter().any(|value| {
-                !value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
-            }),
+            Self::Ask(_) => {
+                presented.headers.get_all(AUTHORIZATION).iter().any(|value| !ask::is_ambient(value))
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 mod error;
 mod place;
 
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 64 * 1024;
 
 /// What is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question<'a> {
     /// The path, and the query if there is one.
     pub target: &'a str,
@@ -56,13 +57,29 @@ pub struct Answer {
 /// # Errors
 /// No answer within the bounds. Nothing is tried twice.
 pub async fn get(place: &Place, question: Question<'_>) -> Result<Answer, FetchError> {
-    let stream = within(CONNECT_TIMEOUT, place.connect()).await??;
+    let connected = timeout(CONNECT_TIMEOUT, place.connect()).await;
+    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     // Boxed: it holds a connection's state.
-    within(ANSWER_TIMEOUT, Box::pin(exchange(stream, place, question))).await?
+    let answered = timeout(ANSWER_TIMEOUT, Box::pin(exchange(stream, place, question))).await;
+    answered.map_err(|_| FetchError::Timeout { limit: ANSWER_TIMEOUT })?
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, FetchError> {
-    timeout(limit, work).await.map_err(|_| FetchError::Timeout { limit })
+/// Asks the first of several places that can be reached.
+///
+/// # Errors
+/// That place's, or the last one's if none can be reached.
+pub async fn get_from(
+    places: impl IntoIterator<Item = &Place>,
+    question: Question<'_>,
+) -> Result<Answer, FetchError> {
+    let mut unreached = FetchError::Target;
+    for place in places {
+        match get(place, question.clone()).await {
+            Err(error @ FetchError::Connect(_)) => unreached = error,
+            answered => return answered,
+        }
+    }
+    Err(unreached)
 }
 
 async fn exchange(

@@ -6,6 +6,7 @@
 mod cookie;
 mod fields;
 mod forwarded;
+mod media;
 mod origin;
 mod query;
 mod reply;
@@ -16,6 +17,7 @@ mod trailers;
 pub use cookie::cookies;
 pub use fields::{HopByHopError, clean_response_fields, is_upgrade, names_websocket};
 pub use forwarded::{Peer, PeerAddress};
+pub use media::is_media_type;
 pub use origin::from_same_origin;
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};

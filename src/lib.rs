@@ -38,13 +38,13 @@
 //!
 //! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
 //!   ([`http`]); then a pooled connection, or a new one; bodies pass through as they come.
-//! * **stream**: credentials become an identity, the identity a set of channels, both together a
-//!   [`stream::Grant`], if no limit is in the way ([`limits`]). A token is verified with the provider's key, a session
-//!   cookie opened with the app's secret, and a ticket with our own, which a POST on the same path gave out. On HTTP/1
-//!   the connection then leaves hyper: the service never answers, the connection's task
-//!   takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task of a few hundred
-//!   bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys have to be fetched,
-//!   the request waits for the control thread, which asks once for all workers ([`fetch`]).
+//! * **stream**: credentials become an identity, the identity a set of channels, both together a [`stream::Grant`],
+//!   if no limit is in the way ([`limits`]; the rate of an address is asked before all else). A token is verified
+//!   with the provider's key, a session cookie opened with the app's secret, and a ticket with our own, which a
+//!   POST on the same path gave out. On HTTP/1 the connection then leaves hyper: the service never answers, the
+//!   connection's task takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task
+//!   of a few hundred bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys
+//!   have to be fetched, the request waits for the control thread, which asks once for all workers ([`fetch`]).
 //! * **publish**: a webhook's signature, a token or an identity is checked, a map makes a publication of a foreign
 //!   body, and then it is one like any other.
 //!

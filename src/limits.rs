@@ -1,6 +1,9 @@
 //! How many streams there may be at once, and how fast new ones may come: over all workers, and only looked at when a
 //! stream opens or ends.
 //!
+//! A request takes of its address's rate before it is known who sends it; all else is asked when nothing else is in the
+//! way, so that nobody without a credential uses up what others share.
+//!
 //! Invariants: what is counted for a stream is counted as a whole or not at all, and is given back exactly once, by
 //! dropping its [`Permit`]; every table has a bound. A stream for which a table has no room is let in uncounted (the
 //! bound on all streams still holds for it): a full table must not lock out those who did nothing.
@@ -145,7 +148,24 @@ impl Limits {
         }))
     }
 
-    /// Asks for a stream.
+    /// Asks for a request on a stream's route, before anything is done to find out who sends it. Takes of what its own
+    /// address may do and of nothing else: a stranger must not use up what others share. Says whether it is counted,
+    /// which it is not where the table of addresses has no room.
+    ///
+    /// # Errors
+    /// The rate of its address is reached.
+    pub fn admit_request(&self, address: Option<IpAddr>, now: Instant) -> Result<bool, Limited> {
+        let shared = &*self.0;
+        let Some((rate, address)) = shared.address_rate.zip(address) else { return Ok(true) };
+        let (place, at) = (place(address).get(), nanos(shared.begun, now));
+        let buckets = &mut shared.lock().buckets;
+        let full_at = rate
+            .take(buckets.full_at(place), at)
+            .map_err(|wait| Limited { kind: LimitKind::AddressRate, wait })?;
+        Ok(buckets.set(place, full_at, at, MAX_KEYS))
+    }
+
+    /// Asks for a stream, once its credential is good and [`Limits::admit_request`] has let the request in.
     ///
     /// # Errors
     /// The limit that is reached; then nothing has been taken of the others.
@@ -160,7 +180,8 @@ impl Limits {
         let place = asking.address.map(place);
         let address = config.streams_per_address.and(place);
         let is_counted = config.streams.is_some() || user.is_some() || address.is_some();
-        if !is_counted && shared.throttle.is_none() && shared.address_rate.is_none() {
+        if !is_counted {
+            shared.take_open(now)?;
             return Ok(Admitted { permit: None, uncounted: false });
         }
 
@@ -177,31 +198,25 @@ impl Limits {
         if let Some((kind, _)) = counts.into_iter().find(|(_, is_full)| *is_full) {
             return Err(Limited { kind, wait: Duration::ZERO });
         }
-        let mut uncounted = !shared.take_open(state, place, now)?;
+        shared.take_open(now)?;
 
+        let mut uncounted = false;
         let mut count = |counts: &mut Counts, key: Option<NonZero<u64>>| {
             let counted = key.filter(|key| counts.add(key.get(), MAX_KEYS));
             uncounted |= key.is_some() && counted.is_none();
             counted
         };
         let (user, address) = (count(&mut state.users, user), count(&mut state.addresses, address));
-        if is_counted {
-            state.streams += 1;
-        }
-        let permit = is_counted.then(|| Box::new(Permit { limits: self.clone(), user, address }));
-        Ok(Admitted { permit, uncounted })
+        state.streams += 1;
+        Ok(Admitted { permit: Some(Box::new(Permit { limits: self.clone(), user, address })), uncounted })
     }
 
-    /// Asks for what is no stream and costs as much as opening one.
+    /// Asks for what is no stream and costs as much as opening one, once its credential is good.
     ///
     /// # Errors
-    /// The rate that is reached.
-    pub fn admit_request(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Limited> {
-        let shared = &*self.0;
-        if shared.throttle.is_some() || shared.address_rate.is_some() {
-            shared.take_open(&mut shared.lock(), address.map(place), now)?;
-        }
-        Ok(())
+    /// The rate of all streams is reached.
+    pub fn admit_ticket(&self, now: Instant) -> Result<(), Limited> {
+        self.0.take_open(now)
     }
 
     /// Counts that a limit was reached, and writes it into the log, for the operator at most once a second.
@@ -237,23 +252,10 @@ impl Limits {
 }
 
 impl Shared {
-    /// Takes from both buckets or from none. Whether there was room to note it.
-    fn take_open(
-        &self,
-        state: &mut State,
-        place: Option<NonZero<u64>>,
-        now: Instant,
-    ) -> Result<bool, Limited> {
-        let at = nanos(self.begun, now);
-        let own = self.address_rate.zip(place).map(|(rate, place)| {
-            let full_at = rate.take(state.buckets.full_at(place.get()), at);
-            full_at.map(|full_at| (place, full_at))
-        });
-        let own = own.transpose().map_err(|wait| Limited { kind: LimitKind::AddressRate, wait })?;
-        if let Some(throttle) = &self.throttle {
-            throttle.take(now).map_err(|wait| Limited { kind: LimitKind::Rate, wait })?;
-        }
-        Ok(own.is_none_or(|(place, full_at)| state.buckets.set(place.get(), full_at, at, MAX_KEYS)))
+    /// Takes of what all streams together may do.
+    fn take_open(&self, now: Instant) -> Result<(), Limited> {
+        let Some(throttle) = &self.throttle else { return Ok(()) };
+        throttle.take(now).map_err(|wait| Limited { kind: LimitKind::Rate, wait })
     }
 
     /// A poisoned lock is taken: every change of the state is whole before anything can panic.

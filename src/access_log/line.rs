@@ -45,9 +45,7 @@ impl<'a> Line<'a> {
     /// Adds a target with the secrets of its query taken out.
     pub fn target(self, value: &str) -> Self {
         let _ = write!(self.out, ",\"target\":");
-        let end = value.len().min(MAX_TARGET);
-        // A target is ASCII (others are refused); cut elsewhere only if that ever changes.
-        escape(self.out, &redacted(value.get(..end).unwrap_or_default(), self.secret_parameters));
+        escape(self.out, &redacted(cut(value), self.secret_parameters));
         self
     }
 
@@ -68,6 +66,13 @@ impl<'a> Line<'a> {
     pub(super) fn end(self) {
         self.out.extend_from_slice(b"}\n");
     }
+}
+
+/// What of a target is written: what is kept of one for a line that comes later need not be longer.
+pub fn cut(target: &str) -> &str {
+    let end = target.len().min(MAX_TARGET);
+    // A target is ASCII (others are refused); cut elsewhere only if that ever changes.
+    target.get(..end).unwrap_or_default()
 }
 
 /// A target whose secret parameters have lost their values. Borrowed if it had none.

@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Admission, AuthError, CredentialSource, Identity, Presented};
+use super::{Admission, AuthError, Identity, Presented};
 use crate::config::{AskProvider, Upstream};
 use crate::fetch;
 
-pub(super) use credential::Credential;
+pub(super) use credential::{Credential, is_ambient};
 pub(super) use desk::Desk;
 
 use answer::Verdict;
@@ -115,11 +115,6 @@ impl Ask {
             Ok(Err(_)) | Err(_) => Err(AuthError::Unavailable),
         }
     }
-}
-
-/// Where the credential stood: a cookie weighs more, since browsers send it unasked.
-fn source(has_cookie: bool) -> CredentialSource {
-    if has_cookie { CredentialSource::Cookie } else { CredentialSource::Header }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl AuthJs {
         for cookie in first.into_iter().chain(second) {
             let Some(token) = chunks::find(presented.headers, &cookie.name)? else { continue };
             let identity = self.verify(&token, &cookie.keys, now)?;
-            return Ok(Some(Admission { identity, source: CredentialSource::Cookie, recheck: None }));
+            return Ok(Some(Admission { identity, source: CredentialSource::Ambient, recheck: None }));
         }
         Ok(None)
     }

@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use super::{AuthError, Reason};
 use crate::config::JwtProvider;
+use crate::http::cookies;
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN: usize = 8 * 1024;
@@ -22,8 +23,8 @@ pub enum CredentialSource {
     Query,
     /// In a header, which no browser sends by itself.
     Header,
-    /// In a cookie.
-    Cookie,
+    /// In a cookie, or wherever else browsers put one by themselves, whichever page sends the request.
+    Ambient,
 }
 
 /// The places one provider looks at.
@@ -55,7 +56,7 @@ impl Places {
         } else if let Some(found) = self.in_header(headers)? {
             (Cow::Borrowed(found), CredentialSource::Header)
         } else if let Some(found) = self.in_cookie(headers)? {
-            (Cow::Borrowed(found), CredentialSource::Cookie)
+            (Cow::Borrowed(found), CredentialSource::Ambient)
         } else {
             return Ok(None);
         };
@@ -106,15 +107,7 @@ impl Places {
         let Some(name) = &self.cookie else {
             return Ok(None);
         };
-        let values = headers
-            .get_all(COOKIE)
-            .into_iter()
-            .flat_map(|line| line.as_bytes().split(|b| *b == b';'))
-            .filter_map(|pair| {
-                let pair = pair.trim_ascii();
-                let end = memchr::memchr(b'=', pair)?;
-                (pair[..end].trim_ascii() == name.as_bytes()).then(|| pair[end + 1..].trim_ascii())
-            });
+        let values = cookies(headers).filter(|(known, _)| *known == name.as_bytes()).map(|(_, value)| value);
         let Some(value) = only(values)? else {
             return Ok(None);
         };
@@ -154,7 +147,7 @@ fn only<T>(items: impl IntoIterator<Item = T>) -> Result<Option<T>, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use CredentialSource::{Cookie, Header, Query};
+    use CredentialSource::{Ambient, Header, Query};
 
     fn places(header: &str) -> Places {
         Places {
@@ -188,7 +181,7 @@ mod tests {
         let all = |query| find("authorization", query, &lines);
         assert_eq!(all(Some("a=1&token=q")), Ok(Some(("q".into(), Query))));
         assert_eq!(all(Some("tokens=q")), Ok(Some(("h".into(), Header))));
-        assert_eq!(find("authorization", None, &lines[1..]), Ok(Some(("c".into(), Cookie))));
+        assert_eq!(find("authorization", None, &lines[1..]), Ok(Some(("c".into(), Ambient))));
         assert_eq!(find("authorization", None, &[]), Ok(None));
     }
 
@@ -229,7 +222,7 @@ mod tests {
     fn another_scheme_is_no_credential() {
         for value in ["Basic YTpi", "Bearerx y", "", "Bear"] {
             let lines = [("authorization", value), ("cookie", "jwt=c")];
-            assert_eq!(find("authorization", None, &lines), Ok(Some(("c".into(), Cookie))), "{value}");
+            assert_eq!(find("authorization", None, &lines), Ok(Some(("c".into(), Ambient))), "{value}");
         }
         for value in ["Bearer t", "bearer t", "BEARER   t "] {
             let found = find("authorization", None, &[("authorization", value)]);
@@ -253,7 +246,7 @@ mod tests {
             &[("cookie", "a=ü"), ("cookie", "b; jwt=\"t\"")],
             &[("cookie", " jwt = t")],
         ] {
-            assert_eq!(find("authorization", None, lines), Ok(Some(("t".into(), Cookie))));
+            assert_eq!(find("authorization", None, lines), Ok(Some(("t".into(), Ambient))));
         }
         assert_eq!(find("authorization", None, &[("cookie", "xjwt=t; JWT=t")]), Ok(None));
     }

@@ -292,7 +292,7 @@ fn the_first_provider_that_finds_a_credential_decides() {
     let admitted = admit(&auth, &[1, 0], &HeaderMap::new(), Some(&query)).unwrap();
     assert_eq!((admitted.identity.user.as_str(), admitted.source), ("42", CredentialSource::Query));
     let admitted = admit(&auth, &[1, 0], &cookie(&other), Some(&query)).unwrap();
-    assert_eq!((admitted.identity.user.as_str(), admitted.source), ("7", CredentialSource::Cookie));
+    assert_eq!((admitted.identity.user.as_str(), admitted.source), ("7", CredentialSource::Ambient));
     // The first finds the other's token in the cookie: it decides, though the second would take it.
     assert_eq!(admit(&auth, &[0, 1], &cookie(&other), None), Err(AuthError::Invalid(Reason::Algorithm)));
     // A bad token in the query is not made good by the cookie.

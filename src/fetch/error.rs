@@ -7,9 +7,9 @@ use std::time::Duration;
 /// Why a question got no answer.
 #[derive(Debug)]
 pub enum FetchError {
-    /// The place cannot be reached, or its certificate is not good.
+    /// The place cannot be reached in time, or its certificate is not good.
     Connect(io::Error),
-    /// It took too long.
+    /// The answer took too long.
     Timeout {
         /// The bound that passed.
         limit: Duration,

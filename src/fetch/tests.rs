@@ -1,5 +1,8 @@
 //! A question against sockets that say what a test wants.
 
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -81,4 +84,31 @@ async fn silence_has_an_end() {
     let place = Place::Plain(Origin::Tcp { host: "127.0.0.1".into(), port });
     let silent = get(&place, question("/")).await;
     assert!(matches!(silent, Err(FetchError::Timeout { .. })), "{silent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_connection_is_passed_over() {
+    // Its queue is full, so that what comes now is left waiting.
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap();
+    let _waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            // It is under way.
+            let _ = socket.connect(&address);
+            socket
+        })
+        .collect();
+    let port = address.as_socket().unwrap().port();
+    let stuck = Place::Plain(Origin::Tcp { host: "127.0.0.1".into(), port });
+    let missing = Place::Plain(Origin::Unix("/nowhere/app.sock".into()));
+    let kind = |answered: Result<Answer, FetchError>| match answered {
+        Err(FetchError::Connect(error)) => error.kind(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(get(&stuck, question("/")).await), io::ErrorKind::TimedOut);
+    assert_eq!(kind(get_from([&stuck, &missing], question("/")).await), io::ErrorKind::NotFound);
 }

@@ -65,13 +65,10 @@ fn a_refusal_takes_nothing() {
         streams: number(2),
         streams_per_user: number(1),
         opens_per_second: number(2),
-        opens_per_second_per_address: number(2),
         ..none()
     };
     let limits = Limits::new(&config);
     let now = Instant::now();
-    let address = "10.0.0.1".parse().ok();
-    let of = |user| Asking { address, ..of(user) };
     let first = limits.admit(of("1"), now).unwrap();
     for _ in 0..5 {
         assert_eq!(kind(limits.admit(of("1"), now)), Some(LimitKind::User));
@@ -80,16 +77,32 @@ fn a_refusal_takes_nothing() {
     assert_eq!(kind(limits.admit(of("3"), now)), Some(LimitKind::Streams));
     drop(second);
     let limited = limits.admit(of("3"), now).unwrap_err();
-    assert_eq!((limited.kind, limited.wait), (LimitKind::AddressRate, Duration::from_millis(500)));
-    let elsewhere = Asking { address: "10.0.0.2".parse().ok(), ..of("3") };
-    assert_eq!(kind(limits.admit(elsewhere, now)), Some(LimitKind::Rate));
-    assert!(limits.admit_request(address, now).is_err());
+    assert_eq!((limited.kind, limited.wait), (LimitKind::Rate, Duration::from_millis(500)));
     assert_eq!(limits.held(), (1, 1, 0));
     let later = now + Duration::from_millis(501);
-    assert!(limits.admit_request(address, later).is_ok());
-    assert_eq!(kind(limits.admit(of("3"), later)), Some(LimitKind::AddressRate));
+    assert!(limits.admit_ticket(later).is_ok());
+    assert_eq!(limits.admit_ticket(later).unwrap_err().kind, LimitKind::Rate);
+    assert_eq!(kind(limits.admit(of("3"), later)), Some(LimitKind::Rate));
     drop(first);
     assert_eq!(limits.held(), (0, 0, 0));
+}
+
+#[test]
+fn a_request_takes_of_its_own_address_only() {
+    let config =
+        config::Limits { opens_per_second: number(1), opens_per_second_per_address: number(2), ..none() };
+    let limits = Limits::new(&config);
+    let now = Instant::now();
+    let address = |text: &str| Some(text.parse().unwrap());
+    for _ in 0..2 {
+        assert_eq!(limits.admit_request(address("10.0.0.1"), now), Ok(true));
+    }
+    let limited = limits.admit_request(address("10.0.0.1"), now).unwrap_err();
+    assert_eq!((limited.kind, limited.wait), (LimitKind::AddressRate, Duration::from_millis(500)));
+    assert_eq!(limits.admit_request(address("10.0.0.2"), now), Ok(true));
+    assert_eq!(limits.admit_request(None, now), Ok(true));
+    assert!(limits.admit(from("10.0.0.3"), now).is_ok(), "what all share is there still");
+    assert!(limits.admit_request(address("10.0.0.1"), now + Duration::from_millis(501)).is_ok());
 }
 
 #[test]

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::event::{ChannelName, Timestamp};
+use crate::http::is_media_type;
 use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, disconnect, ndjson, reply};
@@ -152,13 +153,9 @@ pub(super) enum Kind {
 impl Kind {
     /// Reads `Content-Type`. A body without one is JSON.
     pub(super) fn of(fields: &HeaderMap) -> Result<Self, Refusal> {
-        let Some(line) = fields.get(header::CONTENT_TYPE) else {
-            return Ok(Self::Json);
-        };
-        let kind = line.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        if kind.eq_ignore_ascii_case(b"application/json") {
+        if !fields.contains_key(header::CONTENT_TYPE) || is_media_type(fields, "application/json") {
             Ok(Self::Json)
-        } else if kind.eq_ignore_ascii_case(b"application/x-ndjson") {
+        } else if is_media_type(fields, "application/x-ndjson") {
             Ok(Self::Ndjson)
         } else {
             Err(Refusal::new(

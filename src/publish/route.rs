@@ -105,6 +105,8 @@ impl Route {
                 self.admit()?;
                 Kind::of(&parts.headers)?.only_json()?;
                 let json = body::read_json(body, bounds, usize::MAX).await?;
+                // Again: a body may take its time, and the block begin meanwhile.
+                self.check_block(&user, SystemTime::now())?;
                 let whom = match to {
                     To::Caller => Whom::Only(&user),
                     To::Anybody => Whom::Anybody,
@@ -127,16 +129,19 @@ impl Route {
                 AuthError::Unavailable => Refusal::new(RefusalKind::Unavailable, error.to_string()),
                 _ => unauthorized(error.to_string()),
             })?;
-        if source == CredentialSource::Cookie {
-            only_own_pages(
-                parts,
-                if is_listed { Some(true) } else { from_same_origin(&parts.headers, host, secure) },
-            )?;
+        if source == CredentialSource::Ambient {
+            let is_own = if is_listed { Some(true) } else { from_same_origin(&parts.headers, host, secure) };
+            only_own_pages(parts, is_own)?;
         }
-        if self.publisher.hub().is_blocked(&identity.user, now.into()) {
+        self.check_block(&identity.user, now)?;
+        Ok(identity.user)
+    }
+
+    fn check_block(&self, user: &str, now: SystemTime) -> Result<(), Refusal> {
+        if self.publisher.hub().is_blocked(user, now.into()) {
             return Err(unauthorized(AuthError::Blocked.to_string()));
         }
-        Ok(identity.user)
+        Ok(())
     }
 
     /// Lets a request in if the route's rate does. Only behind the proof: a stranger must not use the rate up.
@@ -163,7 +168,7 @@ fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(RefusalKind::Unauthorized, message)
 }
 
-/// Refuses a cookie that a page of another site may have sent: browsers send cookies unasked, and name the page's
+/// Refuses a credential that a page of another site may have sent: browsers send cookies unasked, and name the page's
 /// origin with every POST. The media type is one that a form cannot have.
 fn only_own_pages(parts: &Parts, is_own: Option<bool>) -> Result<(), Refusal> {
     let message = match is_own {

@@ -134,7 +134,7 @@ mod tests {
             channels: vec![ChannelName::of_user(user).unwrap()],
             last_id: None,
             expires: None,
-            recheck: None,
+            again: None,
             fields: None,
             permit: None,
             is_uncounted: false,

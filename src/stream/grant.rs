@@ -13,9 +13,11 @@ use super::StreamSettings;
 use super::settings::protocol_event;
 use super::ticket::TicketError;
 use crate::auth::{
-    self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Presented, Recheck,
+    self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Identity, Presented,
+    Recheck,
 };
-use crate::event::{ChannelName, Frame};
+use crate::config::StreamRoute;
+use crate::event::{ChannelName, Event, Frame};
 use crate::http::{Peer, from_same_origin, query_values};
 use crate::hub::Hub;
 use crate::limits::{Asking, Limited, Limits, Permit};
@@ -42,7 +44,7 @@ pub struct Grant {
     pub(super) channels: Vec<ChannelName>,
     pub(super) last_id: Option<String>,
     pub(super) expires: Option<SystemTime>,
-    pub(super) recheck: Option<Box<Recheck>>,
+    pub(super) again: Option<Box<Again>>,
     pub(super) client: String,
     pub(super) target: String,
     /// Fields that the answer has besides those of its route.
@@ -50,6 +52,25 @@ pub struct Grant {
     pub(super) permit: Option<Box<Permit>>,
     /// Whether the limits had no room to count it.
     pub(super) is_uncounted: bool,
+}
+
+/// What it takes to find out whether a stream that is open may stay so.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// How to ask who it is.
+    pub(super) recheck: Recheck,
+    /// The channels that were asked for, as the request has them.
+    asked: Option<Box<str>>,
+    /// All that were given.
+    granted: Box<[ChannelName]>,
+}
+
+impl Again {
+    /// Whether it is still the same user, who would still be given every one of the channels.
+    pub(super) fn is_good_for(&self, identity: &Identity, route: &StreamRoute) -> bool {
+        let given = || auth::grant(Some(identity), &route.channels, &route.allow, self.asked.as_deref());
+        self.recheck.is_same(identity) && given().is_ok_and(|given| *given == *self.granted)
+    }
 }
 
 /// What a request is judged by.
@@ -88,6 +109,11 @@ impl<'a> Context<'a> {
         let forwarding = Some(Forwarding { peer: self.peer, host: self.host });
         Presented { headers, query: self.parts.uri.query(), secure: self.secure, forwarding }
     }
+
+    /// Whether the address of the request may ask for anything now; and if so, whether that is counted.
+    pub(super) fn admit_request(&self) -> Result<bool, StreamError> {
+        self.limits.admit_request(self.address, Instant::now()).map_err(StreamError::Limited)
+    }
 }
 
 /// Why there is no stream.
@@ -97,7 +123,7 @@ pub enum StreamError {
     Method,
     /// There is no credential, or a wrong one.
     Unauthorized(AuthError),
-    /// The credential is a cookie, and the page that uses it is another site's.
+    /// The credential is one that browsers send unasked, and the page that makes them is another site's.
     ForeignOrigin,
     /// `userId` names somebody else than the credential.
     OtherUser,
@@ -138,12 +164,14 @@ impl std::error::Error for StreamError {
 }
 
 impl Grant {
-    /// Judges a request for a stream. The limits come last, so that nothing is taken of them for one that is refused.
+    /// Judges a request for a stream. The limits come last, so that nothing is taken of them for one that is refused,
+    /// but for the rate of its address, which comes first: finding out who it is may cost the app a question.
     pub async fn of(settings: &Rc<StreamSettings>, context: Context<'_>) -> Result<Self, StreamError> {
         let parts = context.parts;
         if parts.method != Method::GET {
             return Err(StreamError::Method);
         }
+        let is_counted = context.admit_request()?;
         let route = &settings.route;
         let query = parts.uri.query();
         let (identity, recheck) = if route.auth.is_empty() {
@@ -159,26 +187,29 @@ impl Grant {
             (Some(admission.identity), admission.recheck)
         };
         let user = identity.as_ref().map(|identity| &*identity.user);
-        if query_values(query, USER_ID).any(|said| Some(&*said) != user) {
-            return Err(StreamError::OtherUser);
-        }
-        let asked = query_values(query, "channels").reduce(|all, more| format!("{all},{more}").into());
+        check_user_id(query, user)?;
+        let asked: Vec<_> = query_values(query, "channels").collect();
+        let asked = (!asked.is_empty()).then(|| asked.join(","));
         let channels = auth::grant(identity.as_ref(), &route.channels, &route.allow, asked.as_deref())
             .map_err(StreamError::Channels)?;
+        let again = recheck.map(|recheck| {
+            let asked = asked.map(String::into_boxed_str);
+            Box::new(Again { recheck: *recheck, asked, granted: channels.clone().into() })
+        });
         let asking = Asking { user, address: context.address, route: settings.own_limit };
         let admitted = context.limits.admit(asking, Instant::now()).map_err(StreamError::Limited)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         Ok(Self {
             settings: settings.clone(),
             expires: identity.as_ref().and_then(|identity| identity.expires),
-            recheck,
+            again,
             user: identity.map(|identity| identity.user),
             channels,
             last_id: last_id(&parts.headers, query),
             client: context.client,
             target: target.to_owned(),
             fields: context.fields,
-            is_uncounted: admitted.uncounted,
+            is_uncounted: admitted.uncounted || !is_counted,
             permit: admitted.permit,
         })
     }
@@ -189,7 +220,7 @@ impl Grant {
 pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<Admission, StreamError> {
     let is_own = context.is_listed
         || from_same_origin(&context.parts.headers, context.host, context.secure) != Some(false);
-    if admission.source == CredentialSource::Cookie && !is_own {
+    if admission.source == CredentialSource::Ambient && !is_own {
         return Err(StreamError::ForeignOrigin);
     }
     // Looked at again when the stream is registered; here the refusal can still be a status.
@@ -197,6 +228,14 @@ pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<A
         return Err(StreamError::Unauthorized(AuthError::Blocked));
     }
     Ok(admission)
+}
+
+/// Refuses a request whose query names another user than its credential, or any user where there is none.
+pub(super) fn check_user_id(query: Option<&str>, user: Option<&str>) -> Result<(), StreamError> {
+    if query_values(query, USER_ID).any(|said| Some(&*said) != user) {
+        return Err(StreamError::OtherUser);
+    }
+    Ok(())
 }
 
 fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
@@ -211,11 +250,14 @@ fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {
     said.filter(|id| !id.is_empty())
 }
 
+/// What a client is told whose credential is not good, or no longer.
+pub(super) fn unauthorized() -> Event {
+    protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned())
+}
+
 /// What a client is told that is refused in a stream: not to come back soon.
 pub fn unauthorized_event() -> Frame {
-    let mut event = protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned());
-    event.retry = Some(REFUSED_RETRY);
-    event.frame_without_id()
+    Event { retry: Some(REFUSED_RETRY), ..unauthorized() }.frame_without_id()
 }
 
 /// What a client is told in a stream when it cannot be found out who it is: to come back as after any break, less a

@@ -1,7 +1,7 @@
 //! Streams whose session the app is asked for again while they are open.
 //!
-//! Invariant: a stream ends when the app says that its user is signed out or another, and for no other answer: an app
-//! that is down ends nothing. At most one question is under way for a stream.
+//! Invariant: a stream ends when the app says that its user is signed out, or another, or may no longer have one of its
+//! channels, and for no other answer: an app that is down ends nothing. At most one question is under way for a stream.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,8 +13,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
+use super::grant::Again;
 use super::{End, Streams, Subscriber};
-use crate::auth::{AuthError, Authenticator, Recheck};
+use crate::auth::{AuthError, Authenticator};
 
 /// How many questions of one worker are under way at once.
 const MAX_AT_ONCE: usize = 16;
@@ -26,16 +27,16 @@ const JITTER: f64 = 0.2;
 /// What a stream needs for this; others have none of it.
 #[derive(Debug)]
 pub(super) struct Rechecked {
-    recheck: Box<Recheck>,
+    again: Box<Again>,
     /// When it is next asked for.
     pub(super) next: Cell<Instant>,
     is_waiting: Cell<bool>,
 }
 
 impl Rechecked {
-    pub(super) fn new(recheck: Box<Recheck>, opened: Instant) -> Self {
-        let next = Cell::new(opened + jittered(recheck.every));
-        Self { recheck, next, is_waiting: Cell::new(false) }
+    pub(super) fn new(again: Box<Again>, opened: Instant) -> Self {
+        let next = Cell::new(opened + jittered(again.recheck.every));
+        Self { again, next, is_waiting: Cell::new(false) }
     }
 }
 
@@ -53,7 +54,7 @@ impl Due {
         if rechecked.next.get() > now {
             return;
         }
-        rechecked.next.set(now + jittered(rechecked.recheck.every));
+        rechecked.next.set(now + jittered(rechecked.again.recheck.every));
         if !rechecked.is_waiting.replace(true) {
             // Not held: a socket is closed when the last hold on its subscriber is gone.
             self.streams.borrow_mut().push_back(Rc::downgrade(subscriber));
@@ -90,16 +91,15 @@ impl Streams {
     async fn ask_again(&self, auth: &Authenticator, subscriber: &Weak<Subscriber>) {
         let recheck = match subscriber.upgrade().as_ref().and_then(|subscriber| subscriber.rechecked.as_ref())
         {
-            Some(rechecked) => rechecked.recheck.clone(),
+            Some(rechecked) => rechecked.again.recheck.clone(),
             None => return,
         };
         let answer = auth.admit_again(&recheck).await;
         let Some(subscriber) = subscriber.upgrade() else { return };
-        if let Some(rechecked) = &subscriber.rechecked {
-            rechecked.is_waiting.set(false);
-        }
+        let Some(rechecked) = &subscriber.rechecked else { return };
+        rechecked.is_waiting.set(false);
         let may_stay = match answer {
-            Ok(identity) => recheck.is_same(&identity),
+            Ok(identity) => rechecked.again.is_good_for(&identity, &subscriber.settings.route),
             Err(AuthError::Unavailable) => true,
             Err(_) => false,
         };

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::StreamSettings;
 use super::backlog::{Backlog, SLICES};
 use super::recheck::Rechecked;
-use crate::access_log::Line;
+use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame};
 use crate::hub::ChannelId;
 use crate::transport::Transport;
@@ -51,11 +51,16 @@ impl fmt::Display for End {
 /// What the access log says of a stream when it ends.
 #[derive(Debug)]
 pub(super) struct Logged {
-    pub(super) client: Box<str>,
-    pub(super) target: Box<str>,
+    client: Box<str>,
+    target: Box<str>,
 }
 
 impl Logged {
+    /// Keeps of the target what a line holds: a client may send as much as a head may be long, and streams are many.
+    pub(super) fn new(client: String, target: &str) -> Self {
+        Self { client: client.into(), target: cut(target).into() }
+    }
+
     /// Puts the fields that both lines of a stream have.
     pub(super) fn put<'l>(&self, user: Option<&str>, line: Line<'l>) -> Line<'l> {
         let line = line.text("client", &self.client).target(&self.target);
@@ -337,4 +342,16 @@ fn write_backlog(
         ready!(transport.poll_sendable(cx))?;
     }
     Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_keeps_no_more_of_its_target_than_is_logged() {
+        let target = format!("/events?x={}", "x".repeat(60_000));
+        let logged = Logged::new("10.0.0.1".to_owned(), &target);
+        assert_eq!((&*logged.target, logged.target.len()), (&target[..2048], 2048));
+    }
 }

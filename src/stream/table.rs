@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::backlog::Backlog;
 use super::clock::next_due;
+use super::grant::unauthorized;
 use super::recheck::{Due, Rechecked};
-use super::settings::protocol_event;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
@@ -86,7 +86,7 @@ impl Streams {
             channels,
             last_id,
             expires,
-            recheck,
+            again,
             client,
             target,
             fields,
@@ -102,7 +102,7 @@ impl Streams {
         let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, Timestamp::now());
         let Ok(mut subscription) = registered else {
             if let Some(log) = &self.0.log {
-                let logged = Logged { client: client.into(), target: target.into() };
+                let logged = Logged::new(client, &target);
                 let reason = End::Kicked.to_string();
                 log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
             }
@@ -114,7 +114,7 @@ impl Streams {
             self.0.counters.streams_uncounted.inc();
         }
         let logged = self.0.log.as_ref().map(|log| {
-            let logged = Logged { client: client.into(), target: target.into() };
+            let logged = Logged::new(client, &target);
             log.write("open", |line| {
                 let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", replay.len() as u64)
@@ -137,7 +137,7 @@ impl Streams {
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
-            rechecked: recheck.map(|recheck| Box::new(Rechecked::new(recheck, opened))),
+            rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
             logged,
             form,
             backlog,
@@ -320,9 +320,7 @@ fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Op
 
 /// What a client is told before its stream ends.
 fn last_words(end: End) -> Option<Frame> {
-    (end == End::Expired).then(|| {
-        protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned()).frame_without_id()
-    })
+    (end == End::Expired).then(|| unauthorized().frame_without_id())
 }
 
 fn bytes_of(frame: &Frame, chunked: bool) -> bytes::Bytes {

@@ -4,22 +4,24 @@
 //! no page of another site.
 
 use std::fmt;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::StreamSettings;
-use super::grant::{Context, StreamError, recognise};
+use super::grant::{Context, StreamError, check_user_id, recognise};
 use crate::auth::{CHANNELS_CLAIM, CredentialSource, SealError, TICKET_PARAMETER};
 use crate::config::StreamRoute;
-use crate::http::query_values;
+use crate::http::{is_media_type, query_values};
 
 /// Answers a `POST` on a stream route.
 pub async fn give_ticket(
     settings: &StreamSettings,
     context: &Context<'_>,
 ) -> Result<Response<Bytes>, StreamError> {
+    context.admit_request()?;
     let fields = &context.parts.headers;
     let mut asked = query_values(context.parts.uri.query(), TICKET_PARAMETER);
     match (asked.next().as_deref(), asked.next()) {
@@ -37,9 +39,12 @@ pub async fn give_ticket(
         .await
         .map_err(StreamError::Unauthorized)?;
     let admission = recognise(admission, context)?;
-    if admission.source == CredentialSource::Cookie && !is_json(fields) {
+    check_user_id(context.parts.uri.query(), Some(&admission.identity.user))?;
+    // No form of another site can say this.
+    if admission.source == CredentialSource::Ambient && !is_media_type(fields, "application/json") {
         return Err(TicketError::NotJson.into());
     }
+    context.limits.admit_ticket(Instant::now()).map_err(StreamError::Limited)?;
     let claims = claims_of(&settings.route);
     let ticket = context
         .auth
@@ -65,12 +70,6 @@ fn claims_of(route: &StreamRoute) -> impl Iterator<Item = &str> {
     named.chain([CHANNELS_CLAIM])
 }
 
-/// Whether the body is said to be JSON, which no form of another site can say.
-fn is_json(fields: &HeaderMap) -> bool {
-    let kind = fields.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
 /// Why there is no ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TicketError {
@@ -78,7 +77,7 @@ pub enum TicketError {
     Parameter,
     /// The stream is open to anybody.
     Anonymous,
-    /// The credential is a cookie, and the request could be a form's.
+    /// The credential is one that browsers send unasked, and the request could be a form's.
     NotJson,
     /// It could not be made.
     Seal(SealError),
@@ -127,19 +126,5 @@ impl std::error::Error for TicketError {
 impl From<TicketError> for StreamError {
     fn from(error: TicketError) -> Self {
         Self::Ticket(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_said_by_its_name() {
-        let says =
-            |kind: &str| is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().unwrap())]));
-        assert!(says("application/json") && says("Application/JSON; charset=utf-8"));
-        assert!(!says("text/plain; application/json") && !says("application/jsonp") && !says(""));
-        assert!(!is_json(&HeaderMap::new()));
     }
 }

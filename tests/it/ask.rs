@@ -154,6 +154,58 @@ fn a_page_of_another_site_opens_none_with_a_session() {
 }
 
 #[test]
+fn what_browsers_send_by_themselves_is_no_proof_for_another_sites_page() {
+    let sessions = Sessions::that_say(&ok(r#"{"id": 42}"#));
+    let site = sessions.site(USER, "[[route]]\npath = \"/push\"\n[route.publish]\nauth = [\"ask\"]\n");
+    let foreign = "Origin: https://evil.example\r\n";
+    // A name and a password that were typed in once are sent ever after, as a cookie is.
+    for scheme in ["Basic YTpi", "basic YTpi", "Digest a", "Negotiate a", "NTLM a"] {
+        let get = format!("Authorization: {scheme}\r\n{foreign}");
+        assert_eq!(site.connect().get("/session", &get).response().status, 403, "{scheme}");
+    }
+    let body = r#"{"user": 42, "data": 1}"#;
+    let push = |fields: &str| {
+        let request = format!(
+            "POST /push HTTP/1.1\r\nHost: test\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        site.connect().send(request).response().status
+    };
+    assert_eq!(push(&format!("Authorization: Basic YTpi\r\n{foreign}")), 403);
+    assert_eq!(
+        push("Authorization: Basic YTpi\r\nOrigin: http://test\r\nContent-Type: application/json\r\n"),
+        200
+    );
+    assert_eq!(push(&format!("Authorization: Token x\r\n{foreign}")), 200, "only a script can have sent it");
+    // An image has no origin, and would take one of its visitor's streams.
+    let image = "Cookie: sessionid=x\r\nSec-Fetch-Site: cross-site\r\n";
+    assert_eq!(site.connect().get("/session", image).response().status, 403);
+    Subscriber::open(site.connect(), "/session", "Cookie: sessionid=x\r\nSec-Fetch-Site: same-origin\r\n");
+}
+
+#[test]
+fn a_session_is_found_beside_a_cookie_that_is_no_text() {
+    let sessions = Sessions::that_say(&ok(r#"{"id": 42}"#));
+    let site = sessions.site(USER, "");
+    Subscriber::open(site.connect(), "/session", "Cookie: name=J\u{f6}rg; sessionid=x\r\n");
+}
+
+#[test]
+fn bad_sessions_from_one_address_do_not_keep_the_app_busy() {
+    let sessions = Sessions::that_say(&answer("401 Unauthorized", ""));
+    let site = sessions.site(USER, "[limits]\nopens_per_second_per_address = 2\n");
+    let begun = std::time::Instant::now();
+    for n in 0..40 {
+        let fields = format!("Cookie: sessionid={n}\r\nConnection: close\r\n");
+        site.connect().get("/session", &fields).rest();
+    }
+    let most = 2.0 + 2.0 * begun.elapsed().as_secs_f64() + 1.0;
+    let asked = sessions.asked().len();
+    assert!(asked >= 2 && (asked as f64) <= most, "asked {asked} times, at most {most}");
+    assert_eq!(site.count("streams_limited_address_rate"), 40 - asked as u64);
+}
+
+#[test]
 fn what_the_app_answers_decides() {
     let sessions = Sessions::that_say("");
     let site = sessions.site("user = [\"/user/id\", \"/id\"]\ncache = \"0s\"", "");

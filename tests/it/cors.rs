@@ -231,4 +231,7 @@ fn a_user_id_in_the_query_decides_nothing() {
     }
     assert_eq!(ask(site.connect(), "GET", "/events?userId=42", "").status, 401);
     assert_eq!(ask(site.connect(), "GET", "/open?userId=42", "").status, 403);
+    let ticket =
+        |user: &str| ask(site.connect(), "POST", &format!("{good}&ticket=1&userId={user}"), "").status;
+    assert_eq!((ticket("42"), ticket("43")), (200, 403));
 }

@@ -142,6 +142,24 @@ fn nobody_slips_in_while_a_block_begins() {
 }
 
 #[test]
+fn a_publication_that_is_on_its_way_when_a_block_begins_is_refused() {
+    let site = site("", "[[route]]\npath = \"/push\"\n[route.publish]\nauth = [\"jwt\"]\n");
+    let body = r#"{"user": 42, "data": 1}"#;
+    let mut client = site.connect();
+    // Asked to go on, it has been let in, and its body is waited for.
+    client.send(format!(
+        "POST /push HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        token("42"),
+        body.len()
+    ));
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 100 "), "{head}");
+    disconnect(&site, r#"{"user": 42, "block": "10m"}"#);
+    assert_eq!(client.send(body).response().status, 401);
+}
+
+#[test]
 fn a_request_is_refused_that_is_not_understood() {
     let site = site("", "");
     let tab = Subscriber::of(site.connect(), "42");

@@ -104,3 +104,67 @@ fn reference(example: &str) -> String {
 fn sentence(comment: &mut Vec<&str>) -> String {
     std::mem::take(comment).join(" ")
 }
+
+/// Tables of what is held by which test, and how many tests each names at least.
+const HELD: [(&str, usize); 1] = [("docs/security.md", 40)];
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    for (name, at_least) in HELD {
+        let text = std::fs::read_to_string(at_the_top(name)).unwrap();
+        let named: Vec<_> = text.split('`').filter(|word| is_path_of_test(word)).collect();
+        assert!(named.len() >= at_least, "{name} names {} tests only", named.len());
+        for test in named {
+            assert!(is_there(test), "{name} names {test}, which there is not");
+        }
+    }
+}
+
+#[test]
+fn a_test_that_is_not_there_is_not_found() {
+    for test in [
+        "docs::every_test_that_a_document_names_is_there",
+        "ask::recheck::a_session_that_is_gone_ends_its_streams",
+        "auth::ticket::tests::nothing_else_is_a_ticket",
+        "hub::tests::a_full_inbox_refuses_instead_of_losing",
+    ] {
+        assert!(is_path_of_test(test), "{test}");
+    }
+    assert!(is_there("docs::a_test_that_is_not_there_is_not_found"));
+    assert!(is_there("auth::ticket::tests::nothing_else_is_a_ticket"));
+    for test in [
+        "docs::nothing",
+        "nothing::a_test",
+        "auth::ticket::tests::a_test",
+        "docs::reference",
+        "docs::is_there",
+    ] {
+        assert!(!is_there(test), "{test}");
+    }
+    for other in ["user:{user}", "a::", "::a", "publish", "a::b c", "Vec::new"] {
+        assert!(!is_path_of_test(other), "{other}");
+    }
+}
+
+/// Whether this is how a test is named: modules and a function, all in lower case.
+fn is_path_of_test(word: &str) -> bool {
+    let is_name = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    word.contains("::") && word.split("::").all(is_name)
+}
+
+/// Whether there is such a test: among the integration tests, or in the crate under its modules.
+fn is_there(test: &str) -> bool {
+    let Some((modules, function)) = test.rsplit_once("::") else { return false };
+    let file = modules.replace("::", "/");
+    let own = modules.strip_suffix("::tests").map(|modules| format!("src/{}.rs", modules.replace("::", "/")));
+    let files = [format!("tests/it/{file}.rs"), format!("src/{file}.rs")].into_iter().chain(own);
+    let sought = format!("fn {function}(");
+    files.filter_map(|file| std::fs::read_to_string(at_the_top(&file)).ok()).any(|text| {
+        text.match_indices(&sought).any(|(place, _)| {
+            let before = text[..place].trim_end().trim_end_matches("async").trim_end();
+            before.ends_with(']') && before.rsplit('\n').next().is_some_and(|line| line.contains("test"))
+        })
+    })
+}

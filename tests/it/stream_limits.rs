@@ -2,7 +2,7 @@
 
 use crate::support::frames::{Frames, RST_STREAM};
 use crate::support::h2_session::H2Session;
-use crate::support::{Client, NO_APP, Response, Sidestream, Subscriber, in_front_of, tls, token};
+use crate::support::{Client, NO_APP, Sidestream, Subscriber, in_front_of, tls, token};
 
 const TLS: &str =
     "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = [{ cert = \"test.crt\", key = \"test.key\" }]\n";
@@ -162,11 +162,6 @@ fn new_streams_come_no_faster_than_they_may() {
         ("opens_per_second_per_address", "streams_limited_address_rate"),
     ] {
         let site = site("retry = \"10ms\"", &format!("{cors}[limits]\n{key} = 1\n"));
-        let post = |fields: &str| -> Response {
-            let mut client = site.connect();
-            client.send(format!("POST /shared HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n{fields}\r\n"));
-            client.response_to("POST")
-        };
         let mut said = Vec::new();
         site.comes_true(
             || "two come within a second".to_owned(),
@@ -176,16 +171,32 @@ fn new_streams_come_no_faster_than_they_may() {
             },
         );
         assert!((1000..=3000).contains(&retry(&said[0])), "{said:?}");
+        // A ticket costs as much.
         let refused = site.count(counter);
-        let mut answer = post("Origin: https://app.example\r\n");
-        while answer.status == 405 {
-            answer = post("Origin: https://app.example\r\n");
-        }
+        let bearer = format!("Authorization: Bearer {}\r\nOrigin: https://app.example\r\n", token("42"));
+        let ask = || site.connect().post("/shared?ticket=1", &bearer, "").response();
+        let answer = site.comes(ask, |answer| answer.status != 200);
         assert_eq!((answer.status, answer.field("retry-after")), (429, Some("1")), "{}", answer.head);
         assert_eq!(answer.field("access-control-allow-origin"), Some("https://app.example"));
         assert_eq!(answer.json()["error"], "too_many_requests");
         assert!(site.count(counter) > refused);
     }
+}
+
+#[test]
+fn strangers_use_up_nothing_that_others_share() {
+    let site = site("", "[limits]\nopens_per_second = 2\nstreams = 2\n");
+    let head = |request: &str| site.connect().send(request).response().status;
+    for _ in 0..20 {
+        let get = "GET /events?token=nonsense HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        assert_eq!(head(get), 401);
+        for (target, status) in [("/events?ticket=1", 401), ("/events", 405)] {
+            let post = format!("POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(head(&post), status, "{target}");
+        }
+    }
+    let _both = ["1", "2"].map(|user| of(site.connect(), user));
+    assert_eq!(site.count("streams_limited_rate"), 0);
 }
 
 #[test]

@@ -190,6 +190,23 @@ fn it_ends_with_the_credential_and_so_does_its_stream() {
 }
 
 #[test]
+fn it_is_blocked_with_its_user() {
+    let site = start();
+    let (ticket, other) = (ticket_of(&site, "42"), ticket_of(&site, "43"));
+    let open = |ticket: &str| Subscriber::open(site.connect(), &format!("/events?ticket={ticket}"), "");
+    let tabs = [open(&ticket), open(&ticket)];
+    let reply = site.post("/disconnect", r#"{"user": 42, "block": "10m"}"#).json();
+    assert_eq!(reply, json!({"disconnected": 2}));
+    for tab in tabs {
+        assert!(tab.end().contains("\"code\":401"));
+    }
+    assert_eq!(site.connect().get(&format!("/events?ticket={ticket}"), "").response().status, 401);
+    let fields = format!("Authorization: Bearer {}\r\n", token("42"));
+    assert_eq!(post(site.connect(), "/events?ticket=1", &fields).status, 401, "nor is there a new one");
+    open(&other);
+}
+
+#[test]
 fn it_keeps_what_the_channels_are_made_of() {
     let site = start();
     let claims = json!({"sub": "42", "exp": now() + 60, "tenant": "acme", "team": 7, "channels": ["news"],

@@ -6,13 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::super::{Identity, Reason, identity};
+use super::super::{CHANNELS_CLAIM, Identity, Reason, identity};
 use crate::config::AskProvider;
 use crate::event::is_user_id;
 use crate::fetch::{Answer, FetchError};
-
-/// The claim that widens what may be asked for.
-const CHANNELS: &str = "channels";
 
 /// A clear answer.
 #[derive(Debug, Clone)]
@@ -21,6 +18,33 @@ pub(super) enum Verdict {
     Known(Arc<Identity>),
     /// It is nobody.
     Refused(Reason),
+}
+
+impl Verdict {
+    /// About how many bytes of memory its claims take: many times those of the JSON where that is a list of digits.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Known(identity) => {
+                identity.claims.iter().map(|(name, value)| entry_weight(name, value)).sum()
+            }
+            Self::Refused(_) => 0,
+        }
+    }
+}
+
+fn entry_weight(name: &str, value: &Value) -> usize {
+    size_of::<String>() + name.len() + weight(value)
+}
+
+/// The parser of JSON bounds the depth.
+fn weight(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
+        Value::Object(entries) => entries.iter().map(|(name, value)| entry_weight(name, value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + inside
 }
 
 /// Why there is no clear answer.
@@ -80,8 +104,8 @@ pub(super) fn judge(provider: &AskProvider, answer: &Answer) -> Result<Verdict, 
         _ => Map::new(),
     };
     // Only what the operator points at may widen what this subscriber gets.
-    claims.remove(CHANNELS);
-    claims.extend(channels.map(|channels| (CHANNELS.to_owned(), channels)));
+    claims.remove(CHANNELS_CLAIM);
+    claims.extend(channels.map(|channels| (CHANNELS_CLAIM.to_owned(), channels)));
     Ok(Verdict::Known(Arc::new(Identity { user, expires: None, claims })))
 }
 

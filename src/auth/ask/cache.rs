@@ -12,9 +12,9 @@ use super::credential::Key;
 
 /// The most answers of one provider.
 const MAX_ANSWERS: usize = 10_000;
-/// The most bytes of their bodies.
+/// The most bytes of memory that they take, about.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// What an answer takes besides its body, about.
+/// What an answer takes besides its claims, about.
 const OVERHEAD: usize = 256;
 
 /// How long it is remembered that nobody is signed in: shorter than it takes to sign in and come back.
@@ -49,7 +49,7 @@ impl Cache {
         (now.saturating_duration_since(kept.asked) < max_age).then(|| kept.verdict.clone())
     }
 
-    /// Keeps an answer of `size` bytes to a question that was `asked` then.
+    /// Keeps an answer whose claims take `size` bytes, to a question that was `asked` then.
     pub(super) fn keep(&mut self, key: Key, verdict: Verdict, asked: Instant, size: usize) {
         self.count += 1;
         let size = size + OVERHEAD;

@@ -7,11 +7,16 @@ use aws_lc_rs::digest::{Context, SHA256};
 use http::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
 use super::super::{AuthError, CredentialSource, MAX_TOKEN, Presented, Reason};
-use super::source;
 use crate::http::{cookie_line, cookies, forwarded};
 
 /// The longest credential that is passed on, in bytes: what a browser keeps of cookies for one site at most.
 const MAX_CREDENTIAL: usize = 4 * MAX_TOKEN;
+
+/// What says the client's address and nothing else: a phone that changes its network keeps its answer.
+const CLIENT_ADDRESS: [&str; 3] = ["x-forwarded-for", "x-real-ip", "x-client-ip"];
+
+/// The schemes of `Authorization` that browsers fill by themselves, for any page, once they know what with.
+const AMBIENT: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 /// The SHA-256 of a question.
 pub(super) type Key = [u8; 32];
@@ -31,8 +36,7 @@ impl Credential {
         names: &[String],
     ) -> Result<Option<(Self, CredentialSource)>, AuthError> {
         let headers = presented.headers;
-        let has_cookie =
-            cookies(headers).any(|(name, _)| names.iter().any(|known| is_of(name.trim(), known)));
+        let has_cookie = cookies(headers).any(|(name, _)| names.iter().any(|known| is_of(name, known)));
         let mut authorizations = headers.get_all(AUTHORIZATION).iter();
         let authorization = authorizations.next();
         if authorizations.next().is_some() {
@@ -56,7 +60,7 @@ impl Credential {
         }
         let key = key(&fields, presented.secure);
         let fields = fields.iter().map(|(name, value)| (name.clone(), copy(name, value))).collect();
-        Ok(Some((Self { key, fields }, source(has_cookie))))
+        Ok(Some((Self { key, fields }, source(has_cookie, authorization))))
     }
 
     /// The fields, as they are sent.
@@ -70,25 +74,45 @@ impl Credential {
 }
 
 /// Whether a cookie is the one of a name, or a chunk of it: `NAME.0`, `NAME.1`, ….
-fn is_of(cookie: &str, name: &str) -> bool {
-    cookie.strip_prefix(name).is_some_and(|rest| {
-        let chunk = rest.strip_prefix('.');
-        rest.is_empty() || chunk.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+fn is_of(cookie: &[u8], name: &str) -> bool {
+    cookie.strip_prefix(name.as_bytes()).is_some_and(|rest| match rest {
+        [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        rest => rest.is_empty(),
     })
 }
 
+/// The hash of all that is sent, in the order of the fields' names: what the app sees it may judge by, the host and
+/// whatever a trusted proxy says among it.
 fn key(fields: &HeaderMap, secure: bool) -> Key {
+    let mut lines: Vec<_> =
+        fields.iter().filter(|(name, _)| !CLIENT_ADDRESS.contains(&name.as_str())).collect();
+    // Stable: lines of one name keep their order, which an app may go by.
+    lines.sort_by_key(|(name, _)| name.as_str());
     let mut digest = Context::new(&SHA256);
     digest.update(&[u8::from(secure)]);
-    // The host too: one session may be another person's on another site of the same app.
-    for name in [AUTHORIZATION, COOKIE, http::header::HOST, HeaderName::from_static("x-forwarded-host")] {
-        let value = fields.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-        digest.update(&(value.len() as u64).to_be_bytes());
-        digest.update(value);
+    for part in lines.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]) {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part);
     }
     let mut key = Key::default();
     key.copy_from_slice(digest.finish().as_ref());
     key
+}
+
+/// Where the credential stood. One that a browser may have sent unasked weighs more than what stands beside it.
+fn source(has_cookie: bool, authorization: Option<&HeaderValue>) -> CredentialSource {
+    if has_cookie || authorization.is_some_and(is_ambient) {
+        CredentialSource::Ambient
+    } else {
+        CredentialSource::Header
+    }
+}
+
+/// Whether a browser may have sent this `Authorization` by itself: it does so ever after, once a name and a password
+/// have been typed in, or when it is signed in to the network.
+pub(in crate::auth) fn is_ambient(authorization: &HeaderValue) -> bool {
+    let scheme = authorization.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+    AMBIENT.iter().any(|ambient| scheme.eq_ignore_ascii_case(ambient.as_bytes()))
 }
 
 fn copy(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
@@ -102,6 +126,8 @@ fn copy(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Forwarding;
+    use crate::http::{Peer, PeerAddress};
 
     fn of(lines: &[(&'static str, &str)]) -> Result<Option<(Credential, CredentialSource)>, AuthError> {
         let mut headers = HeaderMap::new();
@@ -121,7 +147,7 @@ mod tests {
         }
         for line in ["sessionid=x", "a=b; sessionid=x; c=d", "sessionid.0=x", "a.b.12=x", "a.b=x"] {
             let (credential, source) = of(&[("cookie", line)]).unwrap().unwrap();
-            assert_eq!(source, CredentialSource::Cookie);
+            assert_eq!(source, CredentialSource::Ambient);
             assert_eq!(credential.fields()[COOKIE], line);
         }
         let (credential, source) = of(&[("authorization", "Token x"), ("cookie", "a=b")]).unwrap().unwrap();
@@ -145,6 +171,36 @@ mod tests {
         assert_ne!(one, key(&[("cookie", "sessionid=y")]));
         assert_ne!(one, key(&[("cookie", "sessionid=x; who=y")]));
         assert_ne!(one, key(&[("cookie", "sessionid=x"), ("authorization", "y")]));
+    }
+
+    #[test]
+    fn the_key_covers_what_a_trusted_proxy_says_but_for_the_clients_address() {
+        let peer = Peer::new(PeerAddress::Unix, false, true);
+        let key = |lines: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("cookie", "sessionid=x")].iter().chain(lines) {
+                headers.append(HeaderName::from_static(name), value.parse().unwrap());
+            }
+            let host = HeaderValue::from_static("a.example");
+            let forwarding = Some(Forwarding { peer: &peer, host: Some(&host) });
+            let presented = Presented { headers: &headers, query: None, secure: false, forwarding };
+            Credential::of(&presented, &["sessionid".to_owned()]).unwrap().unwrap().0.key
+        };
+        let one = key(&[]);
+        assert_eq!(one, key(&[("x-forwarded-for", "1.2.3.4"), ("x-real-ip", "1.2.3.4")]));
+        let keys = [
+            one,
+            key(&[("x-forwarded-user", "ann")]),
+            key(&[("x-forwarded-user", "bob")]),
+            key(&[("x-forwarded-prefix", "/shop")]),
+            key(&[("x-forwarded-host", "b.example")]),
+            key(&[("x-forwarded-host", "b.example"), ("x-forwarded-host", "c.example")]),
+            key(&[("x-forwarded-host", "c.example"), ("x-forwarded-host", "b.example")]),
+            key(&[("x-original-url", "/b")]),
+        ];
+        for (place, key) in keys.iter().enumerate() {
+            assert!(!keys[..place].contains(key), "{place}");
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::fetch::{self, FetchError, Place};
 const MAX_AT_ONCE: usize = 32;
 /// How many different questions may wait for their turn, beyond which nobody would wait long enough.
 const MAX_OPEN: usize = 10_000;
+/// The shortest time between two lines in the log: a client can make an app answer nonsense, as by a host that it does not
+/// know, as often as it likes.
+const TELL: Duration = Duration::from_secs(10);
 /// The largest body of an answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -46,7 +49,7 @@ impl Desk {
     /// Answers questions for as long as anybody may have one. Runs within a `LocalSet`.
     pub(in crate::auth) async fn run(self) {
         let Self { provider, upstream, mut questions } = self;
-        let places = upstream.servers.into_iter().map(Place::Plain).collect();
+        let places: Vec<_> = upstream.servers.into_iter().map(Place::Plain).collect();
         let open = Rc::new(Open {
             provider,
             places,
@@ -55,6 +58,7 @@ impl Desk {
             asked: RefCell::default(),
             turns: Semaphore::new(MAX_AT_ONCE),
             is_failing: Cell::new(false),
+            told: Cell::new(None),
         });
         while let Some(question) = questions.recv().await {
             open.take(question);
@@ -72,7 +76,9 @@ struct Open {
     /// Who waits for the answers that are on their way.
     asked: RefCell<HashMap<Key, Vec<Reply>>>,
     turns: Semaphore,
+    /// What the log says of the app, and since when.
     is_failing: Cell<bool>,
+    told: Cell<Option<Instant>>,
 }
 
 impl Open {
@@ -115,45 +121,72 @@ impl Open {
     async fn ask(&self, credential: &Credential) -> Result<Verdict, AuthError> {
         let asked = Instant::now();
         let judged = match self.fetch(credential).await {
-            Ok(answer) => judge(&self.provider, &answer).map(|verdict| (verdict, answer.body.len())),
+            Ok(answer) => judge(&self.provider, &answer),
             Err(error) => Err(Unclear::Fetch(error)),
         };
         self.report(judged.as_ref().err());
-        let (verdict, size) = judged.map_err(|_| AuthError::Unavailable)?;
+        let verdict = judged.map_err(|_| AuthError::Unavailable)?;
         if self.provider.cache > Duration::ZERO {
-            self.cache.borrow_mut().keep(credential.key, verdict.clone(), asked, size);
+            self.cache.borrow_mut().keep(credential.key, verdict.clone(), asked, verdict.weight());
         }
         Ok(verdict)
     }
 
-    /// Asks the servers in turn until one can be reached.
+    /// Asks the server whose turn it is, or one behind it if that cannot be reached.
     async fn fetch(&self, credential: &Credential) -> Result<fetch::Answer, FetchError> {
-        let first = self.next.replace(self.next.get().wrapping_add(1));
-        let mut unreached = FetchError::Target;
-        for n in 0..self.places.len() {
-            let place = &self.places[first.wrapping_add(n) % self.places.len()];
-            let question = fetch::Question {
-                target: &self.provider.path,
-                fields: credential.fields(),
-                max_body: MAX_ANSWER,
-            };
-            match fetch::get(place, question).await {
-                Err(FetchError::Connect(error)) => unreached = FetchError::Connect(error),
-                answered => return answered,
-            }
-        }
-        Err(unreached)
+        let first = self.next.replace(self.next.get().wrapping_add(1)) % self.places.len().max(1);
+        let (behind, begin) = self.places.split_at(first);
+        let target = &self.provider.path;
+        let question = fetch::Question { target, fields: credential.fields(), max_body: MAX_ANSWER };
+        fetch::get_from(begin.iter().chain(behind), question).await
     }
 
-    /// Says once that the app does not answer, and once that it does again.
+    /// Says that the app does not answer, and once that it does again.
     fn report(&self, unclear: Option<&Unclear>) {
+        let is_news = unclear.is_some() != self.is_failing.get();
+        let is_early = self.told.get().is_some_and(|told| told.elapsed() < TELL);
+        if !is_news || is_early {
+            return;
+        }
+        self.is_failing.set(unclear.is_some());
+        self.told.set(Some(Instant::now()));
         let provider = &self.provider.name;
-        match (unclear, self.is_failing.replace(unclear.is_some())) {
-            (Some(error), false) => {
+        match unclear {
+            Some(error) => {
                 tracing::warn!(%provider, path = %self.provider.path, %error, "the app does not say who is signed in");
             }
-            (None, true) => tracing::info!(%provider, "the app says again who is signed in"),
-            _ => {}
+            None => tracing::info!(%provider, "the app says again who is signed in"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::ask::tests::provider;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_a_client_spoils_fills_no_log() {
+        let open = Open {
+            provider: provider(),
+            places: Vec::new(),
+            next: Cell::new(0),
+            cache: RefCell::default(),
+            asked: RefCell::default(),
+            turns: Semaphore::new(1),
+            is_failing: Cell::new(false),
+            told: Cell::new(None),
+        };
+        let unclear = Unclear::Status(http::StatusCode::BAD_REQUEST);
+        let begun = Instant::now();
+        for _ in 0..3 {
+            open.report(Some(&unclear));
+            open.report(None);
+            assert!(open.is_failing.get() && open.told.get() == Some(begun), "one line");
+        }
+        tokio::time::advance(TELL).await;
+        open.report(None);
+        assert!(!open.is_failing.get(), "what is so is told in the end");
+        assert_eq!(open.told.get(), Some(begun + TELL));
     }
 }

@@ -11,7 +11,7 @@ use super::answer::{Unclear, Verdict, judge};
 use crate::config::AskProvider;
 use crate::fetch::Answer;
 
-fn provider() -> AskProvider {
+pub(super) fn provider() -> AskProvider {
     AskProvider {
         name: "ask".into(),
         upstream: 0,
@@ -122,6 +122,16 @@ fn only_what_the_operator_points_at_widens_the_channels() {
     assert_eq!(pointed["channels"], json!(["news"]));
     let top = claims(&AskProvider { channels: Some("/channels".into()), ..provider() });
     assert_eq!(top["channels"], json!(["admin"]));
+}
+
+#[test]
+fn an_answer_weighs_what_it_takes_in_memory() {
+    let weight = |body: &str| judged(&provider(), 200, body, HeaderMap::new()).unwrap().weight();
+    let digits = format!(r#"{{"id": 7, "x": [{}0]}}"#, "0,".repeat(30_000));
+    assert!(weight(&digits) > 30_000 * size_of::<serde_json::Value>(), "{}", weight(&digits));
+    let text = format!(r#"{{"id": 7, "x": {{"y": "{}"}}}}"#, "x".repeat(1000));
+    assert!((1000..1500).contains(&weight(&text)), "{}", weight(&text));
+    assert_eq!(judged(&provider(), 401, "{}", HeaderMap::new()).unwrap().weight(), 0);
 }
 
 proptest::proptest! {

@@ -4,9 +4,9 @@
 //! one is another cookie.
 
 use http::HeaderMap;
-use http::header::COOKIE;
 
 use crate::auth::Reason;
+use crate::http::cookies;
 
 /// The most pieces of one cookie.
 pub(super) const MAX_CHUNKS: usize = 8;
@@ -18,7 +18,7 @@ pub(super) const MAX_COOKIE: usize = 32 * 1024;
 pub(super) fn find(headers: &HeaderMap, name: &str) -> Result<Option<String>, Reason> {
     let mut whole = None;
     let mut chunks: [Option<&[u8]>; MAX_CHUNKS] = [None; MAX_CHUNKS];
-    for (key, value) in pairs(headers) {
+    for (key, value) in cookies(headers) {
         let Some(rest) = key.strip_prefix(name.as_bytes()) else { continue };
         let place = match rest {
             [] => &mut whole,
@@ -54,20 +54,10 @@ pub(super) fn find(headers: &HeaderMap, name: &str) -> Result<Option<String>, Re
     String::from_utf8(pieces.concat()).map(Some).map_err(|_| Reason::NotText)
 }
 
-/// Cookies as bytes: a foreign one that is not text must not hide the others of its line.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|b| *b == b';')).filter_map(
-        |pair| {
-            let pair = pair.trim_ascii();
-            let end = memchr::memchr(b'=', pair)?;
-            Some((pair[..end].trim_ascii(), pair[end + 1..].trim_ascii()))
-        },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::COOKIE;
 
     fn found(lines: &[&str]) -> Result<Option<String>, Reason> {
         let lines =

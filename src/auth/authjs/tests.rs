@@ -45,7 +45,7 @@ fn admit_at(provider: &AuthJs, line: &str, secure: bool, now: u64) -> Result<Opt
     let presented = Presented { headers: &headers, query: None, secure, forwarding: None };
     let admission = provider.admit(presented, at(now))?;
     Ok(admission.map(|admission| {
-        assert_eq!(admission.source, CredentialSource::Cookie);
+        assert_eq!(admission.source, CredentialSource::Ambient);
         admission.identity
     }))
 }

@@ -168,19 +168,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Asks the servers in turn until one can be reached.
 async fn fetch_from(places: &[Place], target: &str) -> Result<Vec<u8>, LookError> {
-    let mut unreached = FetchError::Target;
-    for place in places {
-        let fields = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-        match fetch::get(place, Question { target, fields, max_body: MAX_SET }).await {
-            Ok(answer) if answer.status.is_success() => return Ok(answer.body.into()),
-            Ok(answer) => return Err(LookError::Status(answer.status)),
-            Err(error @ FetchError::Connect(_)) => unreached = error,
-            Err(error) => return Err(LookError::Fetch(error)),
-        }
+    let fields = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+    let answer = fetch::get_from(places, Question { target, fields, max_body: MAX_SET }).await;
+    let answer = answer.map_err(LookError::Fetch)?;
+    if !answer.status.is_success() {
+        return Err(LookError::Status(answer.status));
     }
-    Err(LookError::Fetch(unreached))
+    Ok(answer.body.into())
 }
 
 #[cfg(test)]

@@ -37,6 +37,31 @@ fn a_session_that_is_another_users_now_ends_its_streams() {
 }
 
 #[test]
+fn a_channel_that_is_taken_away_ends_the_streams_that_have_it() {
+    let sessions = Sessions::that_say(&ok(r#"{"id": 42, "org": "acme", "may": ["news", "sport"]}"#));
+    let auth = format!("{OFTEN}\nchannels = \"/may\"");
+    let site = sessions.site(&auth, "channels = [\"user:{user}\"]\nallow = [\"{org}.orders\"]");
+    let open = |asked: &str| {
+        Subscriber::open(site.connect(), &format!("/session{asked}"), "Cookie: sessionid=a\r\n")
+    };
+    let (mut plain, mut news) = (open(""), open("?channels=news"));
+    let mut orders = open("?channels=acme.orders&channels=sport");
+    // Another order, and one less that nobody has asked for.
+    sessions.say(&ok(r#"{"id": 42, "org": "acme", "may": ["sport", "news", "more"]}"#));
+    let so_far = sessions.asked().len();
+    sessions.until_asked(so_far + 6);
+    assert_eq!(site.count("streams"), 3);
+    sessions.say(&ok(r#"{"id": 42, "org": "other", "may": ["news"]}"#));
+    assert_eq!(orders.event().event, "error");
+    assert_eq!(orders.end(), "");
+    sessions.say(&ok(r#"{"id": 42}"#));
+    assert_eq!(news.event().event, "error");
+    assert_eq!(news.end(), "");
+    site.publish(r#"{"user": 42, "data": "still here"}"#);
+    assert_eq!(plain.data(), "still here");
+}
+
+#[test]
 fn an_app_that_is_down_ends_nothing() {
     let sessions = Sessions::that_say(&ok(r#"{"id": 42}"#));
     let site = sessions.site(OFTEN, "");
