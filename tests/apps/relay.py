@@ -49,7 +49,11 @@ class Relay:
                     self.refused += 1
                     _reset(client)
                     continue
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+                except OSError:  # nobody listens there just now
+                    _reset(client)
+                    continue
                 server.settimeout(None)
                 self._open |= {client, server}
             for source, sink in ((client, server), (server, client)):
