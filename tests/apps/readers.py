@@ -174,13 +174,13 @@ class Site:
         lines = [line for line in map(json.loads, whole) if line["kind"] == "request"]
         return [line for line in lines if line["target"].startswith(path)]
 
-    def script(self, name: str, url: str, user: str) -> "Script":
-        """Starts a client that needs no browser."""
+    def script(self, name: str, url: str, user: str, lifetime: int = 3600) -> "Script":
+        """Starts a client that needs no browser, with a token."""
         if name == "eventsource":
             command = ["node", str(CLIENTS / "listen.mjs"), str(packages(CLIENTS) / "node_modules/eventsource")]
         else:
             command = [sys.executable, str(CLIENTS / "listen.py")]
-        process = Process([*command, url, token(user)], self.folder / f"{name}-{user}.log")
+        process = Process([*command, url, token(user, lifetime)], self.folder / f"{name}-{user}.log")
         self.scripts.append(process)
         return Script(process)
 
@@ -199,7 +199,7 @@ class Script:
 
     def lines(self) -> list[dict]:
         """What it saw, in order."""
-        assert self.process.child.poll() is None, self.process.log.read_text()
+        assert self.process.child.poll() in (None, 0), self.process.log.read_text()
         *whole, _ = self.process.log.read_text().split("\n")
         return [json.loads(line) for line in whole]
 

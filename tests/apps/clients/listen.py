@@ -26,6 +26,8 @@ def listen(url: str, token: str) -> None:
                         tell(event=event.event, data=event.data, id=event.id)
             except httpx.TransportError as error:
                 tell(error=str(error))
+            except httpx.HTTPStatusError as error:
+                return tell(error=str(error))  # the token is not good any more; one's own code would get another
             time.sleep(wait)
 
 
