@@ -162,21 +162,27 @@ def test_each_comes_back_after_the_wait_that_it_is_told(site: Site, page: Callab
 
 def test_a_tab_above_the_limit_comes_in_once_another_is_closed(site: Site, page: Callable[[str], Chrome]) -> None:
     browser = page(f"http://127.0.0.1:{site.clear.port}")
-    url = f"/one?token={token('limited')}"
-    first = Reader(browser, "first", "native", url)
-    wait_for(lambda: opens(first) == 1, SOON, "the first stream")
-    second = Reader(browser, "second", "native", url)
-    wait_for(lambda: errors(second), SOON, "the end of the second")
-    assert second.lines() == [{"open": True}, {"error": None, "state": 0}], "open, then an end that it returns from"
-    wait_for(lambda: len(site.log("open", "limited")) == 1, SOON, "the first stream in the log, and only that")
-    first.close()
-    wait_for(lambda: len(site.log("open", "limited")) == 2, 15, "the second stream")
-    [refused], opened = site.requests("/one"), site.log("open", "limited")[-1]
-    # Its own default is three seconds, and what it was told six to twelve: it takes somebody who closes a tab.
-    assert 5.9 < opened["time"] - refused["time"] < 13
-    event = site.publish("limited", "notification", "there is room")
-    wait_for(lambda: seen(second) == [event], SOON, "an event in it")
-    assert seen(first) == []
+    pairs = {}
+    for library in ("native", "fetch-event-source"):
+        user = f"limited-{library}"
+        url = f"/one?name={user}&token={token(user)}"
+        first = Reader(browser, f"first {user}", "native", url)
+        wait_for(lambda: opens(first) == 1, SOON, "the first stream")
+        second = Reader(browser, f"second {user}", library, url)
+        wait_for(lambda: errors(second), SOON, "the end of the second")
+        assert opens(second) == 1, "it was answered like a stream"
+        wait_for(lambda: len(site.log("open", user)) == 1, SOON, "the first stream in the log, and only that")
+        pairs[user] = first, second
+    for first, _ in pairs.values():
+        first.close()
+    for user, (first, second) in pairs.items():
+        wait_for(lambda: len(site.log("open", user)) == 2, 15, "the second stream")
+        [refused], opened = site.requests(f"/one?name={user}&"), site.log("open", user)[-1]
+        # Their own default is three seconds, or one, and what they were told six to twelve: it takes a closed tab.
+        assert 5.9 < opened["time"] - refused["time"] < 13
+        event = site.publish(user, "notification", "there is room")
+        wait_for(lambda: seen(second) == [event], SOON, "an event in it")
+        assert seen(first) == []
 
 
 def test_a_refusal_told_in_the_stream_reaches_the_page(site: Site, page: Callable[[str], Chrome]) -> None:

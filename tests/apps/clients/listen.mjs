@@ -12,4 +12,4 @@ source.addEventListener("error", (e) => print({ error: e.data ?? e.code ?? null,
 for (const kind of ["message", "notification", "reset"]) {
   source.addEventListener(kind, (e) => print({ event: kind, data: e.data, id: e.lastEventId }));
 }
-setInterval(() => {}, 1000); // the library's own timer lets Node end while it waits to come back
+setInterval(() => {}, 60_000); // the library's own timer lets Node end while it waits to come back
