@@ -57,11 +57,19 @@ upstream = "app"
 path = "/events"
 cors = { origins = ["http://127.0.0.1:APP"], credentials = true }
 [route.stream]
-auth = ["jwt", "session"]
+auth = ["jwt"]
 retry = "300ms"
 max_age = "2s"
 max_per_user = 0
 heartbeat = { every = "200ms", comment = "" }
+
+[[route]]
+path = "/asked"
+cors = { origins = ["http://127.0.0.1:APP"], credentials = true }
+[route.stream]
+auth = ["jwt", "session"]
+retry = "300ms"
+max_per_user = 0
 
 [[route]]
 path = "/patient"

@@ -37,7 +37,7 @@ function fetched(record, url, options) {
       if (!response.ok) throw new Error(response.status);
       record.lines.push({ open: true });
     },
-    onmessage: (message) => record.lines.push({ event: message.event || "message", data: message.data, id: message.id }),
+    onmessage: ({ event, data, id }) => record.lines.push({ event: event || "message", data, id }),
     onclose: () => record.lines.push({ closed: true }), // after this it stays away
     onerror: (error) => void record.lines.push({ error: String(error) }),
   });
