@@ -74,6 +74,14 @@ class Process:
             self.child.wait()
 
 
+def write_certificate(folder: Path) -> None:
+    """Makes a self-signed certificate for localhost: cert.pem and key.pem in a folder."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command += " -addext subjectAltName=DNS:localhost -addext keyUsage=critical,digitalSignature,keyCertSign"
+    command += " -out cert.pem -keyout key.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+
+
 class Deployment:
     """One running shop in a temporary folder; a context manager that leaves nothing behind."""
 
@@ -94,7 +102,7 @@ class Deployment:
 
     def __enter__(self) -> "Deployment":
         try:
-            self._write_certificate()
+            write_certificate(self.folder)
             self._write_config()
             self._manage("migrate", "--verbosity", "0")
             self._manage("shell", "--verbosity", "0", "--command", _CREATE_USERS)
@@ -150,12 +158,6 @@ class Deployment:
         """A stream token as the shop makes them."""
         with mock.patch.dict(os.environ, self.environment):
             return events.stream_token(user)
-
-    def _write_certificate(self) -> None:
-        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-        command += " -addext subjectAltName=DNS:localhost -addext keyUsage=critical,digitalSignature,keyCertSign"
-        command += " -out cert.pem -keyout key.pem"
-        subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
 
     def _write_config(self) -> None:
         text = (APP / "sidestream.toml").read_text()
