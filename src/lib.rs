@@ -86,6 +86,7 @@
 //! worker
 //! router, connection, listener
 //! proxy, stream, publish
+//! unread
 //! hub, auth
 //! store, fetch, limits
 //! config, http, tls, transport
@@ -125,4 +126,5 @@ pub mod store;
 pub mod stream;
 pub mod tls;
 pub mod transport;
+pub mod unread;
 pub mod worker;

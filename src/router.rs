@@ -7,6 +7,7 @@
 mod body;
 mod cors;
 mod refusal;
+mod stream;
 mod table;
 
 use std::net::IpAddr;
@@ -16,21 +17,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
-use crate::auth::{AuthError, Authenticator};
+use crate::auth::Authenticator;
 use crate::config::{Action, Config, Cors, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
-use crate::stream::{
-    Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, Streams, give_ticket,
-    unauthorized_event, unavailable_event,
-};
+use crate::stream::{Grant, StreamError, StreamSettings, Streams};
 use crate::tls::Certificates;
 
 pub use body::ReplyBody;
@@ -38,6 +36,7 @@ pub use body::ReplyBody;
 use body::RequestLog;
 use cors::Leave;
 use refusal::Refusal;
+use stream::{Asked, Granted};
 use table::Table;
 
 /// What becomes of a request.
@@ -222,16 +221,13 @@ impl Router {
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                match Box::pin(self.stream(
-                    settings,
-                    &parts,
-                    &body,
-                    host.as_ref(),
-                    &origin,
-                    allowed.as_deref(),
-                ))
-                .await
-                {
+                let asked = Asked {
+                    parts: &parts,
+                    host: host.as_ref(),
+                    origin: &origin,
+                    allowed: allowed.as_deref(),
+                };
+                match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
@@ -261,73 +257,6 @@ impl Router {
         Ok((&self.routes[route], host))
     }
 
-    async fn stream(
-        &self,
-        settings: &Rc<StreamSettings>,
-        parts: &Parts,
-        body: &Incoming,
-        host: Option<&HeaderValue>,
-        origin: &Origin<'_>,
-        allowed: Option<&Leave>,
-    ) -> Result<Granted, Refusal> {
-        // The socket is handed over as it is: a body would be read as the client's next words.
-        if parts.method == Method::GET && !body.is_end_stream() {
-            return Err(Refusal::StreamWithBody);
-        }
-        let address = origin.address(parts);
-        if parts.method == Method::POST
-            && let Err(limited) = self.limits.admit_request(address, Instant::now())
-        {
-            return Err(Refusal::Stream(StreamError::Limited(limited)));
-        }
-        let context = Context {
-            parts,
-            host,
-            peer: origin.peer,
-            client: shown(address),
-            address,
-            fields: allowed.map(|allowed| Box::new(allowed.fields.clone())),
-            is_listed: allowed.is_some_and(|allowed| allowed.with_credentials),
-            limits: &self.limits,
-            secure: origin.peer.is_secure(&parts.headers),
-            auth: &self.auth,
-            hub: self.streams.hub(),
-            now: SystemTime::now(),
-        };
-        if parts.method == Method::POST {
-            let given = give_ticket(settings, &context).await.map_err(Refusal::Stream)?;
-            let mut response = given.map(ReplyBody::small);
-            cors::put(allowed, &mut response);
-            return Ok(Granted::Answer(response));
-        }
-        match Grant::of(settings, context).await {
-            Ok(grant) if origin.h2 => {
-                let response = StreamBody::respond(&self.streams, grant);
-                Ok(Granted::Body(response.map(ReplyBody::stream)))
-            }
-            Ok(grant) => Ok(Granted::Park(grant)),
-            Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
-                self.counters.streams_refused.inc();
-                tracing::debug!(%error, "stream refused");
-                let told = match error {
-                    AuthError::Unavailable => unavailable_event(settings.route.retry),
-                    _ => unauthorized_event(),
-                };
-                let mut response = Response::new(ReplyBody::small(told.text()));
-                settings.set_fields(response.headers_mut());
-                cors::put(allowed, &mut response);
-                Ok(Granted::Answer(response))
-            }
-            Err(StreamError::Limited(limited)) => {
-                self.limits.tell(limited, &self.counters, Instant::now());
-                let mut response = LimitedBody::respond(settings, limited).map(ReplyBody::limited);
-                cors::put(allowed, &mut response);
-                Ok(Granted::Answer(response))
-            }
-            Err(error) => Err(Refusal::Stream(error)),
-        }
-    }
-
     fn count(&self, refusal: &Refusal) {
         match refusal {
             Refusal::Stream(StreamError::Limited(limited)) => {
@@ -341,14 +270,6 @@ impl Router {
             _ => {}
         }
     }
-}
-
-/// What a request on a stream's route gets that is not refused by status.
-enum Granted {
-    Park(Grant),
-    Body(Response<ReplyBody>),
-    /// A ticket, or word in the form of a stream that there is none.
-    Answer(Response<ReplyBody>),
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

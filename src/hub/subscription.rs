@@ -69,8 +69,13 @@ pub(super) fn start(
     from: Position<'_>,
     now: Timestamp,
 ) -> Start {
-    let at_head =
-        |gap| Start { cursor: EventId { epoch, seq: head }, resumed: false, gap, replay: Vec::new(), settled: None };
+    let at_head = |gap| Start {
+        cursor: EventId { epoch, seq: head },
+        resumed: false,
+        gap,
+        replay: Vec::new(),
+        settled: None,
+    };
     let Position::After(said) = from else {
         return at_head(None);
     };

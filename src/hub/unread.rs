@@ -71,7 +71,8 @@ impl Hub {
     ) -> Unread {
         let all = {
             let state = self.lock();
-            ChannelName::of_user(user).map_or_else(|_| Vec::new(), |channel| state.unread(user, &channel, now))
+            ChannelName::of_user(user)
+                .map_or_else(|_| Vec::new(), |channel| state.unread(user, &channel, now))
         };
         // A page that was begun in another epoch begins anew.
         let after = after.filter(|id| id.epoch == self.epoch()).map_or(0, |id| id.seq);

@@ -9,9 +9,9 @@ use http::header::HeaderMap;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
-use super::StreamSettings;
 use super::settings::protocol_event;
 use super::ticket::TicketError;
+use super::{InboxError, StreamSettings};
 use crate::auth::{
     self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Presented, Recheck,
 };
@@ -93,7 +93,7 @@ impl<'a> Context<'a> {
 /// Why there is no stream.
 #[derive(Debug)]
 pub enum StreamError {
-    /// Streams are read by GET, and a POST asks for a ticket.
+    /// Streams are read by GET; a POST asks for a ticket, or marks events as read where that is kept.
     Method,
     /// There is no credential, or a wrong one.
     Unauthorized(AuthError),
@@ -107,6 +107,8 @@ pub enum StreamError {
     Channels(GrantError),
     /// There is no ticket to be had in this way.
     Ticket(TicketError),
+    /// There is no inbox to be had in this way.
+    Inbox(InboxError),
 }
 
 impl fmt::Display for StreamError {
@@ -121,6 +123,7 @@ impl fmt::Display for StreamError {
             Self::Limited(limited) => limited.fmt(f),
             Self::Channels(error) => error.fmt(f),
             Self::Ticket(error) => error.fmt(f),
+            Self::Inbox(error) => error.fmt(f),
         }
     }
 }
@@ -131,6 +134,7 @@ impl std::error::Error for StreamError {
             Self::Unauthorized(error) => Some(error),
             Self::Channels(error) => Some(error),
             Self::Ticket(error) => Some(error),
+            Self::Inbox(error) => Some(error),
             Self::Limited(limited) => Some(limited),
             Self::Method | Self::ForeignOrigin | Self::OtherUser => None,
         }
@@ -187,8 +191,10 @@ impl Grant {
 /// Judges somebody whose credential is good, whatever it was: this is the one way from a provider or a ticket to a
 /// stream, or to a ticket.
 pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<Admission, StreamError> {
+    let fields = &context.parts.headers;
     let is_own = context.is_listed
-        || from_same_origin(&context.parts.headers, context.host, context.secure) != Some(false);
+        || from_same_origin(fields, context.host, context.secure)
+            .unwrap_or_else(|| !is_from_another_site(fields));
     if admission.source == CredentialSource::Cookie && !is_own {
         return Err(StreamError::ForeignOrigin);
     }
@@ -197,6 +203,12 @@ pub(super) fn recognise(admission: Admission, context: &Context<'_>) -> Result<A
         return Err(StreamError::Unauthorized(AuthError::Blocked));
     }
     Ok(admission)
+}
+
+/// Whether a browser says that a page of another origin had it send this. An image or a link of such a page brings
+/// cookies and names no `Origin`, and though the page cannot read the stream, opening it could mark events as read.
+fn is_from_another_site(fields: &HeaderMap) -> bool {
+    fields.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
 fn last_id(fields: &HeaderMap, query: Option<&str>) -> Option<String> {

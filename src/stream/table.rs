@@ -14,14 +14,15 @@ use tokio::time::Instant;
 
 use super::backlog::Backlog;
 use super::clock::next_due;
+use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
 use super::settings::protocol_event;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
-use crate::config::StreamRoute;
-use crate::event::{EventId, Frame, Timestamp};
+use crate::config::{Replay, StreamRoute};
+use crate::event::{EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Hub, Position, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
@@ -94,12 +95,16 @@ impl Streams {
             is_uncounted,
         } = grant;
         let from = match &last_id {
-            Some(id) if settings.route.replay => Position::After(id),
-            _ => Position::Now,
+            Some(_) if settings.route.replay == Replay::Nothing => Position::Now,
+            Some(id) => Position::After(id),
+            None => match (settings.route.replay.unread(), &user) {
+                (Some(_), Some(user)) => Position::Unread(user),
+                _ => Position::Now,
+            },
         };
-        let user: Option<Box<str>> = user.map(Into::into);
         let worker = self.0.worker;
         let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, Timestamp::now());
+        let user: Option<Box<str>> = user.map(Into::into);
         let Ok(mut subscription) = registered else {
             if let Some(log) = &self.0.log {
                 let logged = Logged { client: client.into(), target: target.into() };
@@ -129,6 +134,11 @@ impl Streams {
         }
         let mut cursor = subscription.cursor;
         cursor.seq = replay.last().map_or(cursor.seq, |record| record.seq);
+        if let Some(settled) = subscription.settled.filter(|settled| settled.seq > cursor.seq) {
+            backlog.push_replay(bytes_of(&place(settled), chunked));
+            cursor = settled;
+        }
+        let marking = Marking::of(&settings.route, user.as_deref(), &channels, &subscription, &replay);
         let opened = Instant::now();
         let subscriber = Rc::new(Subscriber::new(Parts {
             serial: self.next_serial(),
@@ -138,6 +148,7 @@ impl Streams {
             ends: ends(&settings.route, opened, expires),
             user,
             rechecked: recheck.map(|recheck| Box::new(Rechecked::new(recheck, opened))),
+            marking,
             logged,
             form,
             backlog,
@@ -167,6 +178,7 @@ impl Streams {
             ends: None,
             rechecked: None,
             logged: None,
+            marking: None,
             form,
             backlog,
             settings,

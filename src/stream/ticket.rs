@@ -15,7 +15,14 @@ use crate::auth::{CHANNELS_CLAIM, CredentialSource, SealError, TICKET_PARAMETER}
 use crate::config::StreamRoute;
 use crate::http::query_values;
 
-/// Answers a `POST` on a stream route.
+/// Whether a `POST` on a stream route is for a ticket: always where there is nothing to mark as read, else if it says
+/// anything but a ticket that it was given.
+pub fn asks_for_ticket(settings: &StreamSettings, query: Option<&str>) -> bool {
+    let mut asked = query_values(query, TICKET_PARAMETER);
+    settings.route.replay.unread().is_none() || asked.any(|value| value == "1")
+}
+
+/// Answers a `POST` on a stream route that is for a ticket.
 pub async fn give_ticket(
     settings: &StreamSettings,
     context: &Context<'_>,
@@ -66,7 +73,7 @@ fn claims_of(route: &StreamRoute) -> impl Iterator<Item = &str> {
 }
 
 /// Whether the body is said to be JSON, which no form of another site can say.
-fn is_json(fields: &HeaderMap) -> bool {
+pub(super) fn is_json(fields: &HeaderMap) -> bool {
     let kind = fields.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }

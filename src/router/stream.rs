@@ -1,0 +1,121 @@
+//! Requests on the path of a stream: for the stream itself, for a ticket, and for what is unread.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Response};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::ReplyBody;
+use super::cors::{self, Leave};
+use super::refusal::Refusal;
+use super::{Origin, Router, shown};
+use crate::auth::AuthError;
+use crate::stream::{
+    Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, asks_for_inbox, asks_for_ticket,
+    give_ticket, mark_read, show_inbox, unauthorized_event, unavailable_event,
+};
+
+/// A request as it is judged.
+pub(super) struct Asked<'a> {
+    /// Its head.
+    pub(super) parts: &'a Parts,
+    /// The host it is for.
+    pub(super) host: Option<&'a HeaderValue>,
+    /// Where it comes from.
+    pub(super) origin: &'a Origin<'a>,
+    /// What pages of its origin may do here, if the route lists any.
+    pub(super) allowed: Option<&'a Leave>,
+}
+
+/// What a request on a stream's route gets that is not refused by status.
+pub(super) enum Granted {
+    Park(Grant),
+    Body(Response<ReplyBody>),
+    /// A ticket, an inbox, or word in the form of a stream that there is none.
+    Answer(Response<ReplyBody>),
+}
+
+impl Router {
+    /// Takes a request on a stream's path to a stream, or to what else is said there.
+    pub(super) async fn stream(
+        &self,
+        settings: &Rc<StreamSettings>,
+        asked: Asked<'_>,
+        body: Incoming,
+    ) -> Result<Granted, Refusal> {
+        let Asked { parts, host, origin, allowed } = asked;
+        // The socket is handed over as it is: a body would be read as the client's next words.
+        if parts.method == Method::GET && !body.is_end_stream() {
+            return Err(Refusal::StreamWithBody);
+        }
+        let address = origin.address(parts);
+        let is_inbox = parts.method == Method::GET && asks_for_inbox(settings, parts.uri.query());
+        if (is_inbox || parts.method == Method::POST)
+            && let Err(limited) = self.limits.admit_request(address, Instant::now())
+        {
+            return Err(Refusal::Stream(StreamError::Limited(limited)));
+        }
+        let context = Context {
+            parts,
+            host,
+            peer: origin.peer,
+            client: shown(address),
+            address,
+            fields: allowed.map(|allowed| Box::new(allowed.fields.clone())),
+            is_listed: allowed.is_some_and(|allowed| allowed.with_credentials),
+            limits: &self.limits,
+            secure: origin.peer.is_secure(&parts.headers),
+            auth: &self.auth,
+            hub: self.streams.hub(),
+            now: SystemTime::now(),
+        };
+        if parts.method == Method::POST {
+            // Whoever asks for a ticket sends no body worth reading.
+            let given = if asks_for_ticket(settings, parts.uri.query()) {
+                give_ticket(settings, &context).await
+            } else {
+                mark_read(settings, &context, body).await
+            };
+            return Ok(answer(given.map_err(Refusal::Stream)?, allowed));
+        }
+        if is_inbox {
+            return Ok(answer(show_inbox(settings, &context).await.map_err(Refusal::Stream)?, allowed));
+        }
+        match Grant::of(settings, context).await {
+            Ok(grant) if origin.h2 => {
+                let response = StreamBody::respond(&self.streams, grant);
+                Ok(Granted::Body(response.map(ReplyBody::stream)))
+            }
+            Ok(grant) => Ok(Granted::Park(grant)),
+            Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
+                self.counters.streams_refused.inc();
+                tracing::debug!(%error, "stream refused");
+                let told = match error {
+                    AuthError::Unavailable => unavailable_event(settings.route.retry),
+                    _ => unauthorized_event(),
+                };
+                let mut response = Response::new(ReplyBody::small(told.text()));
+                settings.set_fields(response.headers_mut());
+                cors::put(allowed, &mut response);
+                Ok(Granted::Answer(response))
+            }
+            Err(StreamError::Limited(limited)) => {
+                self.limits.tell(limited, &self.counters, Instant::now());
+                let mut response = LimitedBody::respond(settings, limited).map(ReplyBody::limited);
+                cors::put(allowed, &mut response);
+                Ok(Granted::Answer(response))
+            }
+            Err(error) => Err(Refusal::Stream(error)),
+        }
+    }
+}
+
+fn answer(said: Response<Bytes>, allowed: Option<&Leave>) -> Granted {
+    let mut response = said.map(ReplyBody::small);
+    cors::put(allowed, &mut response);
+    Granted::Answer(response)
+}
