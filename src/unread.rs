@@ -87,6 +87,10 @@ struct Entry {
 
 /// Reads what is to be marked.
 fn wish(json: &[u8]) -> Result<Read, UnreadError> {
+    // An array of the values would be read as the object, too.
+    if json.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(UnreadError::NotObject);
+    }
     let wish: Wish<'_> = serde_json::from_slice(json).map_err(UnreadError::Json)?;
     let id = |text: &str| text.parse::<EventId>().map_err(|_| UnreadError::Id);
     match (wish.read, wish.read_up_to) {
@@ -107,6 +111,8 @@ fn value_of(data: &str) -> Option<Box<RawValue>> {
 pub enum UnreadError {
     /// The body is not such a JSON object.
     Json(serde_json::Error),
+    /// The body is something else than an object.
+    NotObject,
     /// It names both, or neither.
     OneOf,
     /// An id is none of ours.
@@ -120,7 +126,9 @@ pub enum UnreadError {
 impl fmt::Display for UnreadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(_) => f.write_str("send JSON: {\"read\": [\"id\", …]} or {\"read_up_to\": \"id\"}"),
+            Self::Json(_) | Self::NotObject => {
+                f.write_str("send JSON: {\"read\": [\"id\", …]} or {\"read_up_to\": \"id\"}")
+            }
             Self::OneOf => f.write_str("say exactly one of `read` and `read_up_to`"),
             Self::Id => f.write_str("an id is not one that an event had"),
             Self::TooMany => {
@@ -136,7 +144,7 @@ impl std::error::Error for UnreadError {
         match self {
             Self::Json(error) => Some(error),
             Self::Overloaded(error) => Some(error),
-            Self::OneOf | Self::Id | Self::TooMany => None,
+            Self::NotObject | Self::OneOf | Self::Id | Self::TooMany => None,
         }
     }
 }
@@ -156,7 +164,8 @@ mod tests {
         let many = format!("{{\"read\": [{}\"000000-1\"]}}", "\"000000-1\",".repeat(MAX_IDS));
         for (bad, is) in [
             ("", "Json"),
-            ("[]", "Json"),
+            ("[]", "NotObject"),
+            (r#"[["000000-1"]]"#, "NotObject"),
             (r#"{"read": "000000-1"}"#, "Json"),
             (r#"{"read": [1]}"#, "Json"),
             (r#"{"raed": []}"#, "Json"),

@@ -51,7 +51,9 @@ fn refused(error: &UnreadError, field: &str) -> Refusal {
     match error {
         UnreadError::Overloaded(_) => Refusal::new(RefusalKind::Unavailable, message),
         UnreadError::Json(error) if !error.is_data() => Refusal::new(RefusalKind::InvalidJson, message),
-        UnreadError::Json(_) | UnreadError::OneOf => Refusal::new(RefusalKind::InvalidPublication, message),
+        UnreadError::Json(_) | UnreadError::NotObject | UnreadError::OneOf => {
+            Refusal::new(RefusalKind::InvalidPublication, message)
+        }
         UnreadError::TooMany => Refusal::of_field(RefusalKind::TooLarge, field, message),
         UnreadError::Id => Refusal::of_field(RefusalKind::InvalidPublication, field, message),
     }

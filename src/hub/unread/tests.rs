@@ -64,7 +64,7 @@ fn an_event_is_unread_until_it_is_marked() {
     assert_eq!(unread(&hub, "a", NOW), [6]);
     hub.mark_delivered([("a", 6), ("b", 6), ("b", 5)].into_iter(), NOW);
     assert_eq!((unread(&hub, "a", NOW), unread(&hub, "b", NOW)), (vec![], vec![4]));
-    assert_eq!(unread(&hub, "nobody", NOW), []);
+    assert!(unread(&hub, "nobody", NOW).is_empty());
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_history_drops_is_not_unread() {
     assert_eq!(unread(&hub, "a", NOW), [4, 5, 6, 8]);
     assert_eq!(unread(&hub, "a", NOW.after(second)), [4, 5, 6]);
     let gone = NOW.after(Duration::from_secs(61));
-    assert_eq!(unread(&hub, "a", gone), []);
+    assert!(unread(&hub, "a", gone).is_empty());
     hub.sweep(gone);
     assert_eq!(hub.lock().marks.of("a"), None);
 }
