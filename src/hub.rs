@@ -35,6 +35,7 @@ use blocks::Blocks;
 use inbox::Tally;
 use interest::Interest;
 use keys::{Keys, Seen};
+use subscription::Start;
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -232,9 +233,9 @@ impl Hub {
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
         let start = match from {
-            Position::Unread(user) => {
+            Position::Unread(own) => {
                 let head = EventId { epoch: self.0.epoch, seq: state.head };
-                state.start_unread(user, channels, head, now)
+                Start::unread(head, state.unread(own, now))
             }
             _ => subscription::start(&state.store, self.0.epoch, state.head, channels, from, now),
         };

@@ -17,8 +17,8 @@ pub enum Position<'a> {
     Now,
     /// After the event with this id, as the client said it.
     After(&'a str),
-    /// With what this user has not read of the user's own channel.
-    Unread(&'a str),
+    /// With what its user has not read of this channel, the user's own, which is one of its channels.
+    Unread(&'a ChannelName),
 }
 
 /// Why a subscriber may have missed events.

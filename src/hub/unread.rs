@@ -11,7 +11,6 @@ use crate::event::{ChannelName, Event, EventId, EventName, Frame, Timestamp};
 use crate::store::{Mark, Record};
 
 use super::inbox::Work;
-use super::subscription::Start;
 use super::{ChannelId, Hub, INBOX_LIMIT, State};
 
 /// The most ids that streams are told of at once; of more, the newest.
@@ -69,11 +68,7 @@ impl Hub {
         (limit, bytes): (usize, usize),
         now: Timestamp,
     ) -> Unread {
-        let all = {
-            let state = self.lock();
-            ChannelName::of_user(user)
-                .map_or_else(|_| Vec::new(), |channel| state.unread(user, &channel, now))
-        };
+        let all = ChannelName::of_user(user).map_or_else(|_| Vec::new(), |own| self.lock().unread(&own, now));
         // A page that was begun in another epoch begins anew.
         let after = after.filter(|id| id.epoch == self.epoch()).map_or(0, |id| id.seq);
         let count = all.len();
@@ -105,13 +100,13 @@ impl Hub {
             if self.0.inboxes.iter().any(|inbox| inbox.len() >= INBOX_LIMIT) {
                 return Err(Overloaded);
             }
-            let unread = state.unread(user, &channel, now);
+            let unread = state.unread(&channel, now);
             let newly = self.of_those(&unread, read);
             let left = unread.len() - newly.len();
             if newly.is_empty() {
                 return Ok(left);
             }
-            state.mark(user, &channel, &newly, now);
+            state.mark(&channel, &newly, now);
             let frame = self.notice(&newly, read, left);
             for (worker, channels) in state.interest.targets(&[channel]).workers {
                 for channel in channels {
@@ -128,17 +123,13 @@ impl Hub {
         Ok(left)
     }
 
-    /// Marks events that were written to a stream of their user, each with that user. What is not an event of the
-    /// user's own channel is passed over.
-    pub fn mark_delivered<'u>(&self, written: impl Iterator<Item = (&'u str, u64)>, now: Timestamp) {
+    /// Marks events that were written to a stream of their user, each with the user's own channel. What is not an event
+    /// of that channel is passed over.
+    pub fn mark_delivered<'c>(&self, written: impl Iterator<Item = (&'c ChannelName, u64)>, now: Timestamp) {
         let mut state = self.lock();
-        for (user, seq) in written {
-            let Ok(channel) = ChannelName::of_user(user) else {
-                continue;
-            };
-            let before = seq.saturating_sub(1);
-            if state.store.next(&channel, before, now) == Some(seq) {
-                state.mark(user, &channel, &[seq], now);
+        for (own, seq) in written {
+            if state.store.next(own, seq.saturating_sub(1), now) == Some(seq) {
+                state.mark(own, &[seq], now);
             }
         }
     }
@@ -175,34 +166,21 @@ impl Hub {
 }
 
 impl State {
-    /// What a user has not read, oldest first. What history has dropped is not unread any more.
-    pub(super) fn unread(&self, user: &str, channel: &ChannelName, now: Timestamp) -> Vec<Arc<Record>> {
-        let mark = self.marks.of(user);
+    /// What the user of a channel has not read, oldest first. What history has dropped is not unread any more.
+    pub(super) fn unread(&self, own: &ChannelName, now: Timestamp) -> Vec<Arc<Record>> {
+        let mark = self.marks.of(own);
         let up_to = mark.map_or(0, Mark::up_to);
-        let mut records = self.store.since(std::slice::from_ref(channel), up_to, now).records;
+        let mut records = self.store.since(std::slice::from_ref(own), up_to, now).records;
         records.retain(|record| mark.is_none_or(|mark| !mark.holds(record.seq)));
         records
     }
 
-    /// Where a stream of a user starts that brings no id: just below the oldest unread event, and after the unread
-    /// ones with the head.
-    pub(super) fn start_unread(
-        &self,
-        user: &str,
-        channels: &[ChannelName],
-        head: EventId,
-        now: Timestamp,
-    ) -> Start {
-        let own = ChannelName::of_user(user).ok().filter(|own| channels.contains(own));
-        Start::unread(head, own.map_or_else(Vec::new, |own| self.unread(user, &own, now)))
-    }
-
-    fn mark(&mut self, user: &str, channel: &ChannelName, seqs: &[u64], now: Timestamp) {
-        let mark = self.marks.change(user, now);
+    fn mark(&mut self, own: &ChannelName, seqs: &[u64], now: Timestamp) {
+        let mark = self.marks.change(own, now);
         for seq in seqs {
             mark.add(*seq);
         }
-        mark.settle(|place| self.store.next(channel, place, now));
+        mark.settle(|place| self.store.next(own, place, now));
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::event::Timestamp;
+use crate::event::{ChannelName, Timestamp};
 
 /// The most events of one user that are marked one by one, with an unread one before them. Of more, the oldest are
 /// unread again.
@@ -67,13 +67,13 @@ impl Mark {
     }
 }
 
-/// The marks of all users.
+/// The marks of all users, by the channels that belong to them.
 #[derive(Debug)]
 pub struct Marks {
-    users: HashMap<Box<str>, Mark>,
+    users: HashMap<ChannelName, Mark>,
     /// Every user once, roughly in the order in which their marks changed last: who has changed since is put back
     /// when the turn comes.
-    order: VecDeque<(Timestamp, Box<str>)>,
+    order: VecDeque<(Timestamp, ChannelName)>,
     max_users: usize,
     age: Duration,
 }
@@ -86,19 +86,19 @@ impl Marks {
     }
 
     /// What a user has read, if anything.
-    pub fn of(&self, user: &str) -> Option<&Mark> {
+    pub fn of(&self, user: &ChannelName) -> Option<&Mark> {
         self.users.get(user)
     }
 
     /// The mark of a user, to be changed.
-    pub fn change(&mut self, user: &str, now: Timestamp) -> &mut Mark {
+    pub fn change(&mut self, user: &ChannelName, now: Timestamp) -> &mut Mark {
         if !self.users.contains_key(user) {
             while self.users.len() >= self.max_users {
                 self.drop_oldest();
             }
-            self.order.push_back((now, user.into()));
+            self.order.push_back((now, user.clone()));
         }
-        let mark = self.users.entry(user.into()).or_default();
+        let mark = self.users.entry(user.clone()).or_default();
         mark.touched = now;
         mark
     }
@@ -131,18 +131,19 @@ mod tests {
 
     #[test]
     fn marks_go_with_the_events_they_speak_of() {
+        let [a, b, c] = ["a", "b", "c"].map(|user| ChannelName::of_user(user).unwrap());
         let mut marks = Marks::new(2, HOUR);
-        marks.change("a", Timestamp(0)).raise(1);
-        marks.change("b", Timestamp(1)).raise(2);
-        marks.change("a", Timestamp(10)).raise(3);
+        marks.change(&a, Timestamp(0)).raise(1);
+        marks.change(&b, Timestamp(1)).raise(2);
+        marks.change(&a, Timestamp(10)).raise(3);
         // A third user takes the place of the one who has been quiet the longest.
-        marks.change("c", Timestamp(11)).raise(4);
-        assert_eq!((marks.of("a").map(Mark::up_to), marks.of("b")), (Some(3), None));
+        marks.change(&c, Timestamp(11)).raise(4);
+        assert_eq!((marks.of(&a).map(Mark::up_to), marks.of(&b)), (Some(3), None));
         let hour = 3_600_000;
         marks.sweep(Timestamp(10 + hour));
-        assert!(marks.of("a").is_some());
+        assert!(marks.of(&a).is_some());
         marks.sweep(Timestamp(11 + hour));
-        assert_eq!((marks.of("a"), marks.of("c").map(Mark::up_to)), (None, Some(4)));
+        assert_eq!((marks.of(&a), marks.of(&c).map(Mark::up_to)), (None, Some(4)));
         marks.sweep(Timestamp(12 + hour));
         assert!(marks.users.is_empty() && marks.order.is_empty());
     }

@@ -17,17 +17,19 @@ use crate::store::Record;
 /// What one stream is to mark.
 #[derive(Debug)]
 pub(super) struct Marking {
-    /// The channel of its user.
-    own: ChannelId,
+    /// The channel of its user, as deliveries name it.
+    id: ChannelId,
+    /// The same, as the hub knows it.
+    own: ChannelName,
     /// Handed to it and not marked yet. No more than its backlog holds, or its replay.
     waiting: RefCell<Vec<u64>>,
 }
 
 impl Marking {
-    /// What a new stream is to mark: none if its route does not ask for it, or it does not have its user's channel.
+    /// What a new stream of the user of `own` is to mark: none if its route does not ask for it.
     pub(super) fn of(
         route: &StreamRoute,
-        user: Option<&str>,
+        own: ChannelName,
         channels: &[ChannelName],
         subscription: &Subscription,
         replay: &[Arc<Record>],
@@ -35,11 +37,10 @@ impl Marking {
         if route.replay.unread() != Some(ReadWhen::Delivered) {
             return None;
         }
-        let own = ChannelName::of_user(user?).ok()?;
-        let (own, _) = subscription.channels().zip(channels).find(|(_, name)| **name == own)?;
+        let (id, _) = subscription.channels().zip(channels).find(|(_, name)| **name == own)?;
         // The hub knows which of them are of the user's channel.
         let waiting = RefCell::new(replay.iter().map(|record| record.seq).collect());
-        Some(Box::new(Self { own, waiting }))
+        Some(Box::new(Self { id, own, waiting }))
     }
 }
 
@@ -51,7 +52,7 @@ impl Written {
     /// Notes a delivery that a stream has taken.
     pub(super) fn note(&mut self, subscriber: &Rc<Subscriber>, delivery: &Delivery) {
         if let Some(marking) = &subscriber.marking
-            && delivery.channels.contains(&marking.own)
+            && delivery.channels.contains(&marking.id)
         {
             marking.waiting.borrow_mut().push(delivery.seq);
             self.0.push(subscriber.clone());
@@ -65,27 +66,19 @@ impl Streams {
         if written.0.is_empty() {
             return;
         }
-        let taken: Vec<_> = written
-            .0
-            .drain(..)
-            .filter_map(|subscriber| {
-                let waiting = take_written(&subscriber)?;
-                Some((subscriber, waiting))
-            })
-            .collect();
-        let all = taken.iter().flat_map(|(subscriber, waiting)| {
-            let user = subscriber.user.as_deref().unwrap_or_default();
-            waiting.iter().map(move |seq| (user, *seq))
-        });
-        if !taken.is_empty() {
-            self.0.hub.mark_delivered(all, Timestamp::now());
-        }
+        let taken: Vec<_> = written.0.drain(..).filter_map(|subscriber| take_written(&subscriber)).collect();
+        self.mark_all(&taken);
     }
 
     /// Marks what a stream was behind with, once it has written all of it.
     pub(super) fn mark_written(&self, subscriber: &Subscriber) {
-        if let (Some(waiting), Some(user)) = (take_written(subscriber), subscriber.user.as_deref()) {
-            self.0.hub.mark_delivered(waiting.iter().map(|seq| (user, *seq)), Timestamp::now());
+        self.mark_all(take_written(subscriber).as_slice());
+    }
+
+    fn mark_all(&self, taken: &[(ChannelName, Vec<u64>)]) {
+        if !taken.is_empty() {
+            let all = taken.iter().flat_map(|(own, seqs)| seqs.iter().map(move |seq| (own, *seq)));
+            self.0.hub.mark_delivered(all, Timestamp::now());
         }
     }
 
@@ -104,11 +97,11 @@ impl Streams {
     }
 }
 
-/// What a stream has to mark, if all of it is written.
-fn take_written(subscriber: &Subscriber) -> Option<Vec<u64>> {
+/// What a stream has to mark, and the channel of its user, if all of it is written.
+fn take_written(subscriber: &Subscriber) -> Option<(ChannelName, Vec<u64>)> {
     let marking = subscriber.marking.as_ref()?;
     if marking.waiting.borrow().is_empty() || !subscriber.is_written() {
         return None;
     }
-    Some(marking.waiting.take())
+    Some((marking.own.clone(), marking.waiting.take()))
 }

@@ -22,7 +22,7 @@ use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::{Replay, StreamRoute};
-use crate::event::{EventId, Frame, Timestamp, place};
+use crate::event::{ChannelName, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Hub, Position, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
@@ -94,13 +94,11 @@ impl Streams {
             permit,
             is_uncounted,
         } = grant;
+        let own = own_channel(&settings.route, user.as_deref(), &channels);
         let from = match &last_id {
             Some(_) if settings.route.replay == Replay::Nothing => Position::Now,
             Some(id) => Position::After(id),
-            None => match (settings.route.replay.unread(), &user) {
-                (Some(_), Some(user)) => Position::Unread(user),
-                _ => Position::Now,
-            },
+            None => own.as_ref().map_or(Position::Now, Position::Unread),
         };
         let worker = self.0.worker;
         let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, Timestamp::now());
@@ -138,7 +136,8 @@ impl Streams {
             backlog.push_replay(bytes_of(&place(settled), chunked));
             cursor = settled;
         }
-        let marking = Marking::of(&settings.route, user.as_deref(), &channels, &subscription, &replay);
+        let marking =
+            own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription, &replay));
         let opened = Instant::now();
         let subscriber = Rc::new(Subscriber::new(Parts {
             serial: self.next_serial(),
@@ -279,6 +278,12 @@ impl Streams {
     pub(super) fn all(&self) -> Vec<Rc<Subscriber>> {
         self.0.table.borrow().streams.iter().map(|(_, entry)| entry.subscriber.clone()).collect()
     }
+}
+
+/// The channel of a stream's user, if the route shows what is unread there.
+fn own_channel(route: &StreamRoute, user: Option<&str>, channels: &[ChannelName]) -> Option<ChannelName> {
+    route.replay.unread()?;
+    ChannelName::of_user(user?).ok().filter(|own| channels.contains(own))
 }
 
 /// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
