@@ -128,7 +128,8 @@ impl Hub {
     pub fn mark_delivered<'c>(&self, written: impl Iterator<Item = (&'c ChannelName, u64)>, now: Timestamp) {
         let mut state = self.lock();
         for (own, seq) in written {
-            if state.store.next(own, seq.saturating_sub(1), now) == Some(seq) {
+            let first = state.store.kept(own, seq.saturating_sub(1), now).next().map(|record| record.seq);
+            if first == Some(seq) {
                 state.mark(own, &[seq], now);
             }
         }
@@ -170,9 +171,8 @@ impl State {
     pub(super) fn unread(&self, own: &ChannelName, now: Timestamp) -> Vec<Arc<Record>> {
         let mark = self.marks.of(own);
         let up_to = mark.map_or(0, Mark::up_to);
-        let mut records = self.store.since(std::slice::from_ref(own), up_to, now).records;
-        records.retain(|record| mark.is_none_or(|mark| !mark.holds(record.seq)));
-        records
+        let kept = self.store.kept(own, up_to, now);
+        kept.filter(|record| mark.is_none_or(|mark| !mark.holds(record.seq))).cloned().collect()
     }
 
     fn mark(&mut self, own: &ChannelName, seqs: &[u64], now: Timestamp) {
@@ -180,7 +180,7 @@ impl State {
         for seq in seqs {
             mark.add(*seq);
         }
-        mark.settle(|place| self.store.next(own, place, now));
+        mark.settle(|place| self.store.kept(own, place, now).next().map(|record| record.seq));
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the marks of users need to know of history.
 
-use super::Memory;
+use std::sync::Arc;
+
+use super::{Memory, Record};
 use crate::event::{ChannelName, Timestamp};
 use crate::store::Marks;
 
@@ -10,14 +12,22 @@ impl Memory {
         Marks::new(self.limits.max_channels, self.limits.age)
     }
 
-    /// The first event of a channel past `place` that a read would still give.
-    pub fn next(&self, channel: &ChannelName, place: u64, now: Timestamp) -> Option<u64> {
-        let log = self.channels.get(channel)?;
+    /// The events of a channel past `place` that are there to be told, oldest first. Unlike for a client that resumes,
+    /// what is gone before them is of no interest.
+    pub fn kept(
+        &self,
+        channel: &ChannelName,
+        place: u64,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &Arc<Record>> {
         let oldest = self.oldest_kept(now);
-        let start = log.records.partition_point(|record| record.seq <= place);
-        let is_kept = |record: &&std::sync::Arc<super::Record>| {
-            record.at >= oldest && record.expires.is_none_or(|expires| now < expires)
-        };
-        log.records.range(start..).find(is_kept).map(|record| record.seq)
+        let records = self.channels.get(channel).map(|log| {
+            let start = log.records.partition_point(|record| record.seq <= place);
+            log.records.range(start..)
+        });
+        records
+            .into_iter()
+            .flatten()
+            .filter(move |record| record.at >= oldest && record.expires.is_none_or(|expires| now < expires))
     }
 }
