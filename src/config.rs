@@ -36,7 +36,7 @@ pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
     Action, Cors, Heartbeat, HeartbeatForm, Map, OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck,
-    PublishRoute, Route, Said, StreamRoute, Template, To, Unauthorized,
+    PublishRoute, ReadWhen, Replay, Route, Said, StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};

@@ -7,9 +7,11 @@
 mod frame;
 mod id;
 mod name;
+mod parsed;
 mod timestamp;
 
-pub use frame::{Event, Frame, comment, opening};
+pub use frame::{Event, Frame, comment, opening, place};
 pub use id::{Epoch, EventId, InvalidEventId};
 pub use name::{ChannelName, EventName, InvalidName, is_user_id};
+pub use parsed::Parsed;
 pub use timestamp::Timestamp;

@@ -14,6 +14,7 @@ mod keys;
 mod kick;
 mod publication;
 mod subscription;
+mod unread;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,18 +22,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{Memory, Record};
+use crate::store::{Marks, Memory, Record};
 
 pub use inbox::{Delivery, Inbox, Work};
 pub use interest::ChannelId;
 pub use kick::{Blocked, DisconnectError, Kick};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Subscription};
+pub use unread::{Overloaded, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
 use inbox::Tally;
 use interest::Interest;
 use keys::{Keys, Seen};
+use subscription::Start;
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -55,6 +58,8 @@ struct State {
     /// The newest id given.
     head: u64,
     store: Memory,
+    /// What users have read of it.
+    marks: Marks,
     interest: Interest,
     /// How many streams each worker has.
     streams: Box<[usize]>,
@@ -82,6 +87,7 @@ impl Hub {
             hasher: RandomState::new(),
             state: Mutex::new(State {
                 head: 0,
+                marks: store.marks(),
                 store,
                 interest: Interest::default(),
                 streams: vec![0; workers].into(),
@@ -226,7 +232,13 @@ impl Hub {
         state.streams[worker] += 1;
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
-        let start = subscription::start(&state.store, self.0.epoch, state.head, channels, from, now);
+        let start = match from {
+            Position::Unread(own) => {
+                let head = EventId { epoch: self.0.epoch, seq: state.head };
+                Start::unread(head, state.unread(own, now))
+            }
+            _ => subscription::start(&state.store, self.0.epoch, state.head, channels, from, now),
+        };
         drop(state);
         Ok(Subscription::new(self.clone(), worker, interests, start))
     }
@@ -252,10 +264,11 @@ impl Hub {
         Some(ChannelInfo { streams, events, last_id })
     }
 
-    /// Drops history, keys and blocks that are too old. To be called every few seconds.
+    /// Drops history, marks, keys and blocks that are too old. To be called every few seconds.
     pub fn sweep(&self, now: Timestamp) {
         let mut state = self.lock();
         state.store.sweep(now);
+        state.marks.sweep(now);
         state.keys.sweep(now);
         state.blocks.sweep(now);
     }

@@ -59,6 +59,10 @@
 //! waits in that stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
 //! and gets the rest from history.
 //!
+//! On a route with `replay = "unread"` the hub also knows what each user has read ([`store::Marks`]): a worker says what it
+//! has written, in batches, and browsers and the app say the rest ([`unread`]); the user's streams are told the same way
+//! as of an event.
+//!
 //! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
 //! [`hub::Kick`] into its inbox, behind what was published before.
 //!
@@ -86,6 +90,7 @@
 //! worker
 //! router, connection, listener
 //! proxy, stream, publish
+//! unread
 //! hub, auth
 //! store, fetch, limits
 //! config, http, tls, transport
@@ -125,4 +130,5 @@ pub mod store;
 pub mod stream;
 pub mod tls;
 pub mod transport;
+pub mod unread;
 pub mod worker;

@@ -10,6 +10,7 @@ mod bounds;
 mod disconnect;
 mod door;
 mod gate;
+mod inbox;
 mod map;
 mod ndjson;
 pub mod publication;

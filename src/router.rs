@@ -36,7 +36,7 @@ pub use body::ReplyBody;
 use body::RequestLog;
 use cors::Leave;
 use refusal::Refusal;
-use stream::Granted;
+use stream::{Asked, Granted};
 use table::Table;
 
 /// What becomes of a request.
@@ -227,16 +227,13 @@ impl Router {
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                match Box::pin(self.stream(
-                    settings,
-                    &parts,
-                    &body,
-                    host.as_ref(),
-                    &origin,
-                    allowed.as_deref(),
-                ))
-                .await
-                {
+                let asked = Asked {
+                    parts: &parts,
+                    host: host.as_ref(),
+                    origin: &origin,
+                    allowed: allowed.as_deref(),
+                };
+                match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {

@@ -11,12 +11,14 @@ mod map;
 mod path;
 mod pattern;
 mod publish;
+mod replay;
 mod said;
 mod stream;
 
 pub use cors::{Cors, Origins};
 pub use map::{Map, Piece, Pointer, Template};
 pub use publish::{PublishCheck, PublishRoute, To};
+pub use replay::{ReadWhen, Replay};
 pub use said::{Heartbeat, HeartbeatForm, OnGap, Said};
 pub use stream::{StreamRoute, Unauthorized};
 

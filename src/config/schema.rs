@@ -129,6 +129,7 @@ pub(super) static ROUTE_STREAM: Shape = shape(
         "hello",
         "heartbeat",
         "replay",
+        "read",
         "on_gap",
         "retry",
         "max_age",
@@ -137,7 +138,7 @@ pub(super) static ROUTE_STREAM: Shape = shape(
         "backlog",
         "headers",
     ],
-    &["read"],
+    &[],
 );
 
 pub(super) static HELLO: Shape = shape("`hello`", &["event", "data"], &[]);

@@ -119,6 +119,11 @@ pub fn opening(retry_ms: u64, cursor: EventId, hello: Option<&Event>) -> Frame {
     Frame::new(&text)
 }
 
+/// An id line and a blank one: the client fires nothing and comes back with this id.
+pub fn place(cursor: EventId) -> Frame {
+    Frame::new(format!("id: {cursor}\n\n").as_bytes())
+}
+
 fn line(text: &mut Vec<u8>, field: &str, value: impl std::fmt::Display) {
     // Writing to a Vec cannot fail.
     let _ = writeln!(text, "{field}{value}");

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::event::Frame;
 
-use super::{ChannelId, Kick};
+use super::{ChannelId, Kick, ReadNotice};
 
 /// What a worker is handed.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub enum Work {
     Deliver(Delivery),
     /// A user's streams to end.
     Kick(Box<Kick>),
+    /// Word of what a user has read.
+    Read(Box<ReadNotice>),
 }
 
 /// One event for the subscribers of one worker.

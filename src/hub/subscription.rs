@@ -17,6 +17,8 @@ pub enum Position<'a> {
     Now,
     /// After the event with this id, as the client said it.
     After(&'a str),
+    /// With what its user has not read of this channel, the user's own, which is one of its channels.
+    Unread(&'a ChannelName),
 }
 
 /// Why a subscriber may have missed events.
@@ -46,6 +48,17 @@ pub(super) struct Start {
     resumed: bool,
     gap: Option<Gap>,
     replay: Vec<Arc<Record>>,
+    settled: Option<EventId>,
+}
+
+impl Start {
+    /// Just below the oldest of these events; after them, at the head.
+    pub(super) fn unread(head: EventId, replay: Vec<Arc<Record>>) -> Self {
+        let first = replay.first().map(|record| record.seq.saturating_sub(1));
+        let cursor = EventId { seq: first.unwrap_or(head.seq), ..head };
+        let settled = (!replay.is_empty()).then_some(head);
+        Self { cursor, resumed: false, gap: None, replay, settled }
+    }
 }
 
 pub(super) fn start(
@@ -56,8 +69,13 @@ pub(super) fn start(
     from: Position<'_>,
     now: Timestamp,
 ) -> Start {
-    let at_head =
-        |gap| Start { cursor: EventId { epoch, seq: head }, resumed: false, gap, replay: Vec::new() };
+    let at_head = |gap| Start {
+        cursor: EventId { epoch, seq: head },
+        resumed: false,
+        gap,
+        replay: Vec::new(),
+        settled: None,
+    };
     let Position::After(said) = from else {
         return at_head(None);
     };
@@ -74,7 +92,7 @@ pub(super) fn start(
     if found.gap {
         return at_head(Some(Gap::Expired));
     }
-    Start { cursor: id, resumed: true, gap: None, replay: found.records }
+    Start { cursor: id, resumed: true, gap: None, replay: found.records, settled: None }
 }
 
 /// A registration. Dropping it leaves the channels.
@@ -91,6 +109,9 @@ pub struct Subscription {
     pub gap: Option<Gap>,
     /// What it missed, in order. To be taken out and written.
     pub replay: Vec<Arc<Record>>,
+    /// The id that the client is left with after the replay, if that is not the id of its last event: what lies in
+    /// between is not this stream's.
+    pub settled: Option<EventId>,
 }
 
 impl Subscription {
@@ -100,8 +121,8 @@ impl Subscription {
         channels: SmallVec<[(ChannelId, ChannelName); 2]>,
         start: Start,
     ) -> Self {
-        let Start { cursor, resumed, gap, replay } = start;
-        Self { hub, worker, channels, cursor, resumed, gap, replay }
+        let Start { cursor, resumed, gap, replay, settled } = start;
+        Self { hub, worker, channels, cursor, resumed, gap, replay, settled }
     }
 
     /// The numbers under which deliveries come.

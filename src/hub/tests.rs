@@ -42,7 +42,7 @@ async fn taken(hub: &Hub, worker: usize) -> Vec<Delivery> {
     hub.inbox(worker).take(&mut batch).await;
     let delivery = |work| match work {
         Work::Deliver(delivery) => delivery,
-        Work::Kick(kick) => panic!("{kick:?}"),
+        other => panic!("{other:?}"),
     };
     batch.into_iter().map(delivery).collect()
 }

@@ -1,4 +1,5 @@
-//! The HTTP door: `POST /publish`, `POST /disconnect`, `GET /channels/NAME` and `GET /healthz`, for the app and not for browsers.
+//! The HTTP door: `POST /publish`, `POST /disconnect`, `GET /channels/NAME`, `GET /inbox/USER`, `POST /inbox/USER/read` and
+//! `GET /healthz`, for the app and not for browsers.
 //!
 //! Invariant: with a token, nothing is said or read without it. A request that a browser made on its own is refused
 //! even at a loopback address: a page that somebody visits must not reach what listens beside the app.
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
+use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -23,9 +25,11 @@ use tokio::time::timeout;
 use crate::config::Secret;
 use crate::event::{ChannelName, Timestamp};
 use crate::http::is_media_type;
+use crate::publish::inbox::{self, Asked};
 use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, disconnect, ndjson, reply};
+use crate::unread::MAX_BODY;
 
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 32 * 1024;
@@ -99,12 +103,14 @@ async fn route(
         "/disconnect" => Ok(reply::method_not_allowed("POST")),
         "/healthz" if reads => Ok(health(publisher)),
         "/healthz" => Ok(reply::method_not_allowed("GET, HEAD")),
-        path => match path.strip_prefix("/channels/") {
-            Some(name) if reads => channel(publisher, name),
-            Some(_) => Ok(reply::method_not_allowed("GET, HEAD")),
-            None => Err(Refusal::new(
+        path => match (path.strip_prefix("/channels/"), path.strip_prefix("/inbox/")) {
+            (Some(name), _) if reads => channel(publisher, name),
+            (Some(_), _) => Ok(reply::method_not_allowed("GET, HEAD")),
+            (None, Some(asked)) => inbox(publisher, Asked::of(asked)?, &parts, body).await,
+            (None, None) => Err(Refusal::new(
                 RefusalKind::NotFound,
-                "there are POST /publish, POST /disconnect, GET /channels/NAME and GET /healthz",
+                "there are POST /publish, POST /disconnect, GET /channels/NAME, GET /inbox/USER, \
+                 POST /inbox/USER/read and GET /healthz",
             )),
         },
     }
@@ -139,6 +145,27 @@ async fn disconnect(
     let bounds = publisher.bounds();
     let json = body::read_json(body, bounds, bounds.max_object()).await?;
     Ok(reply::ok(reply::JSON, disconnect::disconnect(publisher, &json, Timestamp::now()).await?))
+}
+
+async fn inbox(
+    publisher: &Publisher,
+    asked: Asked,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Bytes>, Refusal> {
+    let said = match asked {
+        Asked::Unread(user) if matches!(parts.method, Method::GET | Method::HEAD) => {
+            inbox::show(publisher, &user, &parts.uri, Timestamp::now())?
+        }
+        Asked::Mark(user) if parts.method == Method::POST => {
+            Kind::of(&parts.headers)?.only_json()?;
+            let json = body::read_json(body, publisher.bounds(), MAX_BODY).await?;
+            inbox::mark(publisher, &user, &json, Timestamp::now())?
+        }
+        Asked::Unread(_) => return Ok(reply::method_not_allowed("GET, HEAD")),
+        Asked::Mark(_) => return Ok(reply::method_not_allowed("POST")),
+    };
+    Ok(reply::ok(reply::JSON, said))
 }
 
 /// What a body says it is.

@@ -121,6 +121,7 @@ fn stream_status(error: &StreamError) -> StatusCode {
         StreamError::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
         StreamError::Channels(error) => error.status(),
         StreamError::Ticket(error) => error.status(),
+        StreamError::Inbox(error) => error.status(),
     }
 }
 

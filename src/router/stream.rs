@@ -1,10 +1,12 @@
-//! Requests on a stream's route, up to where the stream begins or is refused.
+//! Requests on the path of a stream: for the stream itself, for a ticket, and for what is unread.
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{Method, Response};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ReplyBody;
@@ -13,34 +15,45 @@ use super::refusal::Refusal;
 use super::{Origin, Router, shown};
 use crate::auth::AuthError;
 use crate::stream::{
-    Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, give_ticket, unauthorized_event,
-    unavailable_event,
+    Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, asks_for_inbox, asks_for_ticket,
+    give_ticket, mark_read, show_inbox, unauthorized_event, unavailable_event,
 };
+
+/// A request as it is judged.
+pub(super) struct Asked<'a> {
+    /// Its head.
+    pub(super) parts: &'a Parts,
+    /// The host it is for.
+    pub(super) host: Option<&'a HeaderValue>,
+    /// Where it comes from.
+    pub(super) origin: &'a Origin<'a>,
+    /// What pages of its origin may do here, if the route lists any.
+    pub(super) allowed: Option<&'a Leave>,
+}
 
 /// What a request on a stream's route gets that is not refused by status.
 pub(super) enum Granted {
     Park(Grant),
     Body(Response<ReplyBody>),
-    /// A ticket, or word in the form of a stream that there is none.
+    /// A ticket, an inbox, or word in the form of a stream that there is none.
     Answer(Response<ReplyBody>),
 }
 
 impl Router {
-    /// Judges a request on a stream's route, and opens the stream where it is a body.
+    /// Takes a request on a stream's path to a stream, or to what else is said there.
     pub(super) async fn stream(
         &self,
         settings: &Rc<StreamSettings>,
-        parts: &Parts,
-        body: &Incoming,
-        host: Option<&HeaderValue>,
-        origin: &Origin<'_>,
-        allowed: Option<&Leave>,
+        asked: Asked<'_>,
+        body: Incoming,
     ) -> Result<Granted, Refusal> {
+        let Asked { parts, host, origin, allowed } = asked;
         // The socket is handed over as it is: a body would be read as the client's next words.
         if parts.method == Method::GET && !body.is_end_stream() {
             return Err(Refusal::StreamWithBody);
         }
         let address = origin.address(parts);
+        let is_inbox = parts.method == Method::GET && asks_for_inbox(settings, parts.uri.query());
         let context = Context {
             parts,
             host,
@@ -56,10 +69,16 @@ impl Router {
             now: SystemTime::now(),
         };
         if parts.method == Method::POST {
-            let given = give_ticket(settings, &context).await.map_err(Refusal::Stream)?;
-            let mut response = given.map(ReplyBody::small);
-            cors::put(allowed, &mut response);
-            return Ok(Granted::Answer(response));
+            // Whoever asks for a ticket sends no body worth reading.
+            let given = if asks_for_ticket(settings, parts.uri.query()) {
+                give_ticket(settings, &context).await
+            } else {
+                mark_read(settings, &context, body).await
+            };
+            return Ok(answer(given.map_err(Refusal::Stream)?, allowed));
+        }
+        if is_inbox {
+            return Ok(answer(show_inbox(settings, &context).await.map_err(Refusal::Stream)?, allowed));
         }
         match Grant::of(settings, context).await {
             Ok(grant) if origin.h2 => {
@@ -88,4 +107,10 @@ impl Router {
             Err(error) => Err(Refusal::Stream(error)),
         }
     }
+}
+
+fn answer(said: Response<Bytes>, allowed: Option<&Leave>) -> Granted {
+    let mut response = said.map(ReplyBody::small);
+    cors::put(allowed, &mut response);
+    Granted::Answer(response)
 }

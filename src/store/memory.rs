@@ -4,6 +4,8 @@
 //! the store has too many bytes or channels, and whatever is too old. Every drop raises the mark of what its channel
 //! has lost, so no gap is silent.
 
+mod unread;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -50,7 +50,12 @@ impl http_body::Body for StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamEnded>>> {
         let this = self.get_mut();
-        if let Some(piece) = ready!(this.subscriber.poll_body(cx)) {
+        let polled = this.subscriber.poll_body(cx);
+        if polled.is_pending() {
+            // The last piece has been taken, or there was none.
+            this.streams.mark_written(&this.subscriber);
+        }
+        if let Some(piece) = ready!(polled) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));

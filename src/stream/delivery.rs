@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use tokio::task::yield_now;
 
+use super::marking::Written;
 use super::subscriber::Handed;
 use super::{End, Streams, Subscriber, unauthorized_event};
 use crate::event::Frame;
@@ -19,20 +20,35 @@ impl Streams {
         let inbox = self.0.hub.inbox(self.0.worker).clone();
         let mut batch = Vec::new();
         let mut targets = Vec::new();
+        let mut written = Written::default();
         let mut turn = 0;
         loop {
             inbox.take(&mut batch).await;
             for work in batch.drain(..) {
                 match work {
-                    Work::Deliver(delivery) => self.deliver_one(delivery, &mut targets, &mut turn).await,
+                    Work::Deliver(delivery) => {
+                        self.deliver_one(delivery, &mut targets, &mut written, &mut turn).await;
+                    }
                     // Boxed: rare beside deliveries.
-                    Work::Kick(kick) => Box::pin(self.kick(*kick, &mut turn)).await,
+                    Work::Kick(kick) => {
+                        // What was written before does not come again to a user who comes back.
+                        self.mark(&mut written);
+                        Box::pin(self.kick(*kick, &mut turn)).await;
+                    }
+                    Work::Read(notice) => self.tell_read(&notice),
                 }
             }
+            self.mark(&mut written);
         }
     }
 
-    async fn deliver_one(&self, delivery: Delivery, targets: &mut Vec<Rc<Subscriber>>, turn: &mut usize) {
+    async fn deliver_one(
+        &self,
+        delivery: Delivery,
+        targets: &mut Vec<Rc<Subscriber>>,
+        written: &mut Written,
+        turn: &mut usize,
+    ) {
         {
             // Copied out: a stream that is ended on the way leaves the table.
             let table = self.0.table.borrow();
@@ -42,13 +58,17 @@ impl Streams {
         let mut handed = 0;
         for subscriber in targets.drain(..) {
             match subscriber.hand(delivery.seq, &delivery.frame) {
-                Handed::Taken => handed += 1,
+                Handed::Taken => {
+                    handed += 1;
+                    written.note(&subscriber, &delivery);
+                }
                 Handed::NotTaken => {}
                 Handed::Ends(end) => self.end(&subscriber, end),
             }
             *turn += 1;
             if *turn >= DELIVERIES_A_TURN {
                 *turn = 0;
+                self.mark(written);
                 yield_now().await;
             }
         }

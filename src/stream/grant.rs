@@ -9,9 +9,9 @@ use http::header::HeaderMap;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
-use super::StreamSettings;
 use super::settings::protocol_event;
 use super::ticket::TicketError;
+use super::{InboxError, StreamSettings};
 use crate::auth::{
     self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Identity, Presented,
     Recheck,
@@ -119,7 +119,7 @@ impl<'a> Context<'a> {
 /// Why there is no stream.
 #[derive(Debug)]
 pub enum StreamError {
-    /// Streams are read by GET, and a POST asks for a ticket.
+    /// Streams are read by GET; a POST asks for a ticket, or marks events as read where that is kept.
     Method,
     /// There is no credential, or a wrong one.
     Unauthorized(AuthError),
@@ -133,6 +133,8 @@ pub enum StreamError {
     Channels(GrantError),
     /// There is no ticket to be had in this way.
     Ticket(TicketError),
+    /// There is no inbox to be had in this way.
+    Inbox(InboxError),
 }
 
 impl fmt::Display for StreamError {
@@ -147,6 +149,7 @@ impl fmt::Display for StreamError {
             Self::Limited(limited) => limited.fmt(f),
             Self::Channels(error) => error.fmt(f),
             Self::Ticket(error) => error.fmt(f),
+            Self::Inbox(error) => error.fmt(f),
         }
     }
 }
@@ -157,6 +160,7 @@ impl std::error::Error for StreamError {
             Self::Unauthorized(error) => Some(error),
             Self::Channels(error) => Some(error),
             Self::Ticket(error) => Some(error),
+            Self::Inbox(error) => Some(error),
             Self::Limited(limited) => Some(limited),
             Self::Method | Self::ForeignOrigin | Self::OtherUser => None,
         }

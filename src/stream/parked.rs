@@ -33,7 +33,12 @@ pub fn park(
 
 async fn run(streams: Streams, subscriber: Rc<Subscriber>, _held: impl Sized) {
     let mut budget = UNREAD_BUDGET;
-    match poll_fn(|cx| subscriber.poll_parked(cx, &mut budget)).await {
+    let polled = poll_fn(|cx| {
+        let next = subscriber.poll_parked(cx, &mut budget);
+        streams.mark_written(&subscriber);
+        next
+    });
+    match polled.await {
         Next::Close => {}
         Next::Gone => streams.end(&subscriber, End::Gone),
         // Boxed, so that the timer is not part of every stream's task.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::StreamSettings;
 use super::backlog::{Backlog, SLICES};
+use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame};
@@ -92,6 +93,8 @@ pub struct Subscriber {
     pub(super) next_heartbeat: Cell<Option<Instant>>,
     pub(super) rechecked: Option<Box<Rechecked>>,
     pub(super) logged: Option<Box<Logged>>,
+    /// What is to be marked as read when it has been written; none where that is not asked.
+    pub(super) marking: Option<Box<Marking>>,
     state: RefCell<State>,
 }
 
@@ -147,6 +150,7 @@ pub(super) struct Parts {
     pub(super) ends: Option<(Instant, End)>,
     pub(super) rechecked: Option<Box<Rechecked>>,
     pub(super) logged: Option<Box<Logged>>,
+    pub(super) marking: Option<Box<Marking>>,
     pub(super) form: Form,
     /// What it opens with.
     pub(super) backlog: Backlog,
@@ -164,6 +168,7 @@ impl Subscriber {
             ends,
             rechecked,
             logged,
+            marking,
             form,
             backlog,
         } = parts;
@@ -182,6 +187,7 @@ impl Subscriber {
             next_heartbeat,
             rechecked,
             logged,
+            marking,
             state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
         }
     }
@@ -240,6 +246,12 @@ impl Subscriber {
     /// Whether something waits to be written.
     pub(super) fn is_behind(&self) -> bool {
         self.state.borrow().backlog.is_some()
+    }
+
+    /// Whether all that was handed to it has been written. Of a stream that has ended nobody knows.
+    pub(super) fn is_written(&self) -> bool {
+        let state = self.state.borrow();
+        state.backlog.is_none() && state.ended.is_none()
     }
 
     /// Marks it as ended, with a last frame for a client that still reads. Its task or body does the rest.

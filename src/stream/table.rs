@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use super::backlog::Backlog;
 use super::clock::next_due;
 use super::grant::unauthorized;
+use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
-use crate::config::StreamRoute;
-use crate::event::{EventId, Frame, Timestamp};
+use crate::config::{Replay, StreamRoute};
+use crate::event::{ChannelName, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Hub, Position, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
@@ -93,13 +94,15 @@ impl Streams {
             permit,
             is_uncounted,
         } = grant;
+        let own = own_channel(&settings.route, user.as_deref(), &channels);
         let from = match &last_id {
-            Some(id) if settings.route.replay => Position::After(id),
-            _ => Position::Now,
+            Some(_) if settings.route.replay == Replay::Nothing => Position::Now,
+            Some(id) => Position::After(id),
+            None => own.as_ref().map_or(Position::Now, Position::Unread),
         };
-        let user: Option<Box<str>> = user.map(Into::into);
         let worker = self.0.worker;
         let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, Timestamp::now());
+        let user: Option<Box<str>> = user.map(Into::into);
         let Ok(mut subscription) = registered else {
             if let Some(log) = &self.0.log {
                 let logged = Logged::new(client, &target);
@@ -129,6 +132,12 @@ impl Streams {
         }
         let mut cursor = subscription.cursor;
         cursor.seq = replay.last().map_or(cursor.seq, |record| record.seq);
+        if let Some(settled) = subscription.settled.filter(|settled| settled.seq > cursor.seq) {
+            backlog.push_replay(bytes_of(&place(settled), chunked));
+            cursor = settled;
+        }
+        let marking =
+            own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription, &replay));
         let opened = Instant::now();
         let subscriber = Rc::new(Subscriber::new(Parts {
             serial: self.next_serial(),
@@ -138,6 +147,7 @@ impl Streams {
             ends: ends(&settings.route, opened, expires),
             user,
             rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
+            marking,
             logged,
             form,
             backlog,
@@ -167,6 +177,7 @@ impl Streams {
             ends: None,
             rechecked: None,
             logged: None,
+            marking: None,
             form,
             backlog,
             settings,
@@ -267,6 +278,12 @@ impl Streams {
     pub(super) fn all(&self) -> Vec<Rc<Subscriber>> {
         self.0.table.borrow().streams.iter().map(|(_, entry)| entry.subscriber.clone()).collect()
     }
+}
+
+/// The channel of a stream's user, if the route shows what is unread there.
+fn own_channel(route: &StreamRoute, user: Option<&str>, channels: &[ChannelName]) -> Option<ChannelName> {
+    route.replay.unread()?;
+    ChannelName::of_user(user?).ok().filter(|own| channels.contains(own))
 }
 
 /// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.

@@ -16,7 +16,14 @@ use crate::auth::{CHANNELS_CLAIM, CredentialSource, SealError, TICKET_PARAMETER}
 use crate::config::StreamRoute;
 use crate::http::{is_media_type, query_values};
 
-/// Answers a `POST` on a stream route.
+/// Whether a `POST` on a stream route is for a ticket: always where there is nothing to mark as read, else if it says
+/// anything but a ticket that it was given.
+pub fn asks_for_ticket(settings: &StreamSettings, query: Option<&str>) -> bool {
+    let mut asked = query_values(query, TICKET_PARAMETER);
+    settings.route.replay.unread().is_none() || asked.any(|value| value == "1")
+}
+
+/// Answers a `POST` on a stream route that is for a ticket.
 pub async fn give_ticket(
     settings: &StreamSettings,
     context: &Context<'_>,

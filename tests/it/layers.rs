@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use code::{code_of, modules_used};
 
 /// The tiers, highest first. A module imports from lower tiers only, and siblings never from each other.
-const TIERS: [&[&str]; 10] = [
+const TIERS: [&[&str]; 11] = [
     &["main"],
     &["cli"],
     &["server"],
     &["worker", "admin"],
     &["router", "connection", "listener"],
     &["proxy", "files", "stream", "publish"],
+    &["unread"],
     &["hub", "auth"],
     &["store", "fetch", "limits"],
     &["config", "http", "tls", "transport"],

@@ -29,6 +29,8 @@ mod framing;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod inbox;
+#[cfg(test)]
 mod jwks;
 #[cfg(test)]
 mod layers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::pattern::patterns;
-use super::{Heartbeat, Names, OnGap, Said, named};
+use super::{Heartbeat, Names, OnGap, Replay, Said, named};
 use crate::config::limits;
 use crate::config::problem::{Fault, Problem, quote};
 use crate::config::reader::{Section, Value};
@@ -47,8 +47,8 @@ pub struct StreamRoute {
     pub hello: Option<Said>,
     /// What a quiet stream says; none is nothing.
     pub heartbeat: Option<Heartbeat>,
-    /// Whether events since `Last-Event-ID` are sent again.
-    pub replay: bool,
+    /// What a subscriber gets of what it missed.
+    pub replay: Replay,
     /// What a subscriber is told whose id history does not reach.
     pub on_gap: OnGap,
     /// The `retry:` field.
@@ -82,6 +82,7 @@ impl StreamRoute {
         }
         let modes = [("status", Unauthorized::Status), ("event", Unauthorized::Event)];
         Some(Self {
+            replay: Replay::read(section, &channels),
             channels,
             allow,
             hello: section.value("hello").and_then(|value| Said::hello(&value)),
@@ -89,10 +90,6 @@ impl StreamRoute {
                 Some(value) => Heartbeat::read(&value),
                 None => route.heartbeat,
             },
-            replay: section
-                .value("replay")
-                .and_then(|value| value.choice(&[("since", true), ("none", false)], &["unread"]))
-                .unwrap_or(route.replay),
             on_gap: section.value("on_gap").and_then(|value| OnGap::read(&value)).unwrap_or(route.on_gap),
             retry: section.duration("retry", RETRY, RETRY_BOUNDS),
             max_age: Some(section.duration("max_age", MAX_AGE, Duration::ZERO..=LONGEST))
@@ -117,7 +114,7 @@ impl StreamRoute {
             allow: Vec::new(),
             hello: None,
             heartbeat: Some(Heartbeat::default()),
-            replay: true,
+            replay: Replay::Since,
             on_gap: OnGap::Reset,
             retry: RETRY,
             max_age: Some(MAX_AGE),

@@ -40,7 +40,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 22] = [
+const ALTERNATIVES: [(&str, &[&str]); 23] = [
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
@@ -57,6 +57,7 @@ const ALTERNATIVES: [(&str, &[&str]); 22] = [
     ("", &["#cors"]),
     ("", &["#hello"]),
     ("heartbeat", &["#heartbeat"]),
+    ("replay", &["#replay", "#read"]),
     ("on_gap", &["#on_gap"]),
     ("", &["#max_per_user"]),
     ("token", &["#webhook"]),

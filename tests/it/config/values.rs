@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sidestream::config::{
     AccessLog, Action, Auth, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, ProxyRoute,
-    PublishCheck, Said, Unauthorized, UpstreamKind,
+    PublishCheck, Replay, Said, Unauthorized, UpstreamKind,
 };
 
 use super::{GOOD, parse, stream};
@@ -150,7 +150,10 @@ fn values_other_than_the_defaults_arrive() {
     let stream = stream(&config.routes[1]);
     let said =
         |event: Option<&str>, data: &str| Said { event: event.map(str::to_owned), data: data.to_owned() };
-    assert_eq!((stream.auth.as_slice(), stream.replay, stream.backlog), ([0].as_slice(), false, 1024));
+    assert_eq!(
+        (stream.auth.as_slice(), stream.replay, stream.backlog),
+        ([0].as_slice(), Replay::Nothing, 1024)
+    );
     assert_eq!((stream.channels[0].as_str(), stream.allow[0].as_str()), ("org:{org}", "news.*"));
     assert_eq!(stream.hello, Some(said(None, "hi")));
     let heartbeat = stream.heartbeat.as_ref().unwrap();

@@ -52,7 +52,8 @@ impl Sidestream {
         last.unwrap()
     }
 
-    fn ask(&self, target: &str) -> serde_json::Value {
+    /// The JSON of a path of the publish socket.
+    pub(crate) fn ask(&self, target: &str) -> serde_json::Value {
         let socket = format!("unix:{}", self.publish_socket().display());
         Client::connect(&socket).get(target, "Connection: close\r\n").response().json()
     }
