@@ -5,5 +5,9 @@
 //! outlived their own `ttl` or were collapsed by a newer one: those are not missed).
 
 mod memory;
+mod page;
+mod record;
 
-pub use memory::{Limits, Memory, Record, Replay};
+pub use memory::Memory;
+pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};
+pub use record::{Limits, Record};

@@ -1,12 +1,11 @@
-//! A stream's registration with the hub, and where it starts.
+//! A stream's registration with the hub, where it starts, and its way into history.
 
 use std::fmt;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{Memory, Record};
+use crate::store::Page;
 
 use super::{ChannelId, Hub};
 
@@ -41,40 +40,37 @@ impl fmt::Display for Gap {
 }
 
 /// Where a subscriber starts.
-pub(super) struct Start {
-    cursor: EventId,
-    resumed: bool,
-    gap: Option<Gap>,
-    replay: Vec<Arc<Record>>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The id that the stream opens with: the client's own if it is good, else the head.
+    pub cursor: EventId,
+    /// The newest id of all when it was registered: what is above comes to the worker's inbox, what is not is history.
+    pub head: u64,
+    /// Whether the client's id was good.
+    pub resumed: bool,
+    /// What the client has to be told of.
+    pub gap: Option<Gap>,
 }
 
-pub(super) fn start(
-    store: &Memory,
-    epoch: Epoch,
-    head: u64,
-    channels: &[ChannelName],
-    from: Position<'_>,
-    now: Timestamp,
-) -> Start {
-    let at_head =
-        |gap| Start { cursor: EventId { epoch, seq: head }, resumed: false, gap, replay: Vec::new() };
-    let Position::After(said) = from else {
-        return at_head(None);
-    };
-    let Ok(id) = said.parse::<EventId>() else {
-        return at_head(Some(Gap::UnknownId));
-    };
-    if id.epoch != epoch {
-        return at_head(Some(Gap::NewEpoch));
+impl Start {
+    pub(super) fn new(epoch: Epoch, head: u64, from: Position<'_>) -> Self {
+        let start = Self { cursor: EventId { epoch, seq: head }, head, resumed: false, gap: None };
+        let Position::After(said) = from else {
+            return start;
+        };
+        match said.parse::<EventId>() {
+            Ok(id) if id.epoch != epoch => start.behind(Gap::NewEpoch),
+            Ok(id) if id.seq <= head => Self { cursor: id, resumed: true, ..start },
+            _ => start.behind(Gap::UnknownId),
+        }
     }
-    if id.seq > head {
-        return at_head(Some(Gap::UnknownId));
+
+    /// The same for one that has to be told of a gap: it starts at the head.
+    #[must_use]
+    pub fn behind(self, gap: Gap) -> Self {
+        let cursor = EventId { seq: self.head, ..self.cursor };
+        Self { cursor, resumed: false, gap: Some(gap), ..self }
     }
-    let found = store.since(channels, id.seq, now);
-    if found.gap {
-        return at_head(Some(Gap::Expired));
-    }
-    Start { cursor: id, resumed: true, gap: None, replay: found.records }
 }
 
 /// A registration. Dropping it leaves the channels.
@@ -83,25 +79,17 @@ pub struct Subscription {
     hub: Hub,
     worker: usize,
     channels: SmallVec<[(ChannelId, ChannelName); 2]>,
-    /// The id that the stream opens with: the client's own if it is good, else the head.
-    pub cursor: EventId,
-    /// Whether the client's id was good.
-    pub resumed: bool,
-    /// What the client has to be told of.
-    pub gap: Option<Gap>,
-    /// What it missed, in order. To be taken out and written.
-    pub replay: Vec<Arc<Record>>,
 }
 
 impl Subscription {
-    pub(super) fn new(
-        hub: Hub,
-        worker: usize,
-        channels: SmallVec<[(ChannelId, ChannelName); 2]>,
-        start: Start,
-    ) -> Self {
-        let Start { cursor, resumed, gap, replay } = start;
-        Self { hub, worker, channels, cursor, resumed, gap, replay }
+    pub(super) fn new(hub: Hub, worker: usize, channels: SmallVec<[(ChannelId, ChannelName); 2]>) -> Self {
+        Self { hub, worker, channels }
+    }
+
+    /// Reads the first page of what its channels have past `after` and up to `upto`, which must be the number of an
+    /// event that a worker was handed, or the head at which it was registered.
+    pub fn page(&self, after: u64, upto: u64, now: Timestamp) -> Page {
+        self.hub.page(self.channels.iter().map(|(_, name)| name), after, upto, now)
     }
 
     /// The numbers under which deliveries come.

@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct StreamBody {
     streams: Streams,
-    subscriber: Rc<Subscriber>,
+    pub(super) subscriber: Rc<Subscriber>,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -50,7 +50,9 @@ impl http_body::Body for StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamEnded>>> {
         let this = self.get_mut();
-        if let Some(piece) = ready!(this.subscriber.poll_body(cx)) {
+        let piece = this.subscriber.poll_body(cx);
+        this.streams.read_on(&this.subscriber);
+        if let Some(piece) = ready!(piece) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));

@@ -33,7 +33,12 @@ pub fn park(
 
 async fn run(streams: Streams, subscriber: Rc<Subscriber>, _held: impl Sized) {
     let mut budget = UNREAD_BUDGET;
-    match poll_fn(|cx| subscriber.poll_parked(cx, &mut budget)).await {
+    let next = poll_fn(|cx| {
+        let next = subscriber.poll_parked(cx, &mut budget);
+        streams.read_on(&subscriber);
+        next
+    });
+    match next.await {
         Next::Close => {}
         Next::Gone => streams.end(&subscriber, End::Gone),
         // Boxed, so that the timer is not part of every stream's task.
