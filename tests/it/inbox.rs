@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::h2_session::H2Session;
+use crate::support::tokens::token;
 use crate::support::{Client, NO_APP, PATIENCE, Sidestream, Subscriber, in_front_of, tls};
 
 /// How long nothing must come.
@@ -200,4 +201,20 @@ fn with_ack_only_a_word_marks() {
     let marked = site.post("/inbox/42/read", &json!({ "read": [id] }).to_string());
     assert_eq!((marked.status, marked.json()), (200, json!({ "unread": 1 })));
     assert_eq!(Subscriber::of(site.connect(), "42").data(), "two");
+}
+
+#[test]
+fn a_long_absence_is_read_page_by_page_and_then_read() {
+    let site = site("");
+    let first = notify(&site, 42, "seen elsewhere");
+    let missed: Vec<_> = (0..200).map(|number| format!("missed {number}")).collect();
+    for data in &missed {
+        notify(&site, 42, data);
+    }
+    let target = format!("/events?token={}", token("42"));
+    let mut back = Subscriber::open(site.connect(), &target, &format!("Last-Event-ID: {first}\r\n"));
+    assert_eq!(caught_up(&mut back, 200), missed);
+    site.comes_true(|| "all but one is read".to_owned(), || unread(&site, 42) == ["seen elsewhere"]);
+    assert_eq!(Subscriber::of(site.connect(), "42").data(), "seen elsewhere");
+    all_is_read(&site, 42);
 }
