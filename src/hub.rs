@@ -2,8 +2,9 @@
 //!
 //! A cheap handle over one `std::sync::Mutex`, never held over an await or a system call. Under it a publication gets
 //! its id, is kept, and is put into the inbox of every worker that has subscribers for it; so all workers see one
-//! order. Invariants: a subscriber registers and reads history in one critical section, so an event is either in its
-//! replay or in its worker's inbox, never in neither; workers are woken only after the lock is released.
+//! order. Invariants: an event is kept before it is in any inbox, so whoever is registered finds it in history, or in the
+//! inbox of its worker, or in both, never in neither; the lock is held for one page of history at a time; workers are
+//! woken only after it is released.
 //!
 //! The hub knows no HTTP and no sockets.
 
@@ -22,20 +23,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{Marks, Memory, Record};
+use crate::store::{Marks, Memory, Page, Record};
 
 pub use inbox::{Delivery, Inbox, Work};
 pub use interest::ChannelId;
 pub use kick::{Blocked, DisconnectError, Kick};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
-pub use subscription::{Gap, Position, Subscription};
+pub use subscription::{Gap, Position, Start, Subscription};
 pub use unread::{Overloaded, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
 use inbox::Tally;
 use interest::Interest;
 use keys::{Keys, Seen};
-use subscription::Start;
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -210,7 +210,8 @@ impl Hub {
         receipt
     }
 
-    /// Registers a stream of a worker and reads what it missed, in one step. Drop the subscription to leave.
+    /// Registers a stream of a worker, and says where it starts: what it missed up to the head of that moment is to be
+    /// read from history, what comes after is handed to the worker. Drop the subscription to leave.
     ///
     /// The caller must be that worker, and must be ready to take deliveries for the subscription, and kicks of the
     /// user, before it next takes anything from its inbox.
@@ -224,7 +225,7 @@ impl Hub {
         channels: &[ChannelName],
         from: Position<'_>,
         now: Timestamp,
-    ) -> Result<Subscription, Blocked> {
+    ) -> Result<(Subscription, Start), Blocked> {
         let mut state = self.lock();
         if user.is_some_and(|user| state.blocks.holds(user, now)) {
             return Err(Blocked);
@@ -237,10 +238,23 @@ impl Hub {
                 let head = EventId { epoch: self.0.epoch, seq: state.head };
                 Start::unread(head, state.unread(own, now))
             }
-            _ => subscription::start(&state.store, self.0.epoch, state.head, channels, from, now),
+            _ => Start::new(self.0.epoch, state.head, from),
         };
         drop(state);
-        Ok(Subscription::new(self.clone(), worker, interests, start))
+        Ok((Subscription::new(self.clone(), worker, interests), start))
+    }
+
+    fn page<'c>(
+        &self,
+        channels: impl Iterator<Item = &'c ChannelName>,
+        after: u64,
+        upto: u64,
+        now: Timestamp,
+    ) -> Page {
+        if after >= upto {
+            return Page { read: upto, ..Page::default() };
+        }
+        self.lock().store.page(channels, after, upto, now)
     }
 
     fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName>) {

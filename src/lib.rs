@@ -70,8 +70,9 @@
 //!
 //! * **Order.** Ids are given, kept and handed to inboxes under one lock, so every worker, every stream and history
 //!   have the same order.
-//! * **Seams.** A stream registers and reads history in one step, and an event goes out only above its cursor: once,
-//!   in order, whatever the interleaving.
+//! * **Seams.** A stream registers, then reads history up to what its worker has handed out, then is live; an event
+//!   goes out only above its cursor: once, in order, whatever the interleaving. History is read in pages, as the
+//!   socket takes them, and a few pages a turn, so that thousands who come back hold up nobody.
 //! * **Nothing is lost in silence.** A slow stream ends, it does not skip. A gap is told (`event: reset`). A
 //!   publication that cannot be taken in is refused.
 //! * **Everything has a bound** with a name: backlog, inbox, body, head, batch, keys, history, deadlines.

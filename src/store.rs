@@ -7,6 +7,10 @@
 
 mod marks;
 mod memory;
+mod page;
+mod record;
 
 pub use marks::{MAX_APART, Mark, Marks};
-pub use memory::{Limits, Memory, Record, Replay};
+pub use memory::Memory;
+pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};
+pub use record::{Limits, Record};

@@ -3,11 +3,12 @@
 //! A [`Grant`] is what a request becomes once it may be a stream; opening it makes a [`Subscriber`], on a
 //! parked socket (HTTP/1) or as a body (HTTP/2). All of a worker's subscribers are in one table and are written to
 //! from one task, in the hub's order. Invariants: a subscriber is in the table if and only if it is registered with
-//! the hub; an event goes out only if its id is above the subscriber's cursor, so every seam between replay and live
-//! is exact; a subscriber that cannot be served ends, it never skips.
+//! the hub; an event goes out only if its id is above the subscriber's cursor, and a subscriber that is catching up
+//! takes none, so every seam between history and live is exact; a subscriber that cannot be served ends, it never skips.
 
 mod backlog;
 mod body;
+mod catch_up;
 mod clock;
 mod delivery;
 mod grant;

@@ -139,6 +139,10 @@ async fn run(setup: Setup) -> io::Result<()> {
         let streams = streams.clone();
         spawn_local(async move { streams.keep_asking(auth).await })
     };
+    let _catching_up = {
+        let streams = streams.clone();
+        spawn_local(async move { streams.keep_catching_up().await })
+    };
     let _timing = {
         let streams = streams.clone();
         spawn_local(async move { streams.keep_time().await })
@@ -184,10 +188,12 @@ async fn keep_house(shared: Rc<Shared<Route>>, log: Option<Rc<WorkerLog>>) {
         tokio::select! {
             () = written() => {}
             () = shared.handler.0.kept() => {}
+            () = shared.streams.catching_up() => {}
         }
         loop {
             sleep(TICK).await;
-            let waiting = shared.handler.0.sweep();
+            // Both, whatever the first says.
+            let waiting = shared.handler.0.sweep() | shared.streams.end_stalled();
             if let Some(log) = &log {
                 shared.counters.log_lines_dropped.add(log.flush());
             }

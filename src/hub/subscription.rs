@@ -1,4 +1,4 @@
-//! A stream's registration with the hub, and where it starts.
+//! A stream's registration with the hub, where it starts, and its way into history.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{Memory, Record};
+use crate::store::{Page, Record};
 
 use super::{ChannelId, Hub};
 
@@ -43,56 +43,52 @@ impl fmt::Display for Gap {
 }
 
 /// Where a subscriber starts.
-pub(super) struct Start {
-    cursor: EventId,
-    resumed: bool,
-    gap: Option<Gap>,
-    replay: Vec<Arc<Record>>,
-    settled: Option<EventId>,
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The id that the stream opens with: the client's own if it is good, else the head.
+    pub cursor: EventId,
+    /// The newest id of all when it was registered: what is above comes to the worker's inbox, what is not is history.
+    pub head: u64,
+    /// Whether the client's id was good.
+    pub resumed: bool,
+    /// What the client has to be told of.
+    pub gap: Option<Gap>,
+    /// What its user has not read, oldest first, if that is what it starts with. To be taken out and written.
+    pub unread: Vec<Arc<Record>>,
 }
 
 impl Start {
     /// Just below the oldest of these events; after them, at the head.
-    pub(super) fn unread(head: EventId, replay: Vec<Arc<Record>>) -> Self {
-        let first = replay.first().map(|record| record.seq.saturating_sub(1));
+    pub(super) fn unread(head: EventId, unread: Vec<Arc<Record>>) -> Self {
+        let first = unread.first().map(|record| record.seq.saturating_sub(1));
         let cursor = EventId { seq: first.unwrap_or(head.seq), ..head };
-        let settled = (!replay.is_empty()).then_some(head);
-        Self { cursor, resumed: false, gap: None, replay, settled }
+        Self { cursor, head: head.seq, resumed: false, gap: None, unread }
     }
-}
 
-pub(super) fn start(
-    store: &Memory,
-    epoch: Epoch,
-    head: u64,
-    channels: &[ChannelName],
-    from: Position<'_>,
-    now: Timestamp,
-) -> Start {
-    let at_head = |gap| Start {
-        cursor: EventId { epoch, seq: head },
-        resumed: false,
-        gap,
-        replay: Vec::new(),
-        settled: None,
-    };
-    let Position::After(said) = from else {
-        return at_head(None);
-    };
-    let Ok(id) = said.parse::<EventId>() else {
-        return at_head(Some(Gap::UnknownId));
-    };
-    if id.epoch != epoch {
-        return at_head(Some(Gap::NewEpoch));
+    pub(super) fn new(epoch: Epoch, head: u64, from: Position<'_>) -> Self {
+        let start = Self {
+            cursor: EventId { epoch, seq: head },
+            head,
+            resumed: false,
+            gap: None,
+            unread: Vec::new(),
+        };
+        let Position::After(said) = from else {
+            return start;
+        };
+        match said.parse::<EventId>() {
+            Ok(id) if id.epoch != epoch => start.behind(Gap::NewEpoch),
+            Ok(id) if id.seq <= head => Self { cursor: id, resumed: true, ..start },
+            _ => start.behind(Gap::UnknownId),
+        }
     }
-    if id.seq > head {
-        return at_head(Some(Gap::UnknownId));
+
+    /// The same for one that has to be told of a gap: it starts at the head.
+    #[must_use]
+    pub fn behind(self, gap: Gap) -> Self {
+        let cursor = EventId { seq: self.head, ..self.cursor };
+        Self { cursor, resumed: false, gap: Some(gap), ..self }
     }
-    let found = store.since(channels, id.seq, now);
-    if found.gap {
-        return at_head(Some(Gap::Expired));
-    }
-    Start { cursor: id, resumed: true, gap: None, replay: found.records, settled: None }
 }
 
 /// A registration. Dropping it leaves the channels.
@@ -101,28 +97,17 @@ pub struct Subscription {
     hub: Hub,
     worker: usize,
     channels: SmallVec<[(ChannelId, ChannelName); 2]>,
-    /// The id that the stream opens with: the client's own if it is good, else the head.
-    pub cursor: EventId,
-    /// Whether the client's id was good.
-    pub resumed: bool,
-    /// What the client has to be told of.
-    pub gap: Option<Gap>,
-    /// What it missed, in order. To be taken out and written.
-    pub replay: Vec<Arc<Record>>,
-    /// The id that the client is left with after the replay, if that is not the id of its last event: what lies in
-    /// between is not this stream's.
-    pub settled: Option<EventId>,
 }
 
 impl Subscription {
-    pub(super) fn new(
-        hub: Hub,
-        worker: usize,
-        channels: SmallVec<[(ChannelId, ChannelName); 2]>,
-        start: Start,
-    ) -> Self {
-        let Start { cursor, resumed, gap, replay, settled } = start;
-        Self { hub, worker, channels, cursor, resumed, gap, replay, settled }
+    pub(super) fn new(hub: Hub, worker: usize, channels: SmallVec<[(ChannelId, ChannelName); 2]>) -> Self {
+        Self { hub, worker, channels }
+    }
+
+    /// Reads the first page of what its channels have past `after` and up to `upto`, which must be the number of an
+    /// event that a worker was handed, or the head at which it was registered.
+    pub fn page(&self, after: u64, upto: u64, now: Timestamp) -> Page {
+        self.hub.page(self.channels.iter().map(|(_, name)| name), after, upto, now)
     }
 
     /// The numbers under which deliveries come.

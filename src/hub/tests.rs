@@ -34,7 +34,7 @@ fn publication(channels: &[&str]) -> Publication {
 }
 
 fn subscribe(hub: &Hub, worker: usize, channels: &[&str], from: Position<'_>) -> Subscription {
-    hub.subscribe(worker, None, &names(channels), from, NOW).unwrap()
+    hub.subscribe(worker, None, &names(channels), from, NOW).unwrap().0
 }
 
 async fn taken(hub: &Hub, worker: usize) -> Vec<Delivery> {
@@ -103,17 +103,27 @@ fn a_subscriber_starts_where_it_left_or_is_told() {
         (format!("{other}-1"), 3, vec![], Some(Gap::NewEpoch)),
         ("1642678901234".to_owned(), 3, vec![], Some(Gap::UnknownId)),
     ] {
-        let subscription = subscribe(&hub, 0, &["a"], Position::After(&said));
-        let seqs: Vec<u64> = subscription.replay.iter().map(|record| record.seq).collect();
-        assert_eq!((subscription.cursor.seq, seqs, subscription.gap), (cursor, replay, gap), "{said}");
-        assert_eq!(subscription.resumed, gap.is_none(), "{said}");
+        let (subscription, start) = resume(&hub, &said);
+        let page = subscription.page(start.cursor.seq, start.head, NOW);
+        let seqs: Vec<u64> = page.records.iter().map(|record| record.seq).collect();
+        assert_eq!((start.cursor.seq, seqs, start.gap), (cursor, replay, gap), "{said}");
+        assert_eq!((start.resumed, start.head, page.read, page.gap), (gap.is_none(), 3, 3, false), "{said}");
     }
     for _ in 0..10 {
         hub.publish(publication(&["a"]), NOW).unwrap();
     }
-    let late = subscribe(&hub, 0, &["a"], Position::After(&format!("{epoch}-2")));
-    assert_eq!((late.cursor.seq, late.gap), (13, Some(Gap::Expired)));
-    assert_eq!(subscribe(&hub, 0, &["a"], Position::Now).replay.len(), 0);
+    let (late, start) = resume(&hub, &format!("{epoch}-2"));
+    assert!(start.resumed && late.page(start.cursor.seq, start.head, NOW).gap);
+    let start = start.behind(Gap::Expired);
+    assert_eq!((start.cursor.seq, start.resumed, start.gap), (13, false, Some(Gap::Expired)));
+    // What is published after it was registered is not read: that comes to the inbox.
+    let (live, start) = resume(&hub, &format!("{epoch}-12"));
+    hub.publish(publication(&["a"]), NOW).unwrap();
+    assert_eq!(live.page(start.cursor.seq, start.head, NOW).records.len(), 1);
+}
+
+fn resume(hub: &Hub, last: &str) -> (Subscription, Start) {
+    hub.subscribe(0, None, &names(&["a"]), Position::After(last), NOW).unwrap()
 }
 
 #[tokio::test]
@@ -171,7 +181,7 @@ async fn a_full_inbox_refuses_instead_of_losing() {
 #[tokio::test]
 async fn a_kick_goes_to_the_workers_that_have_streams_and_is_counted() {
     let hub = hub(3);
-    let of = |worker, user| hub.subscribe(worker, Some(user), &names(&["a"]), Position::Now, NOW).unwrap();
+    let of = |worker, user| hub.subscribe(worker, Some(user), &names(&["a"]), Position::Now, NOW).unwrap().0;
     let _streams = [of(0, "42"), of(2, "42"), of(2, "43")];
     hub.publish(publication(&["a"]), NOW).unwrap();
     let ended = hub.disconnect("42", None, None, NOW).unwrap();

@@ -7,55 +7,20 @@
 mod unread;
 
 use std::collections::{HashMap, VecDeque};
+use std::iter::Peekable;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::event::{ChannelName, Frame, Timestamp};
+use smallvec::SmallVec;
+
+use super::page::PageBuilder;
+use super::{Limits, Page, Record};
+use crate::event::{ChannelName, Timestamp};
 
 /// What an event costs in memory beside its frame, in bytes; counted so that many tiny events are bounded too.
 const RECORD_OVERHEAD: usize = 128;
 
 /// The order of records is tidied when it holds this many more entries than twice the live ones.
 const STALE_ENTRIES: usize = 4096;
-
-/// How much history is kept.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// How long an event is kept.
-    pub age: Duration,
-    /// How many events a channel keeps.
-    pub events: usize,
-    /// How many bytes a channel keeps, the overhead of each record included.
-    pub bytes: usize,
-    /// How many bytes all channels keep.
-    pub max_bytes: usize,
-    /// How many channels have history.
-    pub max_channels: usize,
-}
-
-/// One event as it is kept.
-#[derive(Debug)]
-pub struct Record {
-    /// Its place in the epoch.
-    pub seq: u64,
-    /// Its bytes.
-    pub frame: Frame,
-    /// When it was published.
-    pub at: Timestamp,
-    /// When it is of no use any more, if its publisher said so.
-    pub expires: Option<Timestamp>,
-    /// Its publisher's collapse key.
-    pub collapse: Option<Box<str>>,
-}
-
-/// What lies past a cursor.
-#[derive(Debug, Default)]
-pub struct Replay {
-    /// The events above the cursor, in order, once each.
-    pub records: Vec<Arc<Record>>,
-    /// Whether events above the cursor are gone.
-    pub gap: bool,
-}
 
 /// The logs of all channels.
 #[derive(Debug)]
@@ -117,31 +82,43 @@ impl Memory {
         self.shrink(now);
     }
 
-    /// Reads what the channels have past `cursor`.
-    pub fn since(&self, channels: &[ChannelName], cursor: u64, now: Timestamp) -> Replay {
+    /// Reads the first page of what the channels have past `after` and up to `upto`, both numbers of this epoch.
+    pub fn page<'c>(
+        &self,
+        channels: impl IntoIterator<Item = &'c ChannelName>,
+        after: u64,
+        upto: u64,
+        now: Timestamp,
+    ) -> Page {
         let oldest = self.oldest_kept(now);
-        let mut replay = Replay::default();
+        let mut logs: SmallVec<[_; 4]> = SmallVec::new();
         for channel in channels {
             let Some(log) = self.channels.get(channel) else {
-                replay.gap |= cursor < self.forgotten;
+                if after < self.forgotten {
+                    return Page::gone(upto);
+                }
                 continue;
             };
-            replay.gap |= cursor < log.lost;
-            let start = log.records.partition_point(|record| record.seq <= cursor);
-            for record in log.records.range(start..) {
-                if record.at < oldest {
-                    // Too old, and not swept yet.
-                    replay.gap = true;
-                } else if record.expires.is_none_or(|expires| now < expires) {
-                    replay.records.push(record.clone());
-                }
+            let start = log.records.partition_point(|record| record.seq <= after);
+            let mut records = log.records.range(start..).take_while(|record| record.seq <= upto).peekable();
+            // Dropped, or too old and not swept yet.
+            if after < log.lost || records.peek().is_some_and(|record| record.at < oldest) {
+                return Page::gone(upto);
+            }
+            logs.push(records);
+        }
+        let mut page = PageBuilder::new(upto);
+        loop {
+            let nexts = logs.iter_mut().filter_map(Peekable::peek);
+            let Some(next) = nexts.min_by_key(|record| record.seq).copied() else { break };
+            if !page.add(next, now) {
+                break;
+            }
+            for log in &mut logs {
+                log.next_if(|record| record.seq == next.seq);
             }
         }
-        if channels.len() > 1 {
-            replay.records.sort_unstable_by_key(|record| record.seq);
-            replay.records.dedup_by_key(|record| record.seq);
-        }
-        replay
+        page.done()
     }
 
     /// Drops what is too old. Cheap when nothing is.
@@ -257,121 +234,4 @@ fn cost(record: &Record) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const LIMITS: Limits = Limits {
-        age: Duration::from_secs(60),
-        events: 4,
-        bytes: 1 << 20,
-        max_bytes: 1 << 20,
-        max_channels: 8,
-    };
-
-    fn channel(name: &str) -> ChannelName {
-        ChannelName::new(name).unwrap()
-    }
-
-    fn record(seq: u64, at: u64) -> Record {
-        Record { seq, frame: Frame::new(b"data: x\n\n"), at: Timestamp(at), expires: None, collapse: None }
-    }
-
-    fn read(store: &Memory, names: &[&str], cursor: u64, now: u64) -> (Vec<u64>, bool) {
-        let names: Vec<_> = names.iter().map(|n| channel(n)).collect();
-        let replay = store.since(&names, cursor, Timestamp(now));
-        (replay.records.iter().map(|r| r.seq).collect(), replay.gap)
-    }
-
-    #[test]
-    fn an_event_of_two_channels_is_read_once_and_in_order() {
-        let mut store = Memory::new(LIMITS);
-        store.append(&[channel("a")], record(1, 0));
-        store.append(&[channel("a"), channel("b")], record(2, 0));
-        store.append(&[channel("b")], record(3, 0));
-        assert_eq!(read(&store, &["b", "a"], 0, 0), (vec![1, 2, 3], false));
-        assert_eq!(read(&store, &["a", "b"], 2, 0), (vec![3], false));
-        assert_eq!(read(&store, &["c"], 0, 0), (vec![], false));
-    }
-
-    #[test]
-    fn what_a_bound_drops_is_a_gap() {
-        let mut store = Memory::new(LIMITS);
-        for seq in 1..=6 {
-            store.append(&[channel("a")], record(seq, 0));
-        }
-        assert_eq!(read(&store, &["a"], 2, 0), (vec![3, 4, 5, 6], false));
-        assert_eq!(read(&store, &["a"], 1, 0), (vec![3, 4, 5, 6], true));
-    }
-
-    #[test]
-    fn age_and_ttl_end_events_and_only_age_is_a_gap() {
-        let mut store = Memory::new(LIMITS);
-        store.append(&[channel("a")], record(1, 0));
-        store.append(&[channel("a")], Record { expires: Some(Timestamp(10)), ..record(2, 0) });
-        assert_eq!(read(&store, &["a"], 0, 9), (vec![1, 2], false));
-        assert_eq!(read(&store, &["a"], 0, 10), (vec![1], false));
-        assert_eq!(read(&store, &["a"], 0, 60_001), (vec![], true));
-        store.sweep(Timestamp(60_001));
-        assert_eq!(store.bytes(), 0);
-        assert_eq!(read(&store, &["a"], 0, 60_001), (vec![], true));
-        assert_eq!(read(&store, &["a"], 2, 60_001), (vec![], false));
-    }
-
-    #[test]
-    fn a_newer_event_collapses_the_older() {
-        let mut store = Memory::new(LIMITS);
-        let keyed = |seq| Record { collapse: Some("k".into()), ..record(seq, 0) };
-        store.append(&[channel("a")], keyed(1));
-        store.append(&[channel("a")], record(2, 0));
-        store.append(&[channel("a")], keyed(3));
-        assert_eq!(read(&store, &["a"], 0, 0), (vec![2, 3], false));
-    }
-
-    #[test]
-    fn a_channel_forgotten_for_room_leaves_a_gap() {
-        let mut store = Memory::new(LIMITS);
-        for seq in 1..=9 {
-            store.append(&[channel(&format!("c{seq}"))], record(seq, 0));
-        }
-        assert_eq!(read(&store, &["c1"], 0, 0), (vec![], true));
-        assert_eq!(read(&store, &["c9"], 1, 0), (vec![9], false));
-        store.append(&[channel("c1")], record(10, 0));
-        assert_eq!(read(&store, &["c1"], 0, 0), (vec![10], true));
-    }
-
-    proptest! {
-        /// Against a model that never forgets: a read is right, or it admits a gap.
-        #[test]
-        fn a_read_is_whole_or_admits_a_gap(
-            appends in prop::collection::vec((prop::collection::btree_set(0u8..12, 1..3), 0u64..30_000, any::<bool>()), 1..200),
-            cursor in 0u64..200,
-            asked in prop::collection::btree_set(0u8..12, 1..4),
-        ) {
-            let mut store = Memory::new(Limits { max_bytes: 40 * (RECORD_OVERHEAD + 14), ..LIMITS });
-            let (mut now, mut model) = (0, Vec::new());
-            for (seq, (channels, pause, sweep)) in (1..).zip(appends) {
-                now += pause;
-                let names: Vec<_> = channels.iter().map(|c| channel(&format!("c{c}"))).collect();
-                store.append(&names, record(seq, now));
-                if sweep { store.sweep(Timestamp(now)); }
-                model.push((seq, channels));
-            }
-            let names: Vec<_> = asked.iter().map(|c| format!("c{c}")).collect();
-            let (got, gap) = read(&store, &names.iter().map(String::as_str).collect::<Vec<_>>(), cursor, now);
-            let expected: Vec<u64> = model.iter()
-                .filter(|(seq, channels)| *seq > cursor && channels.intersection(&asked).next().is_some())
-                .map(|(seq, _)| *seq).collect();
-            if gap {
-                prop_assert!(expected.ends_with(&got) || got.iter().all(|seq| expected.contains(seq)));
-            } else {
-                prop_assert_eq!(got, expected);
-            }
-            let kept: usize = store.channels.values().map(|log| log.records.len()).sum();
-            prop_assert_eq!(kept, store.records);
-            prop_assert!(store.bytes <= store.limits.max_bytes);
-            prop_assert!(store.channels.len() <= store.limits.max_channels);
-            prop_assert!(store.channels.values().all(|log| !log.records.is_empty()));
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf as _, Bytes};
 
+use super::catch_up::History;
+
 /// How many pieces are handed to the socket in one call. Linux takes 1024; more than a few dozen gain nothing.
 pub(super) const SLICES: usize = 32;
 
@@ -16,6 +18,8 @@ pub(super) struct Backlog {
     bytes: usize,
     /// How many of the bytes, from the front, are replay.
     replay: usize,
+    /// What is to be read of history once all this is written; none for a stream that is live.
+    pub(super) history: Option<History>,
 }
 
 impl Backlog {

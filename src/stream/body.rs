@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct StreamBody {
     streams: Streams,
-    subscriber: Rc<Subscriber>,
+    pub(super) subscriber: Rc<Subscriber>,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -55,6 +55,7 @@ impl http_body::Body for StreamBody {
             // The last piece has been taken, or there was none.
             this.streams.mark_written(&this.subscriber);
         }
+        this.streams.read_on(&this.subscriber);
         if let Some(piece) = ready!(polled) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }

@@ -49,19 +49,22 @@ impl Streams {
         written: &mut Written,
         turn: &mut usize,
     ) {
+        // From here on, who goes live must have read this in history.
+        self.0.handed.set(delivery.seq);
         {
             // Copied out: a stream that is ended on the way leaves the table.
             let table = self.0.table.borrow();
             let subscribed = delivery.channels.iter().filter_map(|channel| table.channels.get(channel));
             targets.extend(subscribed.flatten().cloned());
         }
-        let mut handed = 0;
+        let (mut handed, mut later) = (0, 0);
         for subscriber in targets.drain(..) {
             match subscriber.hand(delivery.seq, &delivery.frame) {
                 Handed::Taken => {
                     handed += 1;
                     written.note(&subscriber, &delivery);
                 }
+                Handed::Later => later += 1,
                 Handed::NotTaken => {}
                 Handed::Ends(end) => self.end(&subscriber, end),
             }
@@ -73,7 +76,7 @@ impl Streams {
             }
         }
         self.0.counters.deliveries.add(handed as u64);
-        delivery.counted(handed);
+        delivery.counted(handed + later);
     }
 
     /// Ends the streams of a user. All that are open now are collected at once: those that are opened meanwhile have

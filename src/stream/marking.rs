@@ -5,14 +5,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::subscriber::Handed;
 use super::{Streams, Subscriber};
 use crate::config::{ReadWhen, StreamRoute};
 use crate::event::{ChannelName, Timestamp};
 use crate::hub::{ChannelId, Delivery, ReadNotice, Subscription};
-use crate::store::Record;
+use crate::store::Page;
 
 /// What one stream is to mark.
 #[derive(Debug)]
@@ -32,15 +31,20 @@ impl Marking {
         own: ChannelName,
         channels: &[ChannelName],
         subscription: &Subscription,
-        replay: &[Arc<Record>],
+        page: &Page,
     ) -> Option<Box<Self>> {
         if route.replay.unread() != Some(ReadWhen::Delivered) {
             return None;
         }
         let (id, _) = subscription.channels().zip(channels).find(|(_, name)| **name == own)?;
-        // The hub knows which of them are of the user's channel.
-        let waiting = RefCell::new(replay.iter().map(|record| record.seq).collect());
-        Some(Box::new(Self { id, own, waiting }))
+        let marking = Self { id, own, waiting: RefCell::default() };
+        marking.note(page);
+        Some(Box::new(marking))
+    }
+
+    /// Notes what the stream was given of history. The hub knows what of it is of the user's channel.
+    pub(super) fn note(&self, page: &Page) {
+        self.waiting.borrow_mut().extend(page.records.iter().map(|record| record.seq));
     }
 }
 

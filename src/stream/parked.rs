@@ -36,6 +36,7 @@ async fn run(streams: Streams, subscriber: Rc<Subscriber>, _held: impl Sized) {
     let polled = poll_fn(|cx| {
         let next = subscriber.poll_parked(cx, &mut budget);
         streams.mark_written(&subscriber);
+        streams.read_on(&subscriber);
         next
     });
     match polled.await {

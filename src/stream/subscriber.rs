@@ -1,23 +1,28 @@
 //! One open stream.
 
+mod state;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::StreamSettings;
-use super::backlog::{Backlog, SLICES};
+use super::backlog::Backlog;
 use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
-use crate::event::{Epoch, EventId, Frame};
-use crate::hub::ChannelId;
+use crate::event::{Epoch, EventId, Frame, place};
+use crate::hub::{ChannelId, Gap};
+use crate::store::Page;
 use crate::transport::Transport;
+
+use state::{State, write_backlog};
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,16 +103,6 @@ pub struct Subscriber {
     state: RefCell<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    form: Form,
-    /// What could not be written at once. None when there is nothing: most streams wait most of the time.
-    backlog: Option<Box<Backlog>>,
-    /// The task that owns the socket or the body.
-    waker: Option<Waker>,
-    ended: Option<End>,
-}
-
 /// How the stream reaches its client.
 #[derive(Debug)]
 pub(super) enum Form {
@@ -122,6 +117,8 @@ pub(super) enum Form {
 pub(super) enum Handed {
     /// Written, or waiting in its backlog.
     Taken,
+    /// It is catching up, and will read the event in history.
+    Later,
     /// It has ended, or has had the event.
     NotTaken,
     /// It must be ended, for this.
@@ -202,6 +199,11 @@ impl Subscriber {
         if seq <= self.cursor.get() {
             return Handed::NotTaken;
         }
+        if let Some(history) = self.state.borrow_mut().history() {
+            let is_new = seq > history.counted;
+            history.counted = history.counted.max(seq);
+            return if is_new { Handed::Later } else { Handed::NotTaken };
+        }
         let handed = self.say(frame);
         if handed == Handed::Taken {
             self.cursor.set(seq);
@@ -232,8 +234,7 @@ impl Subscriber {
                     Err(_) => return Handed::Ends(End::Gone),
                 }
             }
-            Form::Parked { chunked: true, .. } => state.wait(frame.chunk().clone()),
-            Form::Parked { chunked: false, .. } | Form::Body => state.wait(frame.text()),
+            Form::Parked { .. } | Form::Body => state.wait(state.bytes_of(frame)),
         }
         // A reader who had nothing waiting is not slow, however large the one event is that its socket cannot take.
         if was_behind && state.held() > self.settings.route.backlog {
@@ -254,6 +255,64 @@ impl Subscriber {
         state.backlog.is_none() && state.ended.is_none()
     }
 
+    /// How far it has read, and the head when it was registered, if it is still catching up.
+    pub(super) fn has_read(&self) -> Option<(u64, u64)> {
+        self.state.borrow_mut().history().map(|history| (history.read, history.head))
+    }
+
+    /// Whether it has written all it had and has more to read. Said once for every page.
+    pub(super) fn wants_page(&self) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let has_written = state.backlog.as_ref().is_some_and(|backlog| backlog.is_empty())
+            && !matches!(&state.form, Form::Parked { transport, .. } if !transport.is_flushed());
+        has_written && state.history().is_some_and(|history| !std::mem::replace(&mut history.waits, true))
+    }
+
+    /// When it was given the page that it has not written yet; the present for one that waits for its next.
+    pub(super) fn page_given(&self) -> Option<Instant> {
+        let state = &mut *self.state.borrow_mut();
+        state.history().map(|history| if history.waits { Instant::now() } else { history.given })
+    }
+
+    /// Gives it the next page of history. After the last one it is live.
+    pub(super) fn take_page(&self, page: &Page, is_last: bool) {
+        let state = &mut *self.state.borrow_mut();
+        state.replay(page);
+        if let Some(last) = page.records.last() {
+            self.cursor.set(last.seq);
+            self.delivered.set(self.delivered.get() + page.records.len() as u64);
+        }
+        if let Some(history) = state.history() {
+            history.read = page.read;
+            history.given = Instant::now();
+            history.waits = false;
+        }
+        if is_last {
+            state.go_live();
+        }
+        state.wake();
+    }
+
+    /// Leaves its client with this id after what it was given: what lies in between is not this stream's.
+    pub(super) fn settle(&self, seq: u64) {
+        self.cursor.set(seq);
+        let state = &mut *self.state.borrow_mut();
+        let bytes = state.bytes_of(&place(self.cursor()));
+        state.backlog.get_or_insert_default().push_replay(bytes);
+    }
+
+    /// Tells it that history is gone up to `head`. From there it is live.
+    pub(super) fn skip(&self, head: u64, gap: Gap) {
+        self.cursor.set(head);
+        let told = self.settings.gap(gap, self.cursor());
+        let state = &mut *self.state.borrow_mut();
+        if let Some(told) = told {
+            state.wait(state.bytes_of(&told));
+        }
+        state.go_live();
+        state.wake();
+    }
+
     /// Marks it as ended, with a last frame for a client that still reads. Its task or body does the rest.
     pub(super) fn end(&self, end: End, last: Option<&Frame>) {
         let state = &mut *self.state.borrow_mut();
@@ -261,9 +320,9 @@ impl Subscriber {
             return;
         }
         state.ended = Some(end);
+        state.go_live();
         if let Some(frame) = last {
-            let chunked = matches!(state.form, Form::Parked { chunked: true, .. });
-            state.wait(if chunked { frame.chunk().clone() } else { frame.text() });
+            state.wait(state.bytes_of(frame));
         }
         if matches!(end, End::Gone | End::Evicted) {
             state.backlog = None;
@@ -297,7 +356,7 @@ impl Subscriber {
         state.register(cx);
         if let Some(backlog) = &mut state.backlog {
             let piece = backlog.pop();
-            if backlog.is_empty() {
+            if backlog.is_empty() && backlog.history.is_none() {
                 state.backlog = None;
             }
             if piece.is_some() {
@@ -307,55 +366,6 @@ impl Subscriber {
         if state.ended.is_some() { Poll::Ready(None) } else { Poll::Pending }
     }
 }
-
-impl State {
-    fn wait(&mut self, bytes: Bytes) {
-        self.backlog.get_or_insert_default().push(bytes);
-    }
-
-    /// How many bytes wait that count against the reader.
-    fn held(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.held())
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn register(&mut self, cx: &Context<'_>) {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => self.waker = Some(cx.waker().clone()),
-        }
-    }
-}
-
-/// Writes until nothing waits or the socket takes no more.
-fn write_backlog(
-    transport: &mut Transport,
-    waiting: &mut Option<Box<Backlog>>,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    while let Some(backlog) = waiting {
-        if !backlog.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = backlog.slices(&mut slices);
-            let written = transport.send_now(&slices[..count])?;
-            backlog.advance(written);
-            if written > 0 {
-                continue;
-            }
-        } else if transport.is_flushed() {
-            *waiting = None;
-            break;
-        }
-        ready!(transport.poll_sendable(cx))?;
-    }
-    Poll::Ready(Ok(()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backlog::Backlog;
+use super::catch_up::{CatchUp, History};
 use super::clock::next_due;
 use super::grant::unauthorized;
 use super::marking::Marking;
@@ -22,10 +23,11 @@ use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::{Replay, StreamRoute};
-use crate::event::{ChannelName, EventId, Frame, Timestamp, place};
-use crate::hub::{ChannelId, Hub, Position, Subscription};
+use crate::event::{ChannelName, EventId, Frame, Timestamp};
+use crate::hub::{ChannelId, Gap, Hub, Position, Start, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
+use crate::store::Page;
 
 /// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
 const JITTER: f64 = 0.2;
@@ -46,6 +48,10 @@ pub(super) struct Shared {
     pub(super) sooner: Notify,
     /// Those whose app is to be asked again.
     pub(super) due: Due,
+    /// Those who read history.
+    pub(super) catch_up: CatchUp,
+    /// The number of the last event that was handed out. All up to it are in history.
+    pub(super) handed: Cell<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +65,7 @@ pub(super) struct Table {
 pub(super) struct Entry {
     pub(super) subscriber: Rc<Subscriber>,
     /// Dropped with the entry, which leaves the hub.
-    _subscription: Subscription,
+    pub(super) subscription: Subscription,
     /// The same, for what it takes of the limits.
     _permit: Option<Box<Permit>>,
 }
@@ -76,6 +82,8 @@ impl Streams {
             serial: Cell::new(0),
             sooner: Notify::new(),
             due: Due::default(),
+            catch_up: CatchUp::default(),
+            handed: Cell::new(0),
         }))
     }
 
@@ -101,9 +109,10 @@ impl Streams {
             None => own.as_ref().map_or(Position::Now, Position::Unread),
         };
         let worker = self.0.worker;
-        let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, Timestamp::now());
+        let now = Timestamp::now();
+        let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, now);
         let user: Option<Box<str>> = user.map(Into::into);
-        let Ok(mut subscription) = registered else {
+        let Ok((subscription, mut start)) = registered else {
             if let Some(log) = &self.0.log {
                 let logged = Logged::new(client, &target);
                 let reason = End::Kicked.to_string();
@@ -111,8 +120,17 @@ impl Streams {
             }
             return self.refused(settings, form, fields.as_deref());
         };
-        let replay = std::mem::take(&mut subscription.replay);
-        self.count_opening(&subscription, replay.len());
+        let unread = std::mem::take(&mut start.unread);
+        let shows_unread = !unread.is_empty();
+        let page = if shows_unread {
+            Page { records: unread, read: start.head, gap: false }
+        } else {
+            subscription.page(start.cursor.seq, start.head, now)
+        };
+        if page.gap {
+            start = start.behind(Gap::Expired);
+        }
+        self.count_opening(&start, &page);
         if is_uncounted {
             self.0.counters.streams_uncounted.inc();
         }
@@ -120,25 +138,19 @@ impl Streams {
             let logged = Logged::new(client, &target);
             log.write("open", |line| {
                 let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
-                line.number("replayed", replay.len() as u64)
+                line.number("replayed", page.records.len() as u64)
             });
             Box::new(logged)
         });
 
-        let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &subscription);
-        let chunked = matches!(form, Form::Parked { chunked: true, .. });
-        for record in &replay {
-            backlog.push_replay(bytes_of(&record.frame, chunked));
-        }
-        let mut cursor = subscription.cursor;
-        cursor.seq = replay.last().map_or(cursor.seq, |record| record.seq);
-        if let Some(settled) = subscription.settled.filter(|settled| settled.seq > cursor.seq) {
-            backlog.push_replay(bytes_of(&place(settled), chunked));
-            cursor = settled;
-        }
-        let marking =
-            own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription, &replay));
+        let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription, &page));
         let opened = Instant::now();
+        let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &start);
+        let is_behind = page.read < start.head;
+        if is_behind {
+            backlog.history = Some(History::new(start.cursor.seq, start.head, opened));
+        }
+        let cursor = start.cursor;
         let subscriber = Rc::new(Subscriber::new(Parts {
             serial: self.next_serial(),
             channels: subscription.channels().collect(),
@@ -153,7 +165,14 @@ impl Streams {
             backlog,
             settings,
         }));
+        subscriber.take_page(&page, !is_behind);
+        if shows_unread && start.head > subscriber.cursor().seq {
+            subscriber.settle(start.head);
+        }
         self.insert(subscriber.clone(), subscription, permit);
+        if is_behind {
+            self.0.catch_up.add(&subscriber);
+        }
         subscriber
     }
 
@@ -190,15 +209,15 @@ impl Streams {
         self.0.serial.replace(self.0.serial.get().wrapping_add(1))
     }
 
-    fn count_opening(&self, subscription: &Subscription, replayed: usize) {
+    fn count_opening(&self, start: &Start, page: &Page) {
         let counters = &self.0.counters;
         counters.streams.inc();
         counters.streams_opened.inc();
-        counters.replayed.add(replayed as u64);
-        if subscription.resumed {
+        counters.replayed.add(page.records.len() as u64);
+        if start.resumed {
             counters.resumed.inc();
         }
-        if subscription.gap.is_some() {
+        if start.gap.is_some() {
             counters.resets.inc();
         }
     }
@@ -214,7 +233,7 @@ impl Streams {
         subscriber.key.set(small(entry.key()));
         let due = next_due(&subscriber);
         let timer = due.map(|at| Timer { at, key: subscriber.key.get(), serial: subscriber.serial });
-        entry.insert(Entry { subscriber, _subscription: subscription, _permit: permit });
+        entry.insert(Entry { subscriber, subscription, _permit: permit });
         let is_sooner = timer.is_some_and(|timer| table.timers.add(timer));
         let Table { streams, timers, .. } = table;
         let serial_at = |key: u32| streams.get(key as usize).map(|entry| entry.subscriber.serial);
@@ -287,16 +306,11 @@ fn own_channel(route: &StreamRoute, user: Option<&str>, channels: &[ChannelName]
 }
 
 /// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
-fn first_bytes(
-    form: &Form,
-    settings: &StreamSettings,
-    fields: Option<&HeaderMap>,
-    subscription: &Subscription,
-) -> Backlog {
+fn first_bytes(form: &Form, settings: &StreamSettings, fields: Option<&HeaderMap>, start: &Start) -> Backlog {
     let chunked = matches!(form, Form::Parked { chunked: true, .. });
     let mut backlog = head(form, settings, fields);
-    backlog.push_replay(bytes_of(&settings.opening(subscription.cursor), chunked));
-    if let Some(told) = subscription.gap.and_then(|gap| settings.gap(gap, subscription.cursor)) {
+    backlog.push_replay(bytes_of(&settings.opening(start.cursor), chunked));
+    if let Some(told) = start.gap.and_then(|gap| settings.gap(gap, start.cursor)) {
         backlog.push_replay(bytes_of(&told, chunked));
     }
     backlog

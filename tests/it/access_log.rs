@@ -180,7 +180,7 @@ fn a_stream_is_a_line_when_it_opens_and_one_when_it_ends() {
     let (opened, closed) = (of_kind(&lines, "open"), of_kind(&lines, "close"));
     assert_eq!((opened.len(), closed.len(), lines.len()), (4, 4, 8), "{lines:#?}");
     for (target, user, reason, events) in [
-        ("/events?channels=news&token=-", json!("42"), "gone", 3),
+        ("/events?channels=news&token=-", json!("42"), "gone", 4),
         ("/short", Value::Null, "max-age", 0),
         ("/exact?token=-", json!("7"), "expired", 0),
         ("/events?token=-", json!("43"), "drain", 0),

@@ -9,6 +9,8 @@ mod ask;
 #[cfg(test)]
 mod authjs;
 #[cfg(test)]
+mod catch_up;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;

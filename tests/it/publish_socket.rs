@@ -122,7 +122,7 @@ impl Doors {
     /// A stream that is subscribed to these channels.
     fn subscribe(&self, channels: &[&str]) -> Subscription {
         let names: Vec<_> = channels.iter().map(|name| channel(name)).collect();
-        self.hub.subscribe(0, None, &names, Position::Now, Timestamp::now()).unwrap()
+        self.hub.subscribe(0, None, &names, Position::Now, Timestamp::now()).unwrap().0
     }
 
     /// How many events a channel has.

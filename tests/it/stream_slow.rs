@@ -1,34 +1,7 @@
 //! Readers that do not read: what waits for them is bounded, they are cut off, and nobody else notices.
 
-use std::net::{SocketAddr, TcpStream};
-
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
-use socket2::{Domain, Socket, Type};
-
-use crate::support::{Client, NO_APP, PATIENCE, Program, Sidestream, Subscriber, in_front_of, publish, tls};
-
-/// A connection whose receiving side holds little, so that a reader who does not read is soon known for it.
-fn narrow(address: &str) -> TcpStream {
-    let address: SocketAddr = address.parse().unwrap();
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.into()
-}
-
-fn narrow_client(address: &str) -> Client {
-    let stream = narrow(address);
-    let handle = stream.try_clone().unwrap();
-    Client::over(stream, Some(handle))
-}
-
-fn narrow_tls_client(address: &str) -> Client {
-    let name = ServerName::try_from("test").unwrap();
-    let session = ClientConnection::new(tls::client_config(&["http/1.1"]), name).unwrap();
-    Client::over(StreamOwned::new(session, narrow(address)), None)
-}
+use crate::support::narrow::{narrow_client, narrow_tls_client};
+use crate::support::{NO_APP, Program, Sidestream, Subscriber, in_front_of, publish, tls};
 
 fn event(user: &str, number: usize, size: usize) -> String {
     format!(r#"{{"user": "{user}", "data": "{number} {}"}}"#, "x".repeat(size))

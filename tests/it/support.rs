@@ -8,6 +8,7 @@ pub(crate) mod counters;
 pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod h2_session;
+pub(crate) mod narrow;
 pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod settings;

@@ -114,18 +114,18 @@ fn a_stream_without_an_id_starts_below_the_oldest_unread() {
     let own = &names(&["user:a"])[0];
     let open =
         || hub.subscribe(0, Some("a"), &names(&["user:a", "all"]), Position::Unread(own), NOW).unwrap();
-    assert_eq!((open().cursor.seq, open().settled), (0, None));
+    assert_eq!((open().1.cursor.seq, open().1.head), (0, 0));
     for channels in [["user:a"], ["all"], ["user:a"], ["all"]] {
         publish(&hub, &channels);
     }
     deliver(&hub, &[("user:a", 1)]);
-    let stream = open();
-    let replayed: Vec<u64> = stream.replay.iter().map(|record| record.seq).collect();
-    assert_eq!((stream.cursor.seq, replayed, stream.settled.map(|id| id.seq)), (2, vec![3], Some(4)));
-    assert!(stream.gap.is_none() && !stream.resumed);
+    let (_stream, start) = open();
+    let replayed: Vec<u64> = start.unread.iter().map(|record| record.seq).collect();
+    assert_eq!((start.cursor.seq, replayed, start.head), (2, vec![3], 4));
+    assert!(start.gap.is_none() && !start.resumed);
     deliver(&hub, &[("user:a", 3)]);
-    let none = open();
-    assert_eq!((none.cursor.seq, none.replay.len(), none.settled), (4, 0, None));
+    let (_stream, none) = open();
+    assert_eq!((none.cursor.seq, none.unread.len(), none.head), (4, 0, 4));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn the_streams_of_the_user_are_told_once() {
     let mut batch = Vec::new();
     hub.inbox(0).take(&mut batch).await;
     let [Work::Deliver(_), Work::Read(notice)] = &batch[..] else { panic!("{batch:?}") };
-    assert_eq!(Some(notice.channel), stream.channels().next());
+    assert_eq!(Some(notice.channel), stream.0.channels().next());
     let data = format!("{{\"read\":[\"{id}\"],\"read_up_to\":\"{id}\",\"unread\":0}}");
     assert_eq!(notice.frame.text(), format!("event: read\ndata: {data}\n\n"));
 }

@@ -90,6 +90,11 @@ impl H2Session {
         self.open(&format!("/events?token={}", token(user)), &[])
     }
 
+    /// The same, for one that comes back.
+    pub(crate) fn resume(&mut self, user: &str, last_id: &str) -> H2Subscriber {
+        self.open(&format!("/events?token={}", token(user)), &[("last-event-id", last_id)])
+    }
+
     /// Opens a stream.
     pub(crate) fn open(&mut self, target: &str, fields: &[(&str, &str)]) -> H2Subscriber {
         let response = self.send("GET", target, fields);

@@ -1,0 +1,103 @@
+//! What of a stream changes while it is open: what it has to write, and how it stands.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+
+use super::super::backlog::{Backlog, SLICES};
+use super::super::catch_up::History;
+use super::{End, Form};
+use crate::event::Frame;
+use crate::store::Page;
+use crate::transport::Transport;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) form: Form,
+    /// What could not be written at once. None when there is nothing: most streams wait most of the time.
+    pub(super) backlog: Option<Box<Backlog>>,
+    /// The task that owns the socket or the body.
+    pub(super) waker: Option<Waker>,
+    pub(super) ended: Option<End>,
+}
+
+impl State {
+    pub(super) fn wait(&mut self, bytes: Bytes) {
+        self.backlog.get_or_insert_default().push(bytes);
+    }
+
+    /// A frame as this stream's client is sent it.
+    pub(super) fn bytes_of(&self, frame: &Frame) -> Bytes {
+        if matches!(self.form, Form::Parked { chunked: true, .. }) {
+            frame.chunk().clone()
+        } else {
+            frame.text()
+        }
+    }
+
+    /// Puts a page of history behind what waits.
+    pub(super) fn replay(&mut self, page: &Page) {
+        let chunked = matches!(self.form, Form::Parked { chunked: true, .. });
+        let backlog = self.backlog.get_or_insert_default();
+        for record in &page.records {
+            let frame = &record.frame;
+            backlog.push_replay(if chunked { frame.chunk().clone() } else { frame.text() });
+        }
+    }
+
+    pub(super) fn history(&mut self) -> Option<&mut History> {
+        self.backlog.as_mut().and_then(|backlog| backlog.history.as_mut())
+    }
+
+    /// Reads no more of history.
+    pub(super) fn go_live(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.history = None;
+        }
+    }
+
+    /// How many bytes wait that count against the reader.
+    pub(super) fn held(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.held())
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn register(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+}
+
+/// Writes until nothing waits or the socket takes no more.
+pub(super) fn write_backlog(
+    transport: &mut Transport,
+    waiting: &mut Option<Box<Backlog>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while let Some(backlog) = waiting {
+        if !backlog.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = backlog.slices(&mut slices);
+            let written = transport.send_now(&slices[..count])?;
+            backlog.advance(written);
+            if written > 0 {
+                continue;
+            }
+        } else if transport.is_flushed() {
+            if backlog.history.is_none() {
+                *waiting = None;
+            }
+            break;
+        }
+        ready!(transport.poll_sendable(cx))?;
+    }
+    Poll::Ready(Ok(()))
+}
