@@ -151,7 +151,7 @@ ROWS = [
             LOSSES,
         ),
         load=streams(10_000, "--to", "each", "--events", "25000", "--rate", "5000", "--publishers", "8"),
-        quick=streams(2_000, "--events", "5000"),
+        quick=streams(2_000),
         publishes=True,
     ),
     Row(
