@@ -40,7 +40,7 @@ pub use route::{
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
-pub use store::Store;
+pub use store::{Store, StoreKind};
 pub use upstream::{Origin, Upstream, UpstreamKind};
 
 use problem::Fault;
@@ -133,7 +133,7 @@ impl Config {
                 .iter()
                 .filter_map(|(name, section)| Auth::read(name, section, names.upstreams.as_ref()))
                 .collect(),
-            store: Store::read(file.section("store", &schema::STORE)),
+            store: Store::read(file.section("store", &schema::STORE), report.base),
             log: Log::read(file.section("log", &schema::LOG), report.base),
             limits: Limits::read(file.section("limits", &schema::LIMITS)),
             routes: Route::read_all(&routes, &names, &upstreams),

@@ -4,10 +4,33 @@
 //! says so if any event above the cursor that was published to those channels may be gone (but for events that
 //! outlived their own `ttl` or were collapsed by a newer one: those are not missed).
 
+use crate::event::ChannelName;
+
+mod disk;
 mod memory;
 mod page;
 mod record;
 
+pub use disk::{Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, Sync};
 pub use memory::Memory;
 pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};
 pub use record::{Limits, Record};
+
+/// Where history is.
+#[derive(Debug)]
+pub enum Store {
+    /// In memory, gone with the process.
+    Memory(Memory),
+    /// On disk. What is written is written by a [`DiskWriter`].
+    Disk(Disk),
+}
+
+impl Store {
+    /// How many events a channel has, and the newest it ever had.
+    pub fn channel(&self, channel: &ChannelName) -> Option<(usize, u64)> {
+        match self {
+            Self::Memory(memory) => memory.channel(channel),
+            Self::Disk(disk) => disk.channel(channel),
+        }
+    }
+}

@@ -36,6 +36,8 @@ pub enum End {
     Expired,
     /// The app asked for it.
     Kicked,
+    /// History cannot be read.
+    StoreFailed,
     /// The process is ending.
     Drain,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for End {
             Self::MaxAge => "max-age",
             Self::Expired => "expired",
             Self::Kicked => "disconnected",
+            Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
         })
     }

@@ -117,7 +117,9 @@ impl Streams {
             }
             return self.refused(settings, form, fields.as_deref());
         };
+        // What cannot be read now is tried again like a page that is still to come.
         let page = subscription.page(start.cursor.seq, start.head, now);
+        let page = page.unwrap_or_else(|_| Page { read: start.cursor.seq, ..Page::default() });
         if page.gap {
             start = start.behind(Gap::Expired);
         }
@@ -253,7 +255,7 @@ impl Streams {
         match end {
             End::Evicted => self.0.counters.evicted.inc(),
             End::Kicked => self.0.counters.disconnected.inc(),
-            End::Gone | End::MaxAge | End::Expired | End::Drain => {}
+            End::Gone | End::MaxAge | End::Expired | End::StoreFailed | End::Drain => {}
         }
         if let (Some(log), Some(logged)) = (&self.0.log, &subscriber.logged) {
             log.write("close", |line| {
@@ -330,9 +332,12 @@ fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Op
 
 /// What a client is told before its stream ends.
 fn last_words(end: End) -> Option<Frame> {
-    (end == End::Expired).then(|| {
-        protocol_event("error", r#"{"error":"Unauthorized","code":401}"#.to_owned()).frame_without_id()
-    })
+    let data = match end {
+        End::Expired => r#"{"error":"Unauthorized","code":401}"#,
+        End::StoreFailed => r#"{"error":"Internal Server Error","code":500}"#,
+        End::Gone | End::Evicted | End::MaxAge | End::Kicked | End::Drain => return None,
+    };
+    Some(protocol_event("error", data.to_owned()).frame_without_id())
 }
 
 fn bytes_of(frame: &Frame, chunked: bool) -> bytes::Bytes {
