@@ -1,8 +1,9 @@
 //! Opening a store: whose it is, whether anything of it is lost, and what is known of its channels.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -151,11 +152,29 @@ fn kept_keys(engine: &Engine, now: Timestamp) -> Result<Vec<KeptKey>, DiskError>
     Ok(keys)
 }
 
-/// The journal's files and their sizes.
+/// The journal's files and how much of each has been written to: room is made with zeros ahead of that.
 fn journals(path: &Path) -> HashMap<PathBuf, u64> {
     let files = fs::read_dir(path).into_iter().flatten().flatten();
     let journals = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "jnl"));
-    journals.filter_map(|file| Some((file.path(), file.metadata().ok()?.len()))).collect()
+    journals.filter_map(|file| Some((file.path(), written(&file.path()).ok()?))).collect()
+}
+
+/// Where the zeros at the end of a file begin.
+pub(super) fn written(path: &Path) -> io::Result<u64> {
+    let file = File::open(path)?;
+    let mut end = file.metadata()?.len();
+    let mut block = vec![0; 256 * 1024];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let length = usize::try_from(end - start).unwrap_or(usize::MAX).min(block.len());
+        let block = &mut block[..length];
+        file.read_exact_at(block, start)?;
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// How much shorter the files are now. The engine cuts off what is not whole; one that is gone was written out.

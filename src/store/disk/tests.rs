@@ -198,13 +198,17 @@ fn a_torn_end_is_cut_off_and_told() {
         writer.write([kept(disk.epoch(), &["a"], seq, 0)].iter()).unwrap();
     }
     drop((disk, writer));
+    let OpenDisk { disk, writer, repaired, .. } = open(&folder);
+    assert_eq!((repaired, disk.head()), (0, 3), "nothing is torn yet");
+    drop((disk, writer));
     let journals = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
     let journal = journals.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap();
-    let size = std::fs::metadata(&journal).unwrap().len();
+    let size = open::written(&journal).unwrap();
     std::fs::OpenOptions::new().write(true).open(&journal).unwrap().set_len(size - 5).unwrap();
     let OpenDisk { disk, repaired, .. } = open(&folder);
     assert!(repaired > 0);
-    assert_eq!((read(&disk, &["a"], 0, 0), disk.head()), ((vec![1, 2], false), 2));
+    // The last that was written is that it was opened.
+    assert_eq!((read(&disk, &["a"], 0, 0), disk.head()), ((vec![1, 2, 3], false), 3));
 }
 
 proptest! {
