@@ -22,7 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Frame, Timestamp};
-use crate::store::{DiskError, Kept, KeptKey, Memory, OpenDisk, Page, Record, Store, Sync};
+use crate::store::{DiskError, Kept, KeptKey, Memory, OpenDisk, Page, Record, Store, SyncMode};
 
 pub use commit::{Committer, NotKept};
 pub use inbox::{Delivery, Inbox, Work};
@@ -88,7 +88,7 @@ impl Hub {
     }
 
     /// A hub that goes on where a store on disk has ended. Nothing is published unless the committer runs.
-    pub fn on_disk(workers: usize, open: OpenDisk, sync: Sync) -> (Self, Committer) {
+    pub fn on_disk(workers: usize, open: OpenDisk, sync: SyncMode) -> (Self, Committer) {
         let OpenDisk { disk, writer, keys, .. } = open;
         let (epoch, head) = (disk.epoch(), disk.head());
         let hub = Self::over(workers, Store::Disk(disk), epoch, head);

@@ -158,7 +158,7 @@ impl Server {
         let (hub, committer) = match &store.kind {
             StoreKind::Memory => (Hub::new(config.server.workers, Memory::new(limits), fresh), None),
             StoreKind::Disk { path, sync_always } => {
-                let sync = if *sync_always { store::Sync::Always } else { store::Sync::Interval };
+                let sync = if *sync_always { store::SyncMode::Always } else { store::SyncMode::Interval };
                 let open =
                     Disk::open(path, limits, sync, fresh, Timestamp::now()).map_err(BindError::Store)?;
                 tell_of(&open);

@@ -11,7 +11,7 @@ mod memory;
 mod page;
 mod record;
 
-pub use disk::{Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, Sync};
+pub use disk::{Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
 pub use memory::Memory;
 pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};
 pub use record::{Limits, Record};

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Delivered, Hub, State};
 use crate::event::Timestamp;
-use crate::store::{DiskError, DiskWriter, Kept, Sync};
+use crate::store::{DiskError, DiskWriter, Kept, SyncMode};
 
 /// How many events may wait to be written; then publications are refused.
 pub(super) const QUEUE_EVENTS: usize = 65_536;
@@ -102,7 +102,7 @@ impl std::error::Error for NotKept {}
 pub struct Committer {
     pub(super) hub: Hub,
     pub(super) writer: DiskWriter,
-    pub(super) sync: Sync,
+    pub(super) sync: SyncMode,
 }
 
 impl Committer {
@@ -121,7 +121,7 @@ impl Committer {
             let written = batch.len();
             if let Some(last) = batch.last() {
                 now = now.max(last.kept.record.at);
-                if self.write(batch) && self.sync == Sync::Interval {
+                if self.write(batch) && self.sync == SyncMode::Interval {
                     unsynced.get_or_insert_with(Instant::now);
                 }
             }

@@ -23,7 +23,7 @@ use super::{Limits, Page, Record};
 use crate::event::{ChannelName, Epoch, Timestamp};
 
 pub use error::DiskError;
-pub use open::{OpenDisk, Sync};
+pub use open::{OpenDisk, SyncMode};
 pub use writer::{DiskWriter, Kept, KeptKey};
 
 use index::Index;
@@ -35,7 +35,7 @@ pub struct Disk(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     limits: Limits,
-    sync: Sync,
+    sync: SyncMode,
     epoch: Epoch,
     engine: Engine,
     index: Mutex<Index>,

@@ -98,10 +98,10 @@ fn a_batch_and_lines_are_kept_in_order() {
             body.len()
         )
     };
-    publisher.send(&request(&lines.join("\n"), "application/x-ndjson"));
+    publisher.send(request(&lines.join("\n"), "application/x-ndjson"));
     let replies = publisher.response().text();
     assert_eq!(replies.lines().filter(|line| line.contains("\"delivered\":1")).count(), 500, "{replies}");
-    publisher.send(&request(&format!("[{}]", lines.join(",")), "application/json"));
+    publisher.send(request(&format!("[{}]", lines.join(",")), "application/json"));
     let replies: serde_json::Value = serde_json::from_str(&publisher.response().text()).unwrap();
     assert_eq!(replies.as_array().unwrap().len(), 500);
     assert_eq!(replies[0]["delivered"], json!(1));

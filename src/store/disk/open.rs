@@ -23,6 +23,9 @@ const CACHE: u64 = 16 << 20;
 /// How much of one kind waits in memory to be sorted into files, in bytes. It is in the journal too.
 const MEMTABLE: u64 = 8 << 20;
 
+/// How many idempotency keys are read back, the newest.
+const MAX_KEYS: usize = 100_000;
+
 /// What tells one start of the machine from the next.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -34,7 +37,7 @@ pub(super) const RUNNING: &str = "running";
 
 /// When what was written is safe from a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
+pub enum SyncMode {
     /// Before it is acknowledged.
     Always,
     /// A moment later; only the process may fail before.
@@ -64,7 +67,7 @@ impl Disk {
     pub fn open(
         path: &Path,
         limits: Limits,
-        sync: Sync,
+        sync: SyncMode,
         fresh: Epoch,
         now: Timestamp,
     ) -> Result<OpenDisk, DiskError> {
@@ -106,7 +109,7 @@ impl Disk {
         let mut batch = engine.database.batch().durability(Some(PersistMode::SyncAll));
         batch.insert(&engine.about, "version", VERSION.to_be_bytes());
         batch.insert(&engine.about, "epoch", epoch.as_str());
-        let how = if sync == Sync::Always { "always" } else { "interval" };
+        let how = if sync == SyncMode::Always { "always" } else { "interval" };
         batch.insert(&engine.about, RUNNING, format!("{how} {}", boot.trim()).into_bytes());
         batch.commit()?;
 
@@ -145,10 +148,11 @@ fn may_lack_its_end(mark: &[u8], boot: &str) -> bool {
 
 fn kept_keys(engine: &Engine, now: Timestamp) -> Result<Vec<KeptKey>, DiskError> {
     let mut keys = Vec::new();
-    for guard in engine.keys.range(now.0.to_be_bytes()..) {
+    for guard in engine.keys.range(now.0.to_be_bytes()..).rev().take(MAX_KEYS) {
         let (key, value) = guard.into_inner()?;
         keys.push(KeptKey::read(&key, &value).ok_or(DiskError::Damaged)?);
     }
+    keys.reverse();
     Ok(keys)
 }
 

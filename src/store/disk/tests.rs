@@ -16,12 +16,12 @@ const LIMITS: Limits =
 /// More than is ever published here.
 const HEAD: u64 = 100_000;
 
-fn open_with(folder: &TempDir, limits: Limits, sync: Sync, fresh: u32) -> Result<OpenDisk, DiskError> {
+fn open_with(folder: &TempDir, limits: Limits, sync: SyncMode, fresh: u32) -> Result<OpenDisk, DiskError> {
     Disk::open(folder.path(), limits, sync, Epoch::from_bits(fresh), Timestamp(0))
 }
 
 fn open(folder: &TempDir) -> OpenDisk {
-    open_with(folder, LIMITS, Sync::Always, 7).unwrap()
+    open_with(folder, LIMITS, SyncMode::Always, 7).unwrap()
 }
 
 fn channel(name: &str) -> ChannelName {
@@ -68,11 +68,11 @@ fn history_goes_on_where_it_was() {
     look(&disk);
     // Not closed, as after kill -9; and closed.
     drop((disk, writer));
-    let OpenDisk { disk, writer, .. } = open_with(&folder, LIMITS, Sync::Always, 8).unwrap();
+    let OpenDisk { disk, writer, .. } = open_with(&folder, LIMITS, SyncMode::Always, 8).unwrap();
     look(&disk);
     writer.close().unwrap();
     drop(disk);
-    look(&open_with(&folder, LIMITS, Sync::Always, 9).unwrap().disk);
+    look(&open_with(&folder, LIMITS, SyncMode::Always, 9).unwrap().disk);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn what_a_bound_drops_is_a_gap_that_stays_one() {
 fn all_channels_together_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { max_bytes: 10_000, ..LIMITS };
-    let OpenDisk { disk, mut writer, .. } = open_with(&folder, limits, Sync::Always, 1).unwrap();
+    let OpenDisk { disk, mut writer, .. } = open_with(&folder, limits, SyncMode::Always, 1).unwrap();
     for seq in 1..=200 {
         let name = format!("c{}", seq % 12);
         writer.write([kept(disk.epoch(), &[&name], seq, seq)].iter()).unwrap();
@@ -152,7 +152,7 @@ fn a_newer_event_collapses_the_older_in_its_batch_and_before() {
 #[test]
 fn one_that_may_lack_its_end_begins_an_epoch_and_keeps_its_history() {
     let folder = tempfile::tempdir().unwrap();
-    let begin = |fresh| open_with(&folder, LIMITS, Sync::Interval, fresh).unwrap();
+    let begin = |fresh| open_with(&folder, LIMITS, SyncMode::Interval, fresh).unwrap();
     let OpenDisk { disk, mut writer, .. } = begin(1);
     let first = disk.epoch();
     writer.write([kept(first, &["a"], 1, 0)].iter()).unwrap();
@@ -177,15 +177,15 @@ fn one_that_may_lack_its_end_begins_an_epoch_and_keeps_its_history() {
 fn who_cannot_have_it_is_told_why() {
     let folder = tempfile::tempdir().unwrap();
     let OpenDisk { disk, writer, .. } = open(&folder);
-    let error = open_with(&folder, LIMITS, Sync::Always, 1).unwrap_err();
+    let error = open_with(&folder, LIMITS, SyncMode::Always, 1).unwrap_err();
     assert!(matches!(error, DiskError::Locked { .. }), "{error}");
     disk.0.engine.about.insert("version", 2u64.to_be_bytes()).unwrap();
     drop((disk, writer));
-    let error = open_with(&folder, LIMITS, Sync::Always, 1).unwrap_err();
+    let error = open_with(&folder, LIMITS, SyncMode::Always, 1).unwrap_err();
     assert!(matches!(error, DiskError::Newer { .. }), "{error}");
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = Disk::open(&file, LIMITS, Sync::Always, Epoch::from_bits(1), Timestamp(0)).unwrap_err();
+    let error = Disk::open(&file, LIMITS, SyncMode::Always, Epoch::from_bits(1), Timestamp(0)).unwrap_err();
     assert!(matches!(error, DiskError::Folder { .. }), "{error}");
     assert!(error.to_string().contains("file"));
 }
@@ -224,7 +224,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let limits = Limits { events: 8, max_bytes: 4_000, ..LIMITS };
-        let begin = || open_with(&folder, limits.clone(), Sync::Always, 1).unwrap();
+        let begin = || open_with(&folder, limits.clone(), SyncMode::Always, 1).unwrap();
         let OpenDisk { mut disk, mut writer, .. } = begin();
         let (mut now, mut model, mut batch) = (0, Vec::<(u64, BTreeSet<u8>)>::new(), Vec::new());
         let last = steps.len() as u64;

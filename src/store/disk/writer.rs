@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::index::Log;
 use super::open::{HEAD, NEXT_ID, RUNNING};
-use super::{Disk, DiskError, Sync, entry};
+use super::{Disk, DiskError, SyncMode, entry};
 use crate::event::{ChannelName, EventId, Timestamp};
 use crate::store::Record;
 
@@ -111,7 +111,7 @@ impl DiskWriter {
         }
         let head = batch.clone().map(|kept| kept.record.seq).max().unwrap_or_default();
         let (engine, sync) = (&self.disk.0.engine, self.disk.0.sync);
-        let durability = if sync == Sync::Always { PersistMode::SyncData } else { PersistMode::Buffer };
+        let durability = if sync == SyncMode::Always { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut writing = engine.database.batch().durability(Some(durability));
         for (key, value) in staged.events {
             writing.insert(&engine.events, key, value);
@@ -131,7 +131,7 @@ impl DiskWriter {
         writing.insert(&engine.about, HEAD, head.to_be_bytes());
         writing.insert(&engine.about, NEXT_ID, self.next_id.to_be_bytes());
         writing.commit()?;
-        self.is_synced = sync == Sync::Always;
+        self.is_synced = sync == SyncMode::Always;
 
         let limits = &self.disk.0.limits;
         let is_over = |number: u64, limit: usize| number > (limit + limit / SLACK) as u64;
