@@ -40,7 +40,7 @@ pub use route::{
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
-pub use store::Store;
+pub use store::{Store, StoreKind};
 pub use upstream::{Origin, Upstream, UpstreamKind};
 
 use problem::Fault;
@@ -118,7 +118,9 @@ impl Config {
             }
         }
         let misspelt = |key| file.misspells(&[key]);
+        let store = Store::read(file.section("store", &schema::STORE), report.base);
         let names = Names {
+            has_marks: matches!(store.kind, StoreKind::Memory),
             upstreams: (!misspelt("upstreams")).then(|| upstreams.iter().map(|(name, _)| *name).collect()),
             auth: (!misspelt("auth")).then(|| auth.iter().map(|(name, _)| *name).collect()),
         };
@@ -133,7 +135,7 @@ impl Config {
                 .iter()
                 .filter_map(|(name, section)| Auth::read(name, section, names.upstreams.as_ref()))
                 .collect(),
-            store: Store::read(file.section("store", &schema::STORE)),
+            store,
             log: Log::read(file.section("log", &schema::LOG), report.base),
             limits: Limits::read(file.section("limits", &schema::LIMITS)),
             routes: Route::read_all(&routes, &names, &upstreams),

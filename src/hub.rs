@@ -9,6 +9,7 @@
 //! The hub knows no HTTP and no sockets.
 
 mod blocks;
+mod commit;
 mod inbox;
 mod interest;
 mod keys;
@@ -17,14 +18,14 @@ mod publication;
 mod subscription;
 mod unread;
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{Marks, Memory, Page, Record};
+use crate::event::{ChannelName, Epoch, EventId, Frame, Timestamp};
+use crate::store::{DiskError, Kept, KeptKey, Marks, Memory, OpenDisk, Page, Record, Store, SyncMode};
 
+pub use commit::{Committer, NotKept};
 pub use inbox::{Delivery, Inbox, Work};
 pub use interest::ChannelId;
 pub use kick::{Blocked, DisconnectError, Kick};
@@ -33,9 +34,10 @@ pub use subscription::{Gap, Position, Start, Subscription};
 pub use unread::{Overloaded, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
+use commit::{Outcome, Pending, QUEUE_BYTES, QUEUE_EVENTS, Queue};
 use inbox::Tally;
 use interest::Interest;
-use keys::{Keys, Seen};
+use keys::{Keys, REMEMBERED, Seen};
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -49,17 +51,22 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     epoch: Epoch,
     inboxes: Box<[Arc<Inbox>]>,
-    hasher: RandomState,
     state: Mutex<State>,
+    /// Told when there is more for the committer.
+    more: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     /// The newest id given.
+    given: u64,
+    /// The newest event that was kept and handed out.
     head: u64,
-    store: Memory,
+    store: Store,
     /// What users have read of it.
     marks: Marks,
+    /// Only used where the store is on disk.
+    queue: Queue,
     interest: Interest,
     /// How many streams each worker has.
     streams: Box<[usize]>,
@@ -81,14 +88,32 @@ pub struct ChannelInfo {
 impl Hub {
     /// A hub for a number of workers, over a store, in an epoch of its own.
     pub fn new(workers: usize, store: Memory, epoch: Epoch) -> Self {
+        Self::over(workers, Store::Memory(store), epoch, 0)
+    }
+
+    /// A hub that goes on where a store on disk has ended. Nothing is published unless the committer runs.
+    pub fn on_disk(workers: usize, open: OpenDisk, sync: SyncMode) -> (Self, Committer) {
+        let OpenDisk { disk, writer, keys, .. } = open;
+        let (epoch, head) = (disk.epoch(), disk.head());
+        let hub = Self::over(workers, Store::Disk(disk), epoch, head);
+        for KeptKey { name, digest, id, streams, until } in keys {
+            let receipt = Receipt { id, delivered: Delivered::now(streams) };
+            hub.lock().keys.insert(name, digest, receipt, until);
+        }
+        (hub.clone(), Committer { hub, writer, sync })
+    }
+
+    fn over(workers: usize, store: Store, epoch: Epoch, head: u64) -> Self {
         Self(Arc::new(Shared {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
-            hasher: RandomState::new(),
+            more: Condvar::new(),
             state: Mutex::new(State {
-                head: 0,
+                given: head,
+                head,
                 marks: store.marks(),
                 store,
+                queue: Queue::default(),
                 interest: Interest::default(),
                 streams: vec![0; workers].into(),
                 keys: Keys::default(),
@@ -130,6 +155,10 @@ impl Hub {
                     Admitted::New { digest } => self.accept(&mut state, publication, digest, now, &mut wake),
                 });
             }
+            if let Some(last) = state.queue.waiting.last_mut() {
+                last.is_last = true;
+                self.0.more.notify_one();
+            }
         }
         for worker in wake {
             self.0.inboxes[worker].wake();
@@ -144,8 +173,12 @@ impl Hub {
         batch: &[Publication],
         now: Timestamp,
     ) -> Result<Vec<Admitted>, PublishError> {
-        if self.0.inboxes.iter().any(|inbox| inbox.len() + batch.len() > INBOX_LIMIT) {
+        let more = state.queue.waiting.len() + batch.len();
+        if self.0.inboxes.iter().any(|inbox| inbox.len() + more > INBOX_LIMIT) {
             return Err(PublishError::Overloaded);
+        }
+        if more > QUEUE_EVENTS || state.queue.bytes > QUEUE_BYTES || state.queue.is_closed {
+            return Err(PublishError::NotKept);
         }
         let mut admitted = Vec::with_capacity(batch.len());
         for (index, publication) in batch.iter().enumerate() {
@@ -156,7 +189,7 @@ impl Hub {
             if batch[..index].iter().any(|earlier| earlier.key.as_ref() == Some(key)) {
                 return Err(PublishError::KeyTwiceInBatch { index });
             }
-            let digest = self.0.hasher.hash_one(publication);
+            let digest = publication.digest();
             admitted.push(match state.keys.get(key, digest, now) {
                 Seen::Never => Admitted::New { digest },
                 Seen::Same(receipt) => Admitted::Before(receipt),
@@ -174,40 +207,68 @@ impl Hub {
         now: Timestamp,
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Receipt {
-        state.head += 1;
-        let id = EventId { epoch: self.0.epoch, seq: state.head };
+        state.given += 1;
+        let id = EventId { epoch: self.0.epoch, seq: state.given };
         let Publication { channels, event, ttl, key, collapse } = publication;
         let frame = event.frame(id);
-        state.store.append(
-            &channels,
-            Record {
-                seq: id.seq,
-                frame: frame.clone(),
-                at: now,
-                expires: ttl.map(|ttl| now.after(ttl)),
-                collapse,
-            },
-        );
-        let targets = state.interest.targets(&channels);
+        let record = Record {
+            seq: id.seq,
+            frame: frame.clone(),
+            at: now,
+            expires: ttl.map(|ttl| now.after(ttl)),
+            collapse,
+        };
+        let delivered = match &mut state.store {
+            Store::Memory(memory) => {
+                memory.append(&channels, record);
+                state.head = id.seq;
+                self.hand_out(state, &channels, id.seq, &frame, wake)
+            }
+            Store::Disk(_) => {
+                let key = key.clone().map(|name| KeptKey {
+                    name,
+                    digest,
+                    id,
+                    streams: state.interest.targets(&channels).streams,
+                    until: now.after(REMEMBERED),
+                });
+                let outcome = Arc::new(Outcome::default());
+                let kept = Kept { channels, record, key };
+                state.queue.push(Pending { kept, is_last: false, outcome: outcome.clone() });
+                Delivered::kept(outcome)
+            }
+        };
+        let receipt = Receipt { id, delivered };
+        if let Some(key) = key {
+            state.keys.insert(key, digest, receipt.clone(), now.after(REMEMBERED));
+        }
+        receipt
+    }
+
+    /// Puts an event that was kept into the inbox of every worker that has subscribers for it.
+    fn hand_out(
+        &self,
+        state: &State,
+        channels: &[ChannelName],
+        seq: u64,
+        frame: &Frame,
+        wake: &mut SmallVec<[usize; 8]>,
+    ) -> Delivered {
+        let targets = state.interest.targets(channels);
         // A stream may be subscribed to several of the channels; then only its worker can count it once.
         let tally = targets.overlap.then(|| Tally::new(targets.workers.len()));
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
-            let delivery = Delivery::new(id.seq, frame.clone(), channels, tally);
+            let delivery = Delivery::new(seq, frame.clone(), channels, tally);
             self.0.inboxes[worker].push(Work::Deliver(delivery));
             if !wake.contains(&worker) {
                 wake.push(worker);
             }
         }
-        let delivered = match tally {
+        match tally {
             None => Delivered::now(targets.streams),
             Some(tally) => Delivered::later(tally),
-        };
-        let receipt = Receipt { id, delivered };
-        if let Some(key) = key {
-            state.keys.insert(key, digest, receipt.clone(), now);
         }
-        receipt
     }
 
     /// Registers a stream of a worker, and says where it starts: what it missed up to the head of that moment is to be
@@ -250,11 +311,16 @@ impl Hub {
         after: u64,
         upto: u64,
         now: Timestamp,
-    ) -> Page {
+    ) -> Result<Page, DiskError> {
         if after >= upto {
-            return Page { read: upto, ..Page::default() };
+            return Ok(Page { read: upto, ..Page::default() });
         }
-        self.lock().store.page(channels, after, upto, now)
+        let disk = match &self.lock().store {
+            Store::Memory(memory) => return Ok(memory.page(channels, after, upto, now)),
+            Store::Disk(disk) => disk.clone(),
+        };
+        let channels: SmallVec<[_; 2]> = channels.cloned().collect();
+        disk.page(&channels, after, upto, now)
     }
 
     fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName>) {
@@ -281,8 +347,14 @@ impl Hub {
     /// Drops history, marks, keys and blocks that are too old. To be called every few seconds.
     pub fn sweep(&self, now: Timestamp) {
         let mut state = self.lock();
-        state.store.sweep(now);
         state.marks.sweep(now);
+        match &mut state.store {
+            Store::Memory(memory) => memory.sweep(now),
+            Store::Disk(_) => {
+                state.queue.sweep = Some(now);
+                self.0.more.notify_one();
+            }
+        }
         state.keys.sweep(now);
         state.blocks.sweep(now);
     }

@@ -29,7 +29,8 @@
 //! `Cell`, `RefCell`), so a proxied request takes no lock; the only shared write is the count of connections. What
 //! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends. The
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
-//! writes the access log from a bounded queue ([`access_log`]).
+//! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
+//! delivers what it has written ([`hub::Committer`]).
 //!
 //! # A request
 //!
@@ -54,7 +55,8 @@
 //!
 //! JSON → [`publish::publication`] (one parser for every door) → [`hub::Hub::publish`]. Under the hub's lock it gets
 //! its id, is encoded once into an [`event::Frame`], is kept in the [`store`], and is put into the inbox of each worker
-//! that has subscribers for it; then the lock is released and the workers are woken. A worker writes the same bytes
+//! that has subscribers for it (with a store on disk it waits in a queue instead: a thread of its own writes what waits as
+//! one batch, syncs once, and then hands it out and acknowledges it); then the lock is released and the workers are woken. A worker writes the same bytes
 //! to each of its parked sockets at once, from one task ([`stream::Streams::deliver`]); what a socket does not take
 //! waits in that stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
 //! and gets the rest from history.
@@ -68,8 +70,8 @@
 //!
 //! # What must stay true
 //!
-//! * **Order.** Ids are given, kept and handed to inboxes under one lock, so every worker, every stream and history
-//!   have the same order.
+//! * **Order.** Ids are given and events handed to inboxes under one lock, in the same order, and never before they are
+//!   kept; so every worker, every stream and history have the same order.
 //! * **Seams.** A stream registers, then reads history up to what its worker has handed out, then is live; an event
 //!   goes out only above its cursor: once, in order, whatever the interleaving. History is read in pages, as the
 //!   socket takes them, and a few pages a turn, so that thousands who come back hold up nobody.

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,15 +19,15 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Auth, Config, Secret};
+use crate::config::{self, Auth, Config, Secret, StoreKind};
 use crate::event::{Epoch, Timestamp};
-use crate::hub::Hub;
+use crate::hub::{Committer, Hub};
 use crate::limits::Limits;
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::shutdown::Signal;
-use crate::store::{self, Memory};
+use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
 use crate::tls::{self, Certificates};
 use crate::worker::{self, Setup, Tls};
 
@@ -59,6 +60,8 @@ pub enum BindError {
     PublishSocket(publish::SocketError),
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
+    /// The store on disk.
+    Store(DiskError),
     /// No random bytes for the epoch or the tickets.
     Random,
 }
@@ -73,6 +76,7 @@ impl fmt::Display for BindError {
             }
             Self::PublishSocket(error) => error.fmt(f),
             Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
+            Self::Store(error) => error.fmt(f),
             Self::Random => f.write_str("the system gives no random bytes"),
         }
     }
@@ -86,6 +90,7 @@ impl std::error::Error for BindError {
             Self::AccessLog { cause, .. } => Some(cause),
             Self::PublishSocket(error) => Some(error),
             Self::PublishHttp(error) => Some(error),
+            Self::Store(error) => Some(error),
             Self::Random => None,
         }
     }
@@ -100,6 +105,8 @@ pub struct Server {
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
+    /// What writes to a store on disk.
+    committer: Option<Committer>,
     counters: Vec<Arc<Counters>>,
     tickets: Tickets,
 }
@@ -138,23 +145,45 @@ impl Server {
             .transpose()
             .map_err(BindError::PublishHttp)?;
         let store = &config.store;
-        let memory = Memory::new(store::Limits {
+        let limits = store::Limits {
             age: store.age,
             events: store.events,
             bytes: store.bytes,
             max_bytes: store.max_bytes,
             max_channels: store.max_channels,
-        });
+        };
         let mut bits = [0; 4];
         aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
-        let hub = Hub::new(config.server.workers, memory, Epoch::from_bits(u32::from_ne_bytes(bits)));
+        let fresh = Epoch::from_bits(u32::from_ne_bytes(bits));
+        let (hub, committer) = match &store.kind {
+            StoreKind::Memory => (Hub::new(config.server.workers, Memory::new(limits), fresh), None),
+            StoreKind::Disk { path, sync_always } => {
+                let sync = if *sync_always { store::SyncMode::Always } else { store::SyncMode::Interval };
+                let open =
+                    Disk::open(path, limits, sync, fresh, Timestamp::now()).map_err(BindError::Store)?;
+                tell_of(&open);
+                let (hub, committer) = Hub::on_disk(config.server.workers, open, sync);
+                (hub, Some(committer))
+            }
+        };
         let tickets = match &config.server.secret {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
             None => Tickets::random().map_err(|_| BindError::Random)?,
         };
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
-        Ok(Self { config, listeners, addresses, sink, publish_socket, publish_http, hub, counters, tickets })
+        Ok(Self {
+            config,
+            listeners,
+            addresses,
+            sink,
+            publish_socket,
+            publish_http,
+            hub,
+            committer,
+            counters,
+            tickets,
+        })
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -174,7 +203,18 @@ impl Server {
 
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
-        let Self { config, listeners, sink, publish_socket, publish_http, hub, counters, tickets, .. } = self;
+        let Self {
+            config,
+            listeners,
+            sink,
+            publish_socket,
+            publish_http,
+            hub,
+            committer,
+            counters,
+            tickets,
+            ..
+        } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let secret_parameters = secret_parameters(&config);
         let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
@@ -202,6 +242,9 @@ impl Server {
             let _within = runtime.enter();
             publish::serve(publisher.clone(), publish_socket, publish_http, signal.clone())?
         };
+        let committing = committer
+            .map(|committer| Builder::new().name("store".to_owned()).spawn(move || committer.run()))
+            .transpose()?;
         let mut threads = Vec::new();
         for (index, (sockets, runtime)) in sockets.into_iter().zip(runtimes).enumerate() {
             let setup = Setup {
@@ -222,12 +265,17 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub, background, serving, all_ended));
+        LocalSet::new().block_on(&runtime, control(hub.clone(), background, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
+        }
+        // Nobody publishes any more; what waits is written.
+        hub.close();
+        if committing.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that writes to the store panicked");
         }
         if let Some(log) = log {
             log.finish();
@@ -261,6 +309,22 @@ async fn control(
         () = &mut ended => return,
     }
     ended.await;
+}
+
+/// Says what had happened to the store since it was last written to.
+fn tell_of(open: &OpenDisk) {
+    if open.repaired > 0 {
+        let bytes = open.repaired;
+        tracing::warn!(
+            bytes,
+            "the store ended within a write, which was not acknowledged and has been cut off"
+        );
+    }
+    if open.is_new_epoch {
+        tracing::warn!(
+            "the machine went down while the store was in use: the last events may be lost, so a new epoch begins"
+        );
+    }
 }
 
 fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {

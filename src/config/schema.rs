@@ -91,8 +91,8 @@ pub(super) static PUBLISH: Shape =
 
 pub(super) static STORE: Shape = shape(
     "[store]",
-    &["kind", "age", "events", "bytes", "max_bytes", "max_channels"],
-    &["path", "url", "sync", "prefix"],
+    &["kind", "path", "sync", "age", "events", "bytes", "max_bytes", "max_channels"],
+    &["url", "prefix"],
 );
 
 pub(super) static LOG: Shape = shape("[log]", &["access", "format", "level"], &[]);

@@ -1,16 +1,33 @@
-//! `[store]`: how much history is kept. In this version it is kept in memory.
+//! `[store]`: where history is kept, and how much of it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::Problem;
+use super::problem::{Fault, Problem};
 use super::reader::Section;
 
 /// A year: what is older belongs in the app's database.
 const MAX_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The bounds of history. What is over one of them makes room, oldest first.
+/// Where history is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In memory, gone with the process.
+    Memory,
+    /// In a folder on disk.
+    Disk {
+        /// The folder.
+        path: PathBuf,
+        /// Whether an event is synced before it is acknowledged, and not just every moment.
+        sync_always: bool,
+    },
+}
+
+/// Where history is, and its bounds. What is over one of them makes room, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
+    /// Where it is.
+    pub kind: StoreKind,
     /// How long an event is kept.
     pub age: Duration,
     /// The most events of one channel.
@@ -25,14 +42,12 @@ pub struct Store {
 
 impl Store {
     /// Reads `[store]`.
-    pub(super) fn read(section: Option<Section<'_>>) -> Self {
+    pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Self {
         let default = Self::default();
         let Some(section) = section else {
             return default;
         };
-        if let Some(kind) = section.value("kind") {
-            let _: Option<()> = kind.choice(&[("memory", ())], &["disk", "redis"]);
-        }
+        let kind = kind(&section, base);
         let bytes = section.room("bytes", default.bytes, 1 << 10..=1 << 30);
         let max_bytes = section.room("max_bytes", default.max_bytes, 64 << 10..=1 << 40);
         if bytes > max_bytes {
@@ -42,6 +57,7 @@ impl Store {
             );
         }
         Self {
+            kind,
             age: section.duration("age", default.age, Duration::from_secs(1)..=MAX_AGE),
             events: section.count("events", default.events, 1..=1_000_000),
             bytes,
@@ -54,6 +70,7 @@ impl Store {
 impl Default for Store {
     fn default() -> Self {
         Self {
+            kind: StoreKind::Memory,
             age: Duration::from_secs(24 * 3600),
             events: 1000,
             bytes: 4 << 20,
@@ -61,4 +78,35 @@ impl Default for Store {
             max_channels: 100_000,
         }
     }
+}
+
+/// Reads where history is. A key that only one kind has is a mistake with the other: it would promise what is not kept.
+fn kind(section: &Section<'_>, base: &Path) -> StoreKind {
+    let kind =
+        section.value("kind").and_then(|kind| kind.choice(&[("memory", false), ("disk", true)], &["redis"]));
+    let is_disk = kind.unwrap_or(false);
+    let path = section.value("path").and_then(|path| {
+        path.parse(|text| match text {
+            "" => Err(Fault::new("is empty").hint("name a folder, like \"/var/lib/sidestream\"")),
+            text => Ok(base.join(text)),
+        })
+    });
+    let sync =
+        section.value("sync").and_then(|sync| sync.choice(&[("always", true), ("interval", false)], &[]));
+    if !is_disk {
+        for key in ["path", "sync"].into_iter().filter(|key| section.has(key)) {
+            let problem =
+                Problem::new(format!("`{key}` is of `kind = \"disk\"`, and this store is in memory"));
+            section.report.add(problem.at(section.key_span(key)));
+        }
+        return StoreKind::Memory;
+    }
+    if !section.has("path") {
+        section.report.add(
+            Problem::new("a store on disk needs a `path`, the folder that it is in")
+                .at(section.key_span("kind"))
+                .help("path = \"/var/lib/sidestream\""),
+        );
+    }
+    StoreKind::Disk { path: path.unwrap_or_default(), sync_always: sync.unwrap_or(true) }
 }

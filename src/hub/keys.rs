@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::event::Timestamp;
+use crate::event::{EventId, Timestamp};
 
 use super::Receipt;
 
 /// How long a key is remembered. Publishers are promised five minutes; a webhook's id has to be remembered for as long
 /// as its signature can be good, which is from five minutes before its time to five minutes after.
-const REMEMBERED: Duration = Duration::from_secs(600);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// How many keys are remembered at most; then the oldest is forgotten early.
 const MAX_KEYS: usize = 100_000;
@@ -46,14 +46,19 @@ impl Keys {
         }
     }
 
-    pub(super) fn insert(&mut self, key: Box<str>, digest: u64, receipt: Receipt, now: Timestamp) {
-        self.sweep(now);
+    pub(super) fn insert(&mut self, key: Box<str>, digest: u64, receipt: Receipt, until: Timestamp) {
         if self.order.len() >= MAX_KEYS {
             self.forget_oldest();
         }
-        let until = now.after(REMEMBERED);
         self.order.push_back((until, key.clone()));
         self.known.insert(key, Memo { digest, receipt, until });
+    }
+
+    /// Forgets a key whose publication came to nothing.
+    pub(super) fn take_back(&mut self, key: &str, id: EventId) {
+        if self.known.get(key).is_some_and(|memo| memo.receipt.id == id) {
+            self.known.remove(key);
+        }
     }
 
     pub(super) fn sweep(&mut self, now: Timestamp) {

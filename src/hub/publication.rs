@@ -1,13 +1,17 @@
 //! What goes into the hub and what comes back.
 
 use std::fmt;
+use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Event, EventId};
 
+use super::NotKept;
+use super::commit::Outcome;
 use super::inbox::Tally;
 
 /// What a publisher hands in, checked: ready to get its id.
@@ -23,6 +27,28 @@ pub struct Publication {
     pub key: Option<Box<str>>,
     /// An older event of the same channel and collapse key is taken out of history.
     pub collapse: Option<Box<str>>,
+}
+
+impl Publication {
+    /// What tells it from others. The same after a restart, so that a key that was kept can be held against it.
+    pub(super) fn digest(&self) -> u64 {
+        let mut digest = Digest(digest::Context::new(&digest::SHA256));
+        self.hash(&mut digest);
+        digest.finish()
+    }
+}
+
+struct Digest(digest::Context);
+
+impl Hasher for Digest {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest = self.0.clone().finish();
+        digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
 }
 
 /// What the publisher is told.
@@ -42,6 +68,7 @@ pub struct Delivered(Count);
 enum Count {
     Now(usize),
     Later(Arc<Tally>),
+    Kept(Arc<Outcome>),
 }
 
 impl Delivered {
@@ -53,11 +80,29 @@ impl Delivered {
         Self(Count::Later(tally))
     }
 
-    /// The number, once it is known. Resolves even if a worker ends meanwhile.
-    pub async fn count(&self) -> usize {
-        match &self.0 {
-            Count::Now(streams) => *streams,
-            Count::Later(tally) => tally.total().await,
+    pub(super) fn kept(outcome: Arc<Outcome>) -> Self {
+        Self(Count::Kept(outcome))
+    }
+
+    /// The number, once it is known and the event is as safe as the store promises. Resolves even if a worker ends
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// If the event could not be kept; then it reached nobody.
+    pub async fn count(&self) -> Result<usize, NotKept> {
+        let delivered;
+        let count = match &self.0 {
+            Count::Kept(outcome) => {
+                delivered = outcome.wait().await?;
+                &delivered.0
+            }
+            known => known,
+        };
+        match count {
+            Count::Now(streams) => Ok(*streams),
+            Count::Later(tally) => Ok(tally.total().await),
+            // What was kept is counted at once.
+            Count::Kept(_) => Err(NotKept),
         }
     }
 }
@@ -67,6 +112,8 @@ impl Delivered {
 pub enum PublishError {
     /// A worker is too far behind to take more. To be tried again.
     Overloaded,
+    /// The store takes no more: it is far behind, or ending. To be tried again.
+    NotKept,
     /// The key was used in the last minutes, for another publication.
     KeyReused {
         /// Which of the batch.
@@ -83,6 +130,7 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overloaded => f.write_str("a worker is too far behind to take more events; try again"),
+            Self::NotKept => f.write_str("the store cannot take more events; try again"),
             Self::KeyReused { .. } => f.write_str("the key was used for another publication"),
             Self::KeyTwiceInBatch { .. } => f.write_str("the key stands twice in this batch"),
         }

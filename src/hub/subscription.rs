@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{Page, Record};
+use crate::store::{DiskError, Page, Record};
 
 use super::{ChannelId, Hub};
 
@@ -106,7 +106,10 @@ impl Subscription {
 
     /// Reads the first page of what its channels have past `after` and up to `upto`, which must be the number of an
     /// event that a worker was handed, or the head at which it was registered.
-    pub fn page(&self, after: u64, upto: u64, now: Timestamp) -> Page {
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn page(&self, after: u64, upto: u64, now: Timestamp) -> Result<Page, DiskError> {
         self.hub.page(self.channels.iter().map(|(_, name)| name), after, upto, now)
     }
 

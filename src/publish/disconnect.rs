@@ -11,6 +11,7 @@ use crate::event::{Event, Timestamp};
 use crate::hub::DisconnectError;
 use crate::publish::Publisher;
 use crate::publish::publication::{Limits, Object, fields};
+use crate::publish::publisher::not_kept;
 use crate::publish::refusal::{Refusal, RefusalKind};
 
 /// The shortest block.
@@ -39,7 +40,8 @@ pub(super) async fn disconnect(publisher: &Publisher, json: &[u8], now: Timestam
         };
         Refusal::new(kind, error.to_string())
     })?;
-    Ok(format!("{{\"disconnected\":{}}}", ended.count().await).into())
+    let ended = ended.count().await.map_err(not_kept)?;
+    Ok(format!("{{\"disconnected\":{ended}}}").into())
 }
 
 fn read(json: &[u8], limits: &Limits) -> Result<Disconnect, Refusal> {

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::event::Timestamp;
 use crate::hub::Receipt;
 use crate::publish::body::{broken_off, too_large, too_slow};
+use crate::publish::publisher::not_kept;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, reply};
 
@@ -253,8 +254,13 @@ impl Lines {
                     count.await
                 }
             };
-            reply::put_receipt(&mut text, receipt.id, delivered);
-            text.push(b'\n');
+            match delivered {
+                Ok(delivered) => {
+                    reply::put_receipt(&mut text, receipt.id, delivered);
+                    text.push(b'\n');
+                }
+                Err(error) => put_refusal(&mut text, &not_kept(error)),
+            }
         }
         output.write_all(&text).await
     }

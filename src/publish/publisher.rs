@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::config::{self, Map};
 use crate::event::Timestamp;
-use crate::hub::{Hub, Publication, PublishError, Receipt};
+use crate::hub::{Hub, NotKept, Publication, PublishError, Receipt};
 use crate::limits::Throttle;
 use crate::metrics::{Counters, Totals};
 use crate::publish::publication::{self, Limits, Whom};
@@ -96,7 +96,7 @@ impl Publisher {
             Posted::One(publication) => {
                 let receipt =
                     self.shared.hub.publish(*publication, now).map_err(|error| refused(error, false))?;
-                reply::put_receipt(&mut text, receipt.id, receipt.delivered.count().await);
+                reply::put_receipt(&mut text, receipt.id, receipt.delivered.count().await.map_err(not_kept)?);
             }
             Posted::Batch(batch) => {
                 let receipts =
@@ -106,7 +106,11 @@ impl Publisher {
                     if index > 0 {
                         text.push(b',');
                     }
-                    reply::put_receipt(&mut text, receipt.id, receipt.delivered.count().await);
+                    reply::put_receipt(
+                        &mut text,
+                        receipt.id,
+                        receipt.delivered.count().await.map_err(not_kept)?,
+                    );
                 }
                 text.push(b']');
             }
@@ -173,8 +177,19 @@ pub(super) fn is_array(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'[')
 }
 
+/// What is said when the store has failed. It is the same for all of a batch.
+pub(super) fn not_kept(error: NotKept) -> Refusal {
+    Refusal::new(RefusalKind::Unavailable, format!("{error}; nothing was published, try again later"))
+}
+
 fn refused(error: PublishError, batch: bool) -> Refusal {
     let (message, index) = match error {
+        PublishError::NotKept => {
+            return Refusal::new(
+                RefusalKind::Unavailable,
+                "the store cannot take more events now; nothing was published, try again in a second",
+            );
+        }
         PublishError::Overloaded => {
             return Refusal::new(
                 RefusalKind::Unavailable,

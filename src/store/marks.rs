@@ -79,6 +79,11 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// No marks, and no room for any.
+    pub(super) fn none() -> Self {
+        Self::new(0, Duration::ZERO)
+    }
+
     /// No marks yet, of at most so many users. Marks that have not changed for `age`, which is how long events are kept,
     /// have nothing left to speak of.
     pub fn new(max_users: usize, age: Duration) -> Self {

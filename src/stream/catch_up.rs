@@ -116,6 +116,14 @@ impl Streams {
             let Some(entry) = entry.filter(|entry| Rc::ptr_eq(&entry.subscriber, subscriber)) else { return };
             entry.subscription.page(read, upto, Timestamp::now())
         };
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "history cannot be read");
+                self.end(subscriber, End::StoreFailed);
+                return;
+            }
+        };
         self.0.counters.replayed.add(page.records.len() as u64);
         if page.gap {
             self.0.counters.resets.inc();

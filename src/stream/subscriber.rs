@@ -37,6 +37,8 @@ pub enum End {
     Expired,
     /// The app asked for it.
     Kicked,
+    /// History cannot be read.
+    StoreFailed,
     /// The process is ending.
     Drain,
 }
@@ -49,6 +51,7 @@ impl fmt::Display for End {
             Self::MaxAge => "max-age",
             Self::Expired => "expired",
             Self::Kicked => "disconnected",
+            Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
         })
     }

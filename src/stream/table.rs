@@ -18,6 +18,7 @@ use super::clock::next_due;
 use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
+use super::settings::protocol_event;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
@@ -125,7 +126,9 @@ impl Streams {
         let page = if shows_unread {
             Page { records: unread, read: start.head, gap: false }
         } else {
-            subscription.page(start.cursor.seq, start.head, now)
+            // What cannot be read now is tried again like a page that is still to come.
+            let page = subscription.page(start.cursor.seq, start.head, now);
+            page.unwrap_or_else(|_| Page { read: start.cursor.seq, ..Page::default() })
         };
         if page.gap {
             start = start.behind(Gap::Expired);
@@ -268,7 +271,7 @@ impl Streams {
         match end {
             End::Evicted => self.0.counters.evicted.inc(),
             End::Kicked => self.0.counters.disconnected.inc(),
-            End::Gone | End::MaxAge | End::Expired | End::Drain => {}
+            End::Gone | End::MaxAge | End::Expired | End::StoreFailed | End::Drain => {}
         }
         if let (Some(log), Some(logged)) = (&self.0.log, &subscriber.logged) {
             log.write("close", |line| {
@@ -351,7 +354,14 @@ fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Op
 
 /// What a client is told before its stream ends.
 fn last_words(end: End) -> Option<Frame> {
-    (end == End::Expired).then(|| unauthorized().frame_without_id())
+    let event = match end {
+        End::Expired => unauthorized(),
+        End::StoreFailed => {
+            protocol_event("error", r#"{"error":"Internal Server Error","code":500}"#.to_owned())
+        }
+        End::Gone | End::Evicted | End::MaxAge | End::Kicked | End::Drain => return None,
+    };
+    Some(event.frame_without_id())
 }
 
 fn bytes_of(frame: &Frame, chunked: bool) -> bytes::Bytes {

@@ -51,7 +51,7 @@ fn a_head_that_comes_byte_by_byte_for_ever_is_cut_and_disturbs_nobody() {
         assert!(begun.elapsed() >= DEADLINE, "cut after {:?}", begun.elapsed());
         slow.closed();
     }
-    assert_eq!(site.count("connections_timed_out"), 2);
+    site.becomes("connections_timed_out", 2);
     assert_eq!(other.get("/", "").response().text(), "ok");
     drop(other);
     site.becomes("connections", 0);

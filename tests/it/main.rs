@@ -23,6 +23,8 @@ mod descriptors;
 #[cfg(test)]
 mod disconnect;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod forwarding;

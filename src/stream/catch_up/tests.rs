@@ -182,7 +182,7 @@ fn an_event_is_counted_for_those_who_will_read_it_once_each() {
     turn(std::pin::pin!(streams.deliver()));
     let mut count = std::pin::pin!(receipt.delivered.count());
     let counted = count.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert_eq!(counted, Poll::Ready(1));
+    assert_eq!(counted, Poll::Ready(Ok(1)));
     assert_eq!(streams.0.counters.deliveries.get(), 0);
 }
 

@@ -39,8 +39,8 @@ const REQUIRED: &str = r#"
     token = "env:HOOK_TOKEN"
 "#;
 
-/// The first line that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 23] = [
+/// The first line or key that is taken out, and lines beginning with `#` that take effect then.
+const ALTERNATIVES: [(&str, &[&str]); 24] = [
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
@@ -64,6 +64,7 @@ const ALTERNATIVES: [(&str, &[&str]); 23] = [
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),
     ("", &["#rate"]),
+    ("kind = \"memory\"", &["#kind", "#path", "#sync"]),
 ];
 
 #[test]
@@ -79,7 +80,8 @@ fn its_alternatives_are_right_too() {
     let folder = folder();
     let key = |line: &'static str| line.split_once(" = ").map_or("", |(key, _)| key);
     for (without, with) in ALTERNATIVES {
-        let gone = EXAMPLE.lines().position(|line| !without.is_empty() && key(line) == without);
+        let gone =
+            EXAMPLE.lines().position(|line| !without.is_empty() && [key(line), line].contains(&without));
         let lines = EXAMPLE.lines().enumerate().filter(|(at, _)| Some(*at) != gone).map(|(_, line)| line);
         let lines = lines.map(|line| if with.contains(&key(line)) { &line[1..] } else { line });
         let text: String = lines.flat_map(|line| [line, "\n"]).collect();

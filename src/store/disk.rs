@@ -1,0 +1,161 @@
+//! The disk store: history that outlives the process, on an embedded engine with a journal.
+//!
+//! Writing is [`DiskWriter`]'s, of which there is one; everybody else reads. Invariants: a batch is kept whole or not
+//! at all, with the numbers of its channels and its idempotency keys; what is read is what was kept before, and a
+//! reader is told that events are gone before they go; no lock is held while the disk is read.
+
+mod entry;
+mod error;
+mod index;
+mod open;
+mod trim;
+mod writer;
+
+use std::iter::Peekable;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fjall::{Database, Keyspace};
+use smallvec::SmallVec;
+
+use super::page::PageBuilder;
+use super::{Limits, Page, Record};
+use crate::event::{ChannelName, Epoch, Timestamp};
+
+pub use error::DiskError;
+pub use open::{OpenDisk, SyncMode};
+pub use writer::{DiskWriter, Kept, KeptKey};
+
+use index::Index;
+
+/// A reader of the store. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Disk(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    limits: Limits,
+    sync: SyncMode,
+    epoch: Epoch,
+    engine: Engine,
+    index: Mutex<Index>,
+}
+
+struct Engine {
+    database: Database,
+    /// By channel and number.
+    events: Keyspace,
+    /// What is known of a channel, by its number.
+    channels: Keyspace,
+    /// The newest event of a channel and collapse key.
+    collapses: Keyspace,
+    /// Idempotency keys, by the time until which they are remembered.
+    keys: Keyspace,
+    /// The version, the epoch, the head, and who runs.
+    about: Keyspace,
+}
+
+impl Disk {
+    /// Reads the first page of what the channels have past `after` and up to `upto`, which must be the number of an
+    /// event that was kept.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn page(
+        &self,
+        channels: &[ChannelName],
+        after: u64,
+        upto: u64,
+        now: Timestamp,
+    ) -> Result<Page, DiskError> {
+        let logs: SmallVec<[u64; 4]> = {
+            let index = self.index();
+            if channels.iter().any(|channel| after < index.lost(channel)) {
+                return Ok(Page::gone(upto));
+            }
+            let logs = channels.iter().filter_map(|channel| index.get(channel));
+            logs.filter(|log| log.last > after).map(|log| log.id).collect()
+        };
+        let mut logs: SmallVec<[_; 4]> = logs.into_iter().map(|id| self.read(id, after, upto)).collect();
+        let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
+        let oldest = Timestamp(now.0.saturating_sub(age));
+        let mut page = PageBuilder::new(upto);
+        let mut is_first = true;
+        while let Some(next) = next_of(&mut logs)? {
+            if is_first && next.at < oldest {
+                return Ok(Page::gone(upto));
+            }
+            is_first = false;
+            if !page.add(&next, now) {
+                break;
+            }
+            for log in &mut logs {
+                log.next_if(|record| record.as_ref().is_ok_and(|record| record.seq == next.seq));
+            }
+        }
+        // What went while it was read had been announced.
+        let index = self.index();
+        if channels.iter().any(|channel| after < index.lost(channel)) {
+            return Ok(Page::gone(upto));
+        }
+        Ok(page.done())
+    }
+
+    /// How many events a channel has, and the newest it ever had.
+    pub fn channel(&self, channel: &ChannelName) -> Option<(usize, u64)> {
+        let index = self.index();
+        index.get(channel).map(|log| (usize::try_from(log.events).unwrap_or(usize::MAX), log.last))
+    }
+
+    /// The epoch of what is written now.
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// The newest event that is kept.
+    pub fn head(&self) -> u64 {
+        self.index().head
+    }
+
+    fn read(&self, channel: u64, after: u64, upto: u64) -> Peekable<impl Iterator<Item = Read>> {
+        let range = entry::event_key(channel, after.saturating_add(1))..=entry::event_key(channel, upto);
+        let epoch = self.0.epoch;
+        let read = move |guard: fjall::Guard| {
+            let (key, value) = guard.into_inner()?;
+            entry::event(epoch, &key, &value).map(Arc::new).ok_or(DiskError::Damaged)
+        };
+        self.0.engine.events.range(range).map(read).peekable()
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // Nothing panics under it by design, and each change is whole before the next begins.
+        self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Read = Result<Arc<Record>, DiskError>;
+
+/// The event with the lowest number of those that come next.
+fn next_of<I: Iterator<Item = Read>>(logs: &mut [Peekable<I>]) -> Result<Option<Arc<Record>>, DiskError> {
+    let mut first: Option<Arc<Record>> = None;
+    for log in logs {
+        if let Some(Err(error)) = log.next_if(Result::is_err) {
+            return Err(error);
+        }
+        if let Some(Ok(record)) = log.peek()
+            && first.as_ref().is_none_or(|first| record.seq < first.seq)
+        {
+            first = Some(record.clone());
+        }
+    }
+    Ok(first)
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
