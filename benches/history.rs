@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// An event: of the measured channel at the beginning, then one in so many, so that it lies all over the store.
 fn kept(epoch: Epoch, seq: u64) -> Kept {
-    let is_measured = seq <= REPLAY / 2 || seq % (2 * LARGEST / REPLAY) == 0;
+    let is_measured = seq <= REPLAY / 2 || seq.is_multiple_of(2 * LARGEST / REPLAY);
     let name = if is_measured { "measured".to_owned() } else { format!("user:{}", seq % 5000) };
     let data = vec![b'x'; 100].into();
     let frame = Event { name: None, data, retry: None }.frame(EventId { epoch, seq });
