@@ -28,9 +28,9 @@ use std::{fs, io};
 use toml::de::DeTable;
 
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
-pub use certificate::{Certificate, CertificateError};
+pub use certificate::{Certificate, CertificateError, ClientCa};
 pub use limits::Limits;
-pub use listen::{Deadlines, Endpoint, Listen};
+pub use listen::{Deadlines, Endpoint, Listen, RedirectPort};
 pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
@@ -104,7 +104,6 @@ impl Config {
     fn read(file: &Section<'_>) -> Self {
         let report = file.report;
         let server = Server::read(file.section("server", &schema::SERVER));
-        let mut taken = Vec::new();
         let listen = file.sections("listen", &schema::LISTEN);
         let upstreams = file.named("upstreams", &schema::UPSTREAM);
         let auth = file.named_by("auth", schema::AUTH.title, Auth::shape);
@@ -124,7 +123,7 @@ impl Config {
             upstreams: (!misspelt("upstreams")).then(|| upstreams.iter().map(|(name, _)| *name).collect()),
             auth: (!misspelt("auth")).then(|| auth.iter().map(|(name, _)| *name).collect()),
         };
-        let listen: Vec<_> = listen.iter().filter_map(|section| Listen::read(section, &mut taken)).collect();
+        let (listen, taken) = Listen::read_all(&listen, &server.trusted_proxies);
         let upstreams: Vec<_> =
             upstreams.iter().filter_map(|(name, section)| Upstream::read(name, section)).collect();
         Self {

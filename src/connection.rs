@@ -1,13 +1,16 @@
 //! One connection of a client, from accept to close: handshake, protocol, deadlines, and the moment at which hyper
 //! gives the socket away, to a stream or to a tunnel.
 //!
-//! The protocol is chosen by ALPN under TLS; cleartext is HTTP/1. Invariants: every phase of a connection has a
-//! deadline; a connection leaves hyper only when nothing of an earlier response is left to write; what a connection
+//! The protocol is chosen by ALPN under TLS; cleartext is HTTP/1. Order: the header of the PROXY protocol, if the
+//! listener has them; then it is known who the client is, and its address is counted; TLS; HTTP. Invariants: every
+//! phase of a connection has a deadline; a connection leaves hyper only when nothing of an earlier response is left to write; what a connection
 //! counts and holds is given back when its task ends, however it ends.
 
+mod handshake;
 mod http1;
 mod http2;
 mod pieces;
+mod proxy_protocol;
 mod watch;
 
 use std::fmt;
@@ -18,37 +21,39 @@ use std::sync::Arc;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::{timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Deadlines, TrustedProxies};
 use crate::http::{Peer, PeerAddress};
+use crate::limits::{AddressLimit, Entry, Place, Quiet};
 use crate::metrics::Counters;
 use crate::proxy::Switched;
 use crate::stream::{Grant, Streams};
-use crate::tls::{Certificates, is_h2};
+use crate::tls::{Credentials, Tls, is_h2};
 use crate::transport::{Socket, Transport};
 
+pub use handshake::MAX_HANDSHAKES;
+pub use proxy_protocol::HeaderError;
 pub use watch::Tracked;
 
 /// What all connections of a listener have in common.
+#[derive(Debug)]
 pub struct Settings {
+    /// Which of the listeners it is.
+    pub listener: usize,
     /// How long a client may take.
     pub deadlines: Deadlines,
     /// The most bytes of a request head.
     pub max_headers: usize,
     /// Hosts that are served; empty is any. In lower case.
     pub server_names: Vec<String>,
-    /// Certificates and the TLS configuration made of them; none is cleartext.
-    pub tls: Option<(Arc<Certificates>, TlsAcceptor)>,
+    /// Its TLS; none is cleartext.
+    pub tls: Option<Tls>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Whose word on the client's address is believed.
     pub trusted: TrustedProxies,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("server_names", &self.server_names).finish_non_exhaustive()
-    }
 }
 
 /// What a request's handler knows of its connection.
@@ -58,6 +63,8 @@ pub struct Info {
     pub peer: Peer,
     /// The host that the client named in its handshake.
     pub sni: Option<String>,
+    /// What the handshake was made with; none is cleartext.
+    pub credentials: Option<Arc<Credentials>>,
     /// Whether the protocol is HTTP/2.
     pub h2: bool,
     /// The listener.
@@ -101,6 +108,19 @@ pub struct Shared<H> {
     pub counters: Arc<Counters>,
     /// Said when the worker drains.
     pub drain: Drain,
+    /// How many handshakes there may be at once.
+    pub handshakes: Semaphore,
+    /// How many connections an address may have, over all workers.
+    pub addresses: Option<AddressLimit>,
+    /// What is refused before it is HTTP, for the log.
+    pub refused: Refused,
+}
+
+/// What happens as often as strangers like, and is said at most once a second.
+#[derive(Debug, Default)]
+pub struct Refused {
+    address: Quiet,
+    header: Quiet,
 }
 
 /// A worker's word to its connections that it is ending.
@@ -139,6 +159,14 @@ impl Drain {
 /// How a connection ended, for the log.
 #[derive(Debug)]
 pub enum ConnectionError {
+    /// It did not begin with a header of the PROXY protocol.
+    Header(HeaderError),
+    /// It came from a peer whose word on its client is not believed.
+    Untrusted,
+    /// Its address has too many already.
+    TooMany,
+    /// The host that was named in the handshake is not served.
+    UnknownName,
     /// The TLS handshake failed.
     Handshake(std::io::Error),
     /// A deadline passed.
@@ -150,6 +178,14 @@ pub enum ConnectionError {
 impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Header(error) => error.fmt(f),
+            Self::Untrusted => {
+                f.write_str("the peer is not in trusted_proxies, and this listener is for those")
+            }
+            Self::TooMany => f.write_str("its address has as many connections as it may have"),
+            Self::UnknownName => {
+                f.write_str("the host that was named in the handshake is not in server_names")
+            }
             Self::Handshake(error) => write!(f, "the TLS handshake failed: {error}"),
             Self::TimedOut(what) => write!(f, "the client took too long: {what}"),
             Self::Http(error) => write!(f, "{error}"),
@@ -162,7 +198,8 @@ impl std::error::Error for ConnectionError {
         match self {
             Self::Handshake(error) => Some(error),
             Self::Http(error) => Some(error),
-            Self::TimedOut(_) => None,
+            Self::Header(error) => Some(error),
+            Self::TimedOut(_) | Self::Untrusted | Self::TooMany | Self::UnknownName => None,
         }
     }
 }
@@ -176,12 +213,7 @@ pub async fn serve<H: Handler>(
     held: impl Sized + 'static,
 ) {
     if let Err(error) = run(&shared, settings, socket, address, held).await {
-        match &error {
-            ConnectionError::Handshake(_) => shared.counters.handshakes_failed.inc(),
-            ConnectionError::TimedOut(_) => shared.counters.connections_timed_out.inc(),
-            ConnectionError::Http(error) if error.is_parse() => shared.counters.requests_malformed.inc(),
-            ConnectionError::Http(_) => {}
-        }
+        shared.count(&error, address);
         // What clients do wrong is theirs to know; it would flood the log of a public server.
         tracing::debug!(?address, %error, "connection ended");
     }
@@ -194,28 +226,96 @@ async fn run<H: Handler>(
     address: PeerAddress,
     held: impl Sized + 'static,
 ) -> Result<(), ConnectionError> {
+    let deadline = Instant::now() + settings.deadlines.handshake_timeout;
+    let address = if settings.proxy_protocol {
+        // Boxed: its buffer is large and is gone soon.
+        Box::pin(said_by_proxy(&settings.trusted, &socket, address, deadline)).await?
+    } else {
+        address
+    };
     let (trusted, is_tls) = (is_trusted(&settings.trusted, address), settings.tls.is_some());
+    let held = (held, shared.admit(address, trusted)?);
     let peer = Peer::new(address, is_tls, trusted);
-    let Some((_, acceptor)) = &settings.tls else {
-        let info = Rc::new(Info { peer, sni: None, h2: false, settings: settings.clone() });
-        return http1::serve(shared, info, Transport::Plain(socket), held).await;
+    let Some(tls) = &settings.tls else {
+        let info = Info { peer, sni: None, credentials: None, h2: false, settings: settings.clone() };
+        return http1::serve(shared, Rc::new(info), Transport::Plain(socket), held).await;
     };
     // Boxed: the handshake's state is large and is gone soon.
-    let handshake = Box::pin(timeout(settings.deadlines.handshake_timeout, acceptor.accept(socket))).await;
-    let mut stream = match handshake {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(ConnectionError::Handshake(error)),
-        Err(_) => return Err(ConnectionError::Handshake(std::io::ErrorKind::TimedOut.into())),
+    let handshake = handshake::accept(socket, tls, &settings, &shared.handshakes);
+    let Ok(made) = Box::pin(timeout_at(deadline, handshake)).await else {
+        return Err(ConnectionError::Handshake(std::io::ErrorKind::TimedOut.into()));
     };
+    let (mut stream, credentials) = made?;
     let session = stream.get_mut().1;
     session.set_buffer_limit(Some(SESSION_BUFFER));
     let (sni, h2) = (session.server_name().map(str::to_owned), is_h2(session.alpn_protocol()));
-    let info = Rc::new(Info { peer, sni, h2, settings: settings.clone() });
+    let peer = match session.peer_certificates() {
+        Some([certificate, ..]) => peer.with_certificate(certificate),
+        _ => peer,
+    };
+    let credentials = Some(credentials);
+    let info = Rc::new(Info { peer, sni, credentials, h2, settings: settings.clone() });
     let transport = Transport::Tls(Box::new(stream));
     if h2 {
         http2::serve(shared, info, transport).await
     } else {
         http1::serve(shared, info, transport, held).await
+    }
+}
+
+/// The client's address, as the trusted peer in front of it says.
+async fn said_by_proxy(
+    trusted: &TrustedProxies,
+    socket: &Socket,
+    address: PeerAddress,
+    deadline: Instant,
+) -> Result<PeerAddress, ConnectionError> {
+    if !is_trusted(trusted, address) {
+        return Err(ConnectionError::Untrusted);
+    }
+    match timeout_at(deadline, proxy_protocol::read(socket)).await {
+        Ok(Ok(said)) => Ok(said.map_or(address, PeerAddress::Ip)),
+        Ok(Err(error)) => Err(ConnectionError::Header(error)),
+        Err(_) => Err(ConnectionError::TimedOut("to send its header of the PROXY protocol")),
+    }
+}
+
+impl<H> Shared<H> {
+    /// Counts a connection at its address, as long as it holds what is returned. Peers that are trusted carry the
+    /// connections of others, and are not counted; nor is who comes by Unix socket.
+    fn admit(&self, address: PeerAddress, trusted: bool) -> Result<Option<Place>, ConnectionError> {
+        let (Some(limit), PeerAddress::Ip(address), false) = (&self.addresses, address, trusted) else {
+            return Ok(None);
+        };
+        match limit.enter(address.ip()) {
+            Entry::Counted(place) => Ok(Some(place)),
+            Entry::Uncounted => {
+                self.counters.connections_uncounted.inc();
+                Ok(None)
+            }
+            Entry::Refused => Err(ConnectionError::TooMany),
+        }
+    }
+
+    fn count(&self, error: &ConnectionError, address: PeerAddress) {
+        let (counter, quiet) = match error {
+            ConnectionError::Header(_) | ConnectionError::Untrusted => {
+                (&self.counters.proxy_headers_refused, Some(&self.refused.header))
+            }
+            ConnectionError::TooMany => {
+                (&self.counters.connections_limited_address, Some(&self.refused.address))
+            }
+            ConnectionError::UnknownName | ConnectionError::Handshake(_) => {
+                (&self.counters.handshakes_failed, None)
+            }
+            ConnectionError::TimedOut(_) => (&self.counters.connections_timed_out, None),
+            ConnectionError::Http(error) if error.is_parse() => (&self.counters.requests_malformed, None),
+            ConnectionError::Http(_) => return,
+        };
+        counter.inc();
+        if let Some(refused) = quiet.and_then(|quiet| quiet.happened(std::time::Instant::now())) {
+            tracing::info!(refused, last = %error, ?address, "connections are refused");
+        }
     }
 }
 
@@ -232,7 +332,7 @@ fn is_trusted(trusted: &TrustedProxies, address: PeerAddress) -> bool {
 /// Closes a connection so that what was written last arrives: the client is given a moment to read it before bytes
 /// that it still sends could reset the connection (RFC 9112, section 9.6).
 async fn close(mut transport: Transport) {
-    let deadline = tokio::time::Instant::now() + LINGER;
+    let deadline = Instant::now() + LINGER;
     let shutdown = tokio::io::AsyncWriteExt::shutdown(&mut transport);
     if let Ok(Ok(())) = timeout_at(deadline, shutdown).await {
         let mut budget = LINGER_BYTES;

@@ -1,5 +1,5 @@
 //! How many streams there may be at once, and how fast new ones may come: over all workers, and only looked at when a
-//! stream opens or ends.
+//! stream opens or ends. And how many connections an address may have.
 //!
 //! A request takes of its address's rate before it is known who sends it; all else is asked when nothing else is in the
 //! way, so that nobody without a credential uses up what others share.
@@ -8,7 +8,9 @@
 //! dropping its [`Permit`]; every table has a bound. A stream for which a table has no room is let in uncounted (the
 //! bound on all streams still holds for it): a full table must not lock out those who did nothing.
 
+mod connections;
 mod counts;
+mod quiet;
 mod rate;
 
 use std::collections::hash_map::RandomState;
@@ -25,6 +27,8 @@ use rate::{Rate, nanos};
 use crate::config;
 use crate::metrics::Counters;
 
+pub use connections::{AddressLimit, Entry, Place};
+pub use quiet::Quiet;
 pub use rate::Throttle;
 
 /// The most keys of each table: a million users or addresses at once.

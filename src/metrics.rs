@@ -71,6 +71,12 @@ cells! {
     connections_accepted,
     /// Connections closed at once because `max_connections` was reached.
     connections_refused,
+    /// Connections closed because of `connections_per_address`.
+    connections_limited_address,
+    /// Connections that the table of addresses had no room for, let in all the same.
+    connections_uncounted,
+    /// Connections closed because they did not begin with a header of the PROXY protocol, or one from a trusted peer.
+    proxy_headers_refused,
     /// Times `accept` failed.
     accept_errors,
     /// TLS handshakes that failed or took too long.

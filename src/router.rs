@@ -6,6 +6,7 @@
 
 mod body;
 mod cors;
+mod redirect;
 mod refusal;
 mod stream;
 mod table;
@@ -23,15 +24,16 @@ use hyper::body::Incoming;
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Action, Config, Cors, TrustedProxies};
-use crate::http::{Peer, accepts_json, check_request, host_without_port};
+use crate::http::{Peer, accepts_json, check_request, covers, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{Grant, StreamError, StreamSettings, Streams};
-use crate::tls::Certificates;
+use crate::tls::Credentials;
 
 pub use body::ReplyBody;
+pub use redirect::{Hosts, Redirect};
 
 use body::RequestLog;
 use cors::Leave;
@@ -59,8 +61,10 @@ pub struct Origin<'a> {
     pub trusted: &'a TrustedProxies,
     /// The host named in the TLS handshake.
     pub sni: Option<&'a str>,
-    /// The certificates of the listener; none is cleartext.
-    pub certificates: Option<&'a Certificates>,
+    /// What its TLS was made with; none is cleartext.
+    pub credentials: Option<&'a Credentials>,
+    /// Where requests of the listener are sent instead; none serves them.
+    pub redirect: Option<&'a Redirect>,
     /// The hosts that the listener serves; empty is any.
     pub server_names: &'a [String],
     /// Whether the protocol is HTTP/2, where a stream is a body.
@@ -258,6 +262,7 @@ impl Router {
     fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Entry, Option<HeaderValue>), Refusal> {
         let host = check_request(parts)?;
         check_host(host.as_ref(), origin)?;
+        check_scheme(parts, host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
         Ok((&self.routes[route], host))
@@ -284,10 +289,15 @@ fn leave(log: Option<Box<RequestLog>>) {
     }
 }
 
-/// What a request is called: by a trusted proxy in front of us, or by us.
+/// The longest name of a request that is taken over, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// What a request is called: by a trusted proxy in front of us, if that is a name for a log, or by us.
 fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
     if peer.trusted
         && let Some(id) = fields.get("x-request-id")
+        && (1..=MAX_REQUEST_ID).contains(&id.len())
+        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
     {
         return id.clone();
     }
@@ -305,11 +315,22 @@ fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
 fn check_host(host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
     let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
     let host = host_without_port(host);
-    if !origin.server_names.is_empty() && !origin.server_names.iter().any(|name| table::covers(name, host)) {
-        return Err(if origin.certificates.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
+    if !origin.server_names.is_empty() && !origin.server_names.iter().any(|name| covers(name, host)) {
+        return Err(if origin.credentials.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
     }
-    match origin.certificates {
-        Some(certificates) if !certificates.same(origin.sni, host) => Err(Refusal::Misdirected),
+    match origin.credentials {
+        Some(credentials) if !credentials.serve(origin.sni, host) => Err(Refusal::Misdirected),
         _ => Ok(()),
     }
+}
+
+/// Whether the request came as the listener wants it: one that only redirects serves what a trusted proxy in front has
+/// taken by https.
+fn check_scheme(parts: &Parts, host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
+    let Some(redirect) = origin.redirect else { return Ok(()) };
+    if origin.peer.is_secure(&parts.headers) {
+        return Ok(());
+    }
+    let location = host.and_then(|host| redirect.location(host, &parts.uri));
+    Err(location.map_or(Refusal::NoRoute, Refusal::Cleartext))
 }

@@ -3,6 +3,8 @@
 //! The thread that calls [`Server::run`] is the control thread: it serves publishers, sweeps history, and waits for
 //! the workers. It carries no traffic.
 
+mod certificates;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -15,21 +17,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
-use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Auth, Config, Secret, StoreKind};
+use crate::config::{self, Auth, Config, Endpoint, RedirectPort, Secret, StoreKind};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::{Committer, Hub};
-use crate::limits::Limits;
+use crate::limits::{AddressLimit, Limits};
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
+use crate::router::{Hosts, Redirect};
 use crate::shutdown::Signal;
 use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
-use crate::tls::{self, Certificates};
-use crate::worker::{self, Setup, Tls};
+use crate::tls::{Tls, TlsError};
+use crate::worker::{self, Setup};
+
+use certificates::Keeper;
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -47,7 +51,7 @@ pub enum BindError {
         /// The listener.
         listener: String,
         /// Why.
-        cause: rustls::Error,
+        cause: TlsError,
     },
     /// The access log.
     AccessLog {
@@ -125,7 +129,7 @@ impl Server {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for listen in &config.listen {
-            let tls = acceptor(listen)
+            let tls = certificates::tls_of(listen)
                 .map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
             let bound = Bound::bind(&listen.endpoint, config.server.workers).map_err(BindError::Listen)?;
             addresses.push(bound.endpoint.to_string());
@@ -220,12 +224,20 @@ impl Server {
         let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
         let auth = Arc::new(auth);
         let stream_limits = Limits::new(&config.limits);
+        let addresses = config.limits.connections_per_address.map(AddressLimit::new);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
         let publisher = publisher.with_rates(&config.routes);
         let (ended, all_ended) = mpsc::channel(1);
 
+        let redirects = redirects(&config, &listeners);
+        let mut keeper = Keeper::default();
+        for ((bound, tls), listen) in listeners.iter().zip(&config.listen) {
+            if let Some(tls) = tls {
+                keeper.add(bound.endpoint.to_string(), tls.clone(), listen);
+            }
+        }
         let mut files = Vec::new();
         let mut sockets: Vec<Vec<_>> = (0..config.server.workers).map(|_| Vec::new()).collect();
         for (bound, tls) in listeners {
@@ -256,7 +268,9 @@ impl Server {
                 stream_limits: stream_limits.clone(),
                 publisher: publisher.clone(),
                 sockets,
+                redirects: redirects.clone(),
                 limit: limit.clone(),
+                addresses: addresses.clone(),
                 log: log.as_ref().map(|log| log.worker(secret_parameters.clone())),
                 signal: signal.clone(),
                 ended: ended.clone(),
@@ -265,7 +279,7 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub.clone(), background, serving, all_ended));
+        LocalSet::new().block_on(&runtime, control(hub.clone(), background, keeper, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -287,10 +301,12 @@ impl Server {
 async fn control(
     hub: Hub,
     background: Background,
+    keeper: Keeper,
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
 ) {
     spawn_local(background.run());
+    spawn_local(keeper.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {
@@ -327,15 +343,37 @@ fn tell_of(open: &OpenDisk) {
     }
 }
 
-fn acceptor(listen: &config::Listen) -> Result<Option<Tls>, rustls::Error> {
-    if listen.tls.is_empty() {
-        return Ok(None);
-    }
-    let keys = listen.tls.iter().map(|certificate| certificate.key.clone()).collect();
-    let certificates = Arc::new(Certificates::new(keys));
-    let config = tls::server_config(certificates.clone(), listen.http2)?;
-    Ok(Some((certificates, TlsAcceptor::from(config))))
+/// Where each listener sends its clients, if it does. `listeners` are those of the configuration as they were bound.
+fn redirects(config: &Config, listeners: &[(Bound, Option<Tls>)]) -> Vec<Option<Redirect>> {
+    let port_of = |(bound, tls): &(Bound, Option<Tls>)| match bound.endpoint {
+        Endpoint::Tcp(address) if tls.is_some() => Some(address.port()),
+        _ => None,
+    };
+    let https = listeners.iter().find_map(port_of).unwrap_or(HTTPS);
+    let served = listeners.iter().zip(&config.listen).filter_map(|((_, tls), listen)| {
+        let tls = tls.as_ref()?;
+        Some(match listen.server_names.as_slice() {
+            [] => Hosts::Certified(tls.clone()),
+            names => Hosts::Named(names.to_vec()),
+        })
+    });
+    let served: Vec<_> = served.collect();
+    let redirect = |listen: &config::Listen| {
+        let port = match listen.redirect_https? {
+            RedirectPort::OfListener => https,
+            RedirectPort::Given(port) => port.get(),
+        };
+        let hosts = match listen.server_names.as_slice() {
+            [] => served.clone(),
+            names => vec![Hosts::Named(names.to_vec())],
+        };
+        Some(Redirect { port, hosts })
+    };
+    config.listen.iter().map(redirect).collect()
 }
+
+/// The port of `https`, where nothing else is said.
+const HTTPS: u16 = 443;
 
 /// The query parameters that carry credentials.
 fn secret_parameters(config: &Config) -> Vec<String> {

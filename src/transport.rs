@@ -4,10 +4,12 @@
 //! ([`Transport::send_now`]): that is how one thread serves its parked streams without waking a task for each.
 
 use std::io::{self, IoSlice, Write as _};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -32,6 +34,41 @@ impl Socket {
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Waits for bytes and copies what has come, which stays to be read; 0 is the end.
+    pub async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let seen = match self {
+                Self::Tcp(stream) => {
+                    stream.readable().await?;
+                    stream.try_io(Interest::READABLE, || peek(stream, bytes))
+                }
+                Self::Unix(stream) => {
+                    stream.readable().await?;
+                    stream.try_io(Interest::READABLE, || peek(stream, bytes))
+                }
+            };
+            match seen {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                seen => return seen,
+            }
+        }
+    }
+
+    /// Reads as many bytes as `bytes` holds. They must have been seen by [`Socket::peek`].
+    pub fn read_seen(&self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let read = match self {
+                Self::Tcp(stream) => stream.try_read(bytes)?,
+                Self::Unix(stream) => stream.try_read(bytes)?,
+            };
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            bytes = &mut bytes[read..];
+        }
+        Ok(())
+    }
+
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
@@ -45,6 +82,11 @@ impl Socket {
             Self::Unix(stream) => stream.poll_write_ready(cx),
         }
     }
+}
+
+fn peek(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    let (seen, _) = recv(socket, bytes, RecvFlags::PEEK)?;
+    Ok(seen)
 }
 
 impl From<TcpStream> for Socket {

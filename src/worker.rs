@@ -10,24 +10,23 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Config, Listen};
-use crate::connection::{self, Drain, Handler, Info, Outcome, Settings, Shared};
+use crate::connection::{self, Drain, Handler, Info, MAX_HANDSHAKES, Outcome, Refused, Settings, Shared};
 use crate::hub::Hub;
-use crate::limits::Limits;
+use crate::limits::{AddressLimit, Limits};
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
 use crate::publish::Publisher;
-use crate::router::{Origin, ReplyBody, Routed, Router};
+use crate::router::{Origin, Redirect, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
 use crate::stream::Streams;
-use crate::tls::Certificates;
+use crate::tls::Tls;
 
 /// How often the access log is handed over and old connections to apps are closed.
 const TICK: Duration = Duration::from_millis(250);
@@ -56,8 +55,12 @@ pub struct Setup {
     pub publisher: Publisher,
     /// Its sockets, in the order of the configuration, each with its TLS.
     pub sockets: Vec<(Unaccepted, Option<Tls>)>,
+    /// Where requests of each listener are sent instead, in the order of the configuration.
+    pub redirects: Vec<Option<Redirect>>,
     /// How many connections all workers may have.
     pub limit: ConnectionLimit,
+    /// How many connections an address may have, over all workers.
+    pub addresses: Option<AddressLimit>,
     /// Its end of the access log.
     pub log: Option<WorkerLog>,
     /// Says when to end.
@@ -65,9 +68,6 @@ pub struct Setup {
     /// Dropped when the worker has ended.
     pub ended: mpsc::Sender<()>,
 }
-
-/// The TLS of a listener, shared by the workers.
-pub type Tls = (Arc<Certificates>, TlsAcceptor);
 
 /// A runtime for one thread.
 pub fn runtime() -> io::Result<Runtime> {
@@ -94,7 +94,9 @@ async fn run(setup: Setup) -> io::Result<()> {
         stream_limits,
         publisher,
         sockets,
+        redirects,
         limit,
+        addresses,
         log,
         mut signal,
         ended,
@@ -111,17 +113,20 @@ async fn run(setup: Setup) -> io::Result<()> {
         log.clone(),
     );
     let shared = Rc::new(Shared {
-        handler: Route(router),
+        handler: Route { router, redirects },
         streams: streams.clone(),
         counters: counters.clone(),
         drain: Drain::default(),
+        handshakes: Semaphore::new(MAX_HANDSHAKES),
+        addresses,
+        refused: Refused::default(),
     });
     let open = Rc::new(Open::default());
 
     let mut accepting = Vec::new();
-    for ((socket, tls), listen) in sockets.into_iter().zip(&config.listen) {
+    for (place, ((socket, tls), listen)) in sockets.into_iter().zip(&config.listen).enumerate() {
         let listener = Listener::new(socket)?;
-        let settings = Rc::new(settings(&config, listen, tls));
+        let settings = Rc::new(settings(&config, place, listen, tls));
         let (shared, counters, open, limit) = (shared.clone(), counters.clone(), open.clone(), limit.clone());
         accepting.push(spawn_local(async move {
             let accepted = |socket, address, permit| {
@@ -187,13 +192,13 @@ async fn keep_house(shared: Rc<Shared<Route>>, log: Option<Rc<WorkerLog>>) {
     loop {
         tokio::select! {
             () = written() => {}
-            () = shared.handler.0.kept() => {}
+            () = shared.handler.router.kept() => {}
             () = shared.streams.catching_up() => {}
         }
         loop {
             sleep(TICK).await;
             // Both, whatever the first says.
-            let waiting = shared.handler.0.sweep() | shared.streams.end_stalled();
+            let waiting = shared.handler.router.sweep() | shared.streams.end_stalled();
             if let Some(log) = &log {
                 shared.counters.log_lines_dropped.add(log.flush());
             }
@@ -204,12 +209,14 @@ async fn keep_house(shared: Rc<Shared<Route>>, log: Option<Rc<WorkerLog>>) {
     }
 }
 
-fn settings(config: &Config, listen: &Listen, tls: Option<Tls>) -> Settings {
+fn settings(config: &Config, listener: usize, listen: &Listen, tls: Option<Tls>) -> Settings {
     Settings {
+        listener,
         deadlines: listen.deadlines.clone(),
         max_headers: listen.max_headers,
         server_names: listen.server_names.clone(),
         tls,
+        proxy_protocol: listen.proxy_protocol,
         trusted: config.server.trusted_proxies.clone(),
     }
 }
@@ -255,7 +262,11 @@ impl Drop for OpenConnection {
 }
 
 /// The router, as connections know it.
-struct Route(Router);
+struct Route {
+    router: Router,
+    /// By listener.
+    redirects: Vec<Option<Redirect>>,
+}
 
 impl Handler for Route {
     type Body = ReplyBody;
@@ -266,12 +277,13 @@ impl Handler for Route {
             peer: &info.peer,
             trusted: &settings.trusted,
             sni: info.sni.as_deref(),
-            certificates: settings.tls.as_ref().map(|(certificates, _)| &**certificates),
+            credentials: info.credentials.as_deref(),
+            redirect: self.redirects.get(settings.listener).and_then(Option::as_ref),
             server_names: &settings.server_names,
             h2: info.h2,
             body_stall: settings.deadlines.body_stall,
         };
-        match self.0.route(request, origin).await {
+        match self.router.route(request, origin).await {
             Routed::Reply(response) => Outcome::Reply(response),
             Routed::Park(grant) => Outcome::Park(grant),
             Routed::Tunnel(response, app) => Outcome::Tunnel(response, app),

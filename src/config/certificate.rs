@@ -1,9 +1,11 @@
-//! A certificate chain and its key: read, parsed, and shown to belong together.
+//! A certificate chain and its key: read, parsed, and shown to belong together. And the certificates that those of
+//! clients are checked against.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt, fs, io};
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,13 +28,7 @@ pub struct Certificate {
 impl Certificate {
     /// Reads both files (PEM; the chain with the server's own certificate first) and matches them.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let text = read(cert).map_err(CertificateError::CertUnreadable)?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
-            .collect::<Result<_, _>>()
-            .map_err(CertificateError::CertNotPem)?;
-        if chain.is_empty() {
-            return Err(CertificateError::NoCert);
-        }
+        let chain = chain(cert)?;
         let text = read(key).map_err(CertificateError::KeyUnreadable)?;
         let private = match PrivateKeyDer::from_pem_slice(&text) {
             Ok(private) => private,
@@ -51,6 +47,35 @@ impl Certificate {
         }
         Ok(Self { key: Arc::new(certified), cert_path: cert.to_owned(), key_path: key.to_owned() })
     }
+}
+
+/// Who vouches for clients.
+#[derive(Debug, Clone)]
+pub struct ClientCa {
+    /// Their certificates.
+    pub roots: Arc<RootCertStore>,
+    /// Where they were read from.
+    pub path: PathBuf,
+}
+
+impl ClientCa {
+    /// Reads a file (PEM) of one certificate or several.
+    pub fn load(path: &Path) -> Result<Self, CertificateError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in chain(path)? {
+            roots.add(certificate).map_err(CertificateError::InvalidCert)?;
+        }
+        Ok(Self { roots: Arc::new(roots), path: path.to_owned() })
+    }
+}
+
+/// Reads certificates; at least one.
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let text = read(path).map_err(CertificateError::CertUnreadable)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(CertificateError::CertNotPem)?;
+    if chain.is_empty() { Err(CertificateError::NoCert) } else { Ok(chain) }
 }
 
 /// Why a certificate and a key cannot be used.

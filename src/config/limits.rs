@@ -1,4 +1,4 @@
-//! `[limits]`: how many streams there may be, and how fast they may come.
+//! `[limits]`: how many streams and connections there may be, and how fast streams may come.
 
 use std::num::NonZero;
 
@@ -6,12 +6,12 @@ use super::reader::{Section, Value};
 
 /// More tabs and devices than a person has open, and few enough that one account cannot take the machine.
 const STREAMS_PER_USER: NonZero<u32> = NonZero::new(20).unwrap();
-/// More than one machine bears.
+/// More streams or connections than one machine bears.
 const MAX_STREAMS: u64 = 10_000_000;
 /// More than one machine opens.
 const MAX_RATE: u64 = 1_000_000;
 
-/// The limits of streams, over all workers and routes. None is no limit.
+/// The limits over all workers, listeners and routes. None is no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The most streams at once.
@@ -24,6 +24,8 @@ pub struct Limits {
     pub opens_per_second: Option<NonZero<u32>>,
     /// The most new streams a second from one address.
     pub opens_per_second_per_address: Option<NonZero<u32>>,
+    /// The most connections from one address at once.
+    pub connections_per_address: Option<NonZero<u32>>,
 }
 
 impl Limits {
@@ -44,6 +46,11 @@ impl Limits {
                 default.opens_per_second_per_address,
                 MAX_RATE,
             ),
+            connections_per_address: number(
+                "connections_per_address",
+                default.connections_per_address,
+                MAX_STREAMS,
+            ),
         }
     }
 }
@@ -56,6 +63,7 @@ impl Default for Limits {
             streams_per_address: None,
             opens_per_second: None,
             opens_per_second_per_address: None,
+            connections_per_address: None,
         }
     }
 }

@@ -3,14 +3,17 @@
 use std::error::Error as _;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::host::hosts;
 use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
-use super::{Certificate, CertificateError, schema};
+use super::{Certificate, CertificateError, ClientCa, TrustedProxies, schema};
 
 /// Room for the head of a request, all its lines together.
 const MAX_HEADERS: usize = 64 * 1024;
@@ -29,28 +32,76 @@ pub struct Listen {
     pub server_names: Vec<String>,
     /// The certificates, chosen by SNI; empty is cleartext.
     pub tls: Vec<Certificate>,
+    /// Who vouches for clients, which have to show a certificate then; none asks them for none.
+    pub client_ca: Option<ClientCa>,
     /// Whether HTTP/2 is offered (under TLS only).
     pub http2: bool,
+    /// Whether requests are sent on to `https`, and to which port. Never with `tls`.
+    pub redirect_https: Option<RedirectPort>,
+    /// Whether each connection begins with a header of the PROXY protocol. Some peer is trusted then.
+    pub proxy_protocol: bool,
     /// How long a client may take for each step.
     pub deadlines: Deadlines,
     /// The most bytes of a request head.
     pub max_headers: usize,
 }
 
+/// The port that `redirect_https` sends clients to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectPort {
+    /// That of the first listener with TLS; without one, 443.
+    OfListener,
+    /// As the file says.
+    Given(NonZero<u16>),
+}
+
 impl Listen {
-    /// Reads a `[[listen]]`. `taken` are the addresses of those before it.
-    pub(super) fn read(section: &Section<'_>, taken: &mut Vec<Endpoint>) -> Option<Self> {
+    /// Reads the `[[listen]]` sections. Returns with them the addresses that are taken.
+    pub(super) fn read_all(sections: &[Section<'_>], trusted: &TrustedProxies) -> (Vec<Self>, Vec<Endpoint>) {
+        let mut taken = Vec::new();
+        let has_tls = sections.iter().any(|section| section.has("tls") && !section.is_empty_list("tls"));
+        let read = |section| Self::read(section, &mut taken, trusted, has_tls);
+        let listen = sections.iter().filter_map(read).collect();
+        (listen, taken)
+    }
+
+    /// Reads a `[[listen]]`. `taken` are the addresses of those before it; `has_tls` is whether any of them all ends TLS.
+    fn read(
+        section: &Section<'_>,
+        taken: &mut Vec<Endpoint>,
+        trusted: &TrustedProxies,
+        has_tls: bool,
+    ) -> Option<Self> {
         let address = section.required("address", "write address = \"0.0.0.0:8080\" or \"unix:PATH\"");
         let server_names = hosts(section.value("server_names"));
         let tls = section.value("tls");
+        let client_ca = section.value("client_ca");
         let http2 = section.value("http2").and_then(|value| value.flag()).unwrap_or(true);
+        let redirect = section.value("redirect_https");
+        let proxy_protocol = section.value("proxy_protocol");
         let deadlines = Deadlines::read(section);
         let max_headers = section.room("max_headers", MAX_HEADERS, HEADERS_BOUNDS);
 
         let endpoint = address.and_then(|value| endpoint(&value, section.report.base, taken));
         let on_unix = matches!(endpoint, Some(Endpoint::Unix(_)));
+        let is_tls = tls.is_some() && !section.is_empty_list("tls");
         let tls = tls.map_or_else(Vec::new, |value| certificates(&value, on_unix));
-        Some(Self { server_names, tls, http2, deadlines, max_headers, ..Self::new(endpoint?) })
+        let client_ca = client_ca.and_then(|value| clients(&value, section.report.base, is_tls));
+        let has_names = section.has("server_names") && !section.is_empty_list("server_names");
+        let redirect_https = redirect.and_then(|value| redirect_port(&value, is_tls, has_names || has_tls));
+        let is_known = if on_unix { trusted.unix } else { !trusted.networks.is_empty() };
+        let proxy_protocol = proxy_protocol.is_some_and(|value| flag_of_proxies(&value, on_unix, is_known));
+        Some(Self {
+            server_names,
+            tls,
+            client_ca,
+            http2,
+            redirect_https,
+            proxy_protocol,
+            deadlines,
+            max_headers,
+            ..Self::new(endpoint?)
+        })
     }
 
     /// A cleartext listener with the defaults of the file.
@@ -59,7 +110,10 @@ impl Listen {
             endpoint,
             server_names: Vec::new(),
             tls: Vec::new(),
+            client_ca: None,
             http2: true,
+            redirect_https: None,
+            proxy_protocol: false,
             deadlines: Deadlines::default(),
             max_headers: MAX_HEADERS,
         }
@@ -183,6 +237,56 @@ fn certificates(tls: &Value<'_>, on_unix: bool) -> Vec<Certificate> {
         }
     }
     loaded
+}
+
+/// Loads who vouches for the clients of a listener.
+fn clients(value: &Value<'_>, base: &Path, is_tls: bool) -> Option<ClientCa> {
+    let path = value.parse(not_empty)?;
+    if !is_tls {
+        value.fault(
+            Fault::new("has no effect without `tls`").hint("clients show certificates under TLS only"),
+        );
+        return None;
+    }
+    ClientCa::load(&base.join(path)).map_err(|error| value.report(unusable(value, &error))).ok()
+}
+
+/// Reads `redirect_https`. `is_bounded` is whether it is known which hosts there are.
+fn redirect_port(value: &Value<'_>, is_tls: bool, is_bounded: bool) -> Option<RedirectPort> {
+    let port = match value.as_flag() {
+        Some(false) => return None,
+        Some(true) => RedirectPort::OfListener,
+        None if matches!(value.node(), DeValue::Integer(_)) => {
+            let port = value.count(1..=u64::from(u16::MAX))?;
+            RedirectPort::Given(u16::try_from(port).ok().and_then(NonZero::new)?)
+        }
+        None => {
+            value.wrong_type("true, false or a port");
+            return None;
+        }
+    };
+    if is_tls {
+        value.fault(Fault::new("is for a listener without `tls`"));
+    } else if !is_bounded {
+        value.fault(
+            Fault::new("would send clients to any host that they name")
+                .hint("write the hosts of this site in server_names"),
+        );
+    }
+    Some(port)
+}
+
+/// Reads `proxy_protocol`. `is_known` is whether any peer of this listener is trusted.
+fn flag_of_proxies(value: &Value<'_>, on_unix: bool, is_known: bool) -> bool {
+    let flag = value.flag().unwrap_or(false);
+    if flag && !is_known {
+        let whom = if on_unix { "\"unix\"" } else { "the balancer's address" };
+        value.fault(
+            Fault::new("would let nobody in: it is taken from trusted proxies only")
+                .hint(format!("write {whom} in trusted_proxies of [server]")),
+        );
+    }
+    flag
 }
 
 fn unusable(value: &Value<'_>, error: &CertificateError) -> Problem {

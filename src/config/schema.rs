@@ -37,7 +37,10 @@ pub(super) static LISTEN: Shape = shape(
         "address",
         "server_names",
         "tls",
+        "client_ca",
         "http2",
+        "redirect_https",
+        "proxy_protocol",
         "handshake_timeout",
         "header_timeout",
         "idle_timeout",
@@ -45,7 +48,7 @@ pub(super) static LISTEN: Shape = shape(
         "write_stall",
         "max_headers",
     ],
-    &["acme", "proxy_protocol", "redirect_https", "client_ca"],
+    &["acme"],
 );
 
 pub(super) static TLS: Shape = shape("an entry of `tls`", &["cert", "key"], &[]);
@@ -105,8 +108,9 @@ pub(super) static LIMITS: Shape = shape(
         "streams_per_address",
         "opens_per_second",
         "opens_per_second_per_address",
+        "connections_per_address",
     ],
-    &["connections_per_address"],
+    &[],
 );
 
 pub(super) static ROUTE: Shape =

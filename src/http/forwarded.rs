@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that only a trusted proxy may set. All others that begin with [`PREFIX`] go with them.
@@ -13,6 +14,11 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// The certificate that a client showed (RFC 9440).
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
+/// What apps take for a word on the client's certificate. It goes out by nobody but us, whoever sends it.
+const CERTIFICATES: [&str; 4] = ["client-cert", "x-client-cert", "x-ssl-client", "ssl-client"];
 
 /// How many entries of an `X-Forwarded-For` are looked at from its end.
 const MAX_HOPS: usize = 16;
@@ -37,6 +43,8 @@ pub struct Peer {
     pub tls: bool,
     /// Whether what it says of others is believed.
     pub trusted: bool,
+    /// The certificate that it showed, as the app is told it.
+    pub certificate: Option<HeaderValue>,
 }
 
 impl Peer {
@@ -48,7 +56,14 @@ impl Peer {
         };
         // An address in text is visible ASCII.
         let text = text.unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, text, tls, trusted }
+        Self { address, text, tls, trusted, certificate: None }
+    }
+
+    /// With the certificate that it showed, in DER.
+    pub fn with_certificate(self, der: &[u8]) -> Self {
+        // A byte sequence of structured fields (RFC 8941, section 3.3.5): visible ASCII.
+        let text = format!(":{}:", BASE64_STANDARD.encode(der));
+        Self { certificate: HeaderValue::try_from(text).ok(), ..self }
     }
 
     /// The client's address: the peer's own, or what trusted proxies say it is, walking `X-Forwarded-For` from its
@@ -96,7 +111,7 @@ fn parse_node(text: &str) -> Option<IpAddr> {
 }
 
 /// Says what the app is told: `X-Forwarded-Proto`, `-Host`, `-Port` and `X-Real-IP`, but for those that are kept as the
-/// peer says them.
+/// peer says them, and the client's certificate.
 pub(super) fn say_forwarded(
     peer: &Peer,
     host: Option<&HeaderValue>,
@@ -105,6 +120,9 @@ pub(super) fn say_forwarded(
 ) {
     if !kept(&X_REAL_IP) {
         line(&X_REAL_IP, peer.text.as_bytes());
+    }
+    if let Some(certificate) = &peer.certificate {
+        line(&CLIENT_CERT, certificate.as_bytes());
     }
     if !kept(&X_FORWARDED_PROTO) {
         line(&X_FORWARDED_PROTO, if peer.tls { b"https" } else { b"http" });
@@ -117,6 +135,11 @@ pub(super) fn say_forwarded(
         let port = named_port(host).unwrap_or(if peer.tls { 443 } else { 80 });
         line(&X_FORWARDED_PORT, itoa::Buffer::new().format(port).as_bytes());
     }
+}
+
+/// Whether this speaks of the client's certificate, which nobody may do but us.
+pub(super) fn is_of_certificate(name: &str) -> bool {
+    CERTIFICATES.iter().any(|begin| name.starts_with(begin))
 }
 
 /// Whether only a trusted proxy may say this.

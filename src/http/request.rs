@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::fields::{HopByHopError, is_dropped, removed_by_connection};
-use super::forwarded::{Peer, X_FORWARDED_FOR, is_forwarding, say_forwarded};
+use super::forwarded::{Peer, X_FORWARDED_FOR, is_forwarding, is_of_certificate, say_forwarded};
 
 /// The host of a request that named none: HTTP/1.0 may leave it out, but the app is spoken to in HTTP/1.1.
 const NO_HOST: HeaderValue = HeaderValue::from_static("localhost");
@@ -40,6 +40,9 @@ pub fn request_fields(
     for (name, value) in fields {
         let text = name.as_str();
         if is_dropped(text) || *name == HOST || *name == X_REQUEST_ID || removed.contains(name) {
+            continue;
+        }
+        if is_of_certificate(text) {
             continue;
         }
         if is_forwarding(text) && (!told.peer.trusted || *name == X_FORWARDED_FOR) {

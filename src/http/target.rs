@@ -162,6 +162,18 @@ pub fn host_without_port(host: &str) -> &str {
     host[..host.len() - digits].strip_suffix(':').unwrap_or(host)
 }
 
+/// Whether a name of the configuration, in lower case and perhaps beginning with `*.`, covers a host.
+pub fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix('*') {
+        None => name.eq_ignore_ascii_case(host),
+        Some(parent) => {
+            host.len() > parent.len()
+                && host.is_char_boundary(host.len() - parent.len())
+                && host[host.len() - parent.len()..].eq_ignore_ascii_case(parent)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, HeaderValue};
+use http::header::{ALLOW, CONNECTION, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 
 use crate::auth::AuthError;
@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Misdirected,
     /// No route is for it.
     NoRoute,
+    /// It came in cleartext, and there is where it should have come.
+    Cleartext(HeaderValue),
     /// A stream is asked for with a request that has a body.
     StreamWithBody,
     /// There is no stream for it.
@@ -55,6 +57,9 @@ impl Refusal {
                 (StatusCode::MISDIRECTED_REQUEST, "This host is not served on this connection.".to_owned())
             }
             Self::NoRoute => (StatusCode::NOT_FOUND, "There is nothing here.".to_owned()),
+            Self::Cleartext(_) => {
+                (StatusCode::PERMANENT_REDIRECT, "This site is served over https.".to_owned())
+            }
             Self::StreamWithBody => {
                 (StatusCode::BAD_REQUEST, "A request for a stream has no body.".to_owned())
             }
@@ -92,6 +97,9 @@ impl Refusal {
                 "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
             };
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Self::Cleartext(location) = self {
+            response.headers_mut().insert(LOCATION, location.clone());
         }
         let is_cut = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
         if is_cut || matches!(self, Self::Request(_)) {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::config::Route;
+use crate::http::covers;
 
 /// The routes, found by path.
 #[derive(Debug)]
@@ -53,18 +54,6 @@ impl Table {
 impl Entry {
     fn is_for(&self, host: Option<&str>) -> bool {
         self.hosts.is_empty() || host.is_some_and(|host| self.hosts.iter().any(|name| covers(name, host)))
-    }
-}
-
-/// Whether a name of the configuration, in lower case and perhaps beginning with `*.`, covers a host.
-pub(super) fn covers(name: &str, host: &str) -> bool {
-    match name.strip_prefix('*') {
-        None => name.eq_ignore_ascii_case(host),
-        Some(parent) => {
-            host.len() > parent.len()
-                && host.is_char_boundary(host.len() - parent.len())
-                && host[host.len() - parent.len()..].eq_ignore_ascii_case(parent)
-        }
     }
 }
 
