@@ -28,7 +28,7 @@ use std::{fs, io};
 use toml::de::DeTable;
 
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
-pub use certificate::{Certificate, CertificateError, ClientCa};
+pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
 pub use limits::Limits;
 pub use listen::{Deadlines, Endpoint, Listen, RedirectPort};
 pub use log::{AccessLog, Log};

@@ -1,6 +1,7 @@
 //! A certificate chain and its key: read, parsed, and shown to belong together. And the certificates that those of
 //! clients are checked against.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt, fs, io};
@@ -23,11 +24,26 @@ pub struct Certificate {
     pub cert_path: PathBuf,
     /// Where the key was read from.
     pub key_path: PathBuf,
+    /// What was there: the certificate's file and the key's.
+    pub stamps: [FileStamp; 2],
+}
+
+/// What tells a file from another one in its place, and from itself when it has been written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp(Option<(u64, u64, i64, i64, u64)>);
+
+impl FileStamp {
+    /// What is there now, be it nothing. To be taken before the file is read: a change meanwhile is then seen later.
+    pub fn of(path: &Path) -> Self {
+        let of = |file: fs::Metadata| (file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.len());
+        Self(fs::metadata(path).ok().map(of))
+    }
 }
 
 impl Certificate {
     /// Reads both files (PEM; the chain with the server's own certificate first) and matches them.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let stamps = [cert, key].map(FileStamp::of);
         let chain = chain(cert)?;
         let text = read(key).map_err(CertificateError::KeyUnreadable)?;
         let private = match PrivateKeyDer::from_pem_slice(&text) {
@@ -45,7 +61,7 @@ impl Certificate {
             Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::Mismatch),
             Err(error) => return Err(CertificateError::InvalidCert(error)),
         }
-        Ok(Self { key: Arc::new(certified), cert_path: cert.to_owned(), key_path: key.to_owned() })
+        Ok(Self { key: Arc::new(certified), cert_path: cert.to_owned(), key_path: key.to_owned(), stamps })
     }
 }
 
@@ -56,16 +72,19 @@ pub struct ClientCa {
     pub roots: Arc<RootCertStore>,
     /// Where they were read from.
     pub path: PathBuf,
+    /// What was there.
+    pub stamp: FileStamp,
 }
 
 impl ClientCa {
     /// Reads a file (PEM) of one certificate or several.
     pub fn load(path: &Path) -> Result<Self, CertificateError> {
+        let stamp = FileStamp::of(path);
         let mut roots = RootCertStore::empty();
         for certificate in chain(path)? {
             roots.add(certificate).map_err(CertificateError::InvalidCert)?;
         }
-        Ok(Self { roots: Arc::new(roots), path: path.to_owned() })
+        Ok(Self { roots: Arc::new(roots), path: path.to_owned(), stamp })
     }
 }
 

@@ -4,14 +4,12 @@
 //! leave it as it was. No connection is touched.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::config::{Certificate, CertificateError, ClientCa, Listen};
+use crate::config::{Certificate, CertificateError, ClientCa, FileStamp, Listen};
 use crate::tls::{Identity, Tls, TlsError};
 
 /// How often the files are looked at. They are read when they have stayed the same from one look to the next, since who
@@ -50,17 +48,9 @@ struct Kept {
     pairs: Vec<(PathBuf, PathBuf)>,
     client_ca: Option<PathBuf>,
     /// What was there when the files were read last.
-    read: Vec<Stamp>,
+    read: Vec<FileStamp>,
     /// What was there at the last look.
-    seen: Vec<Stamp>,
-}
-
-/// What tells a file from the one that was there before; none is no file.
-type Stamp = Option<(u64, i64, i64, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
+    seen: Vec<FileStamp>,
 }
 
 impl Keeper {
@@ -68,10 +58,10 @@ impl Keeper {
     pub(super) fn add(&mut self, listener: String, tls: Tls, listen: &Listen) {
         let pairs = listen.tls.iter().map(|one| (one.cert_path.clone(), one.key_path.clone())).collect();
         let client_ca = listen.client_ca.as_ref().map(|ca| ca.path.clone());
-        let mut kept = Kept { listener, tls, pairs, client_ca, read: Vec::new(), seen: Vec::new() };
-        kept.read = kept.stamps();
-        kept.seen = kept.read.clone();
-        self.listeners.push(kept);
+        let stamps = listen.tls.iter().flat_map(|one| one.stamps);
+        let read: Vec<_> = stamps.chain(listen.client_ca.as_ref().map(|ca| ca.stamp)).collect();
+        let seen = read.clone();
+        self.listeners.push(Kept { listener, tls, pairs, client_ca, read, seen });
     }
 
     /// Looks at the files for ever.
@@ -127,9 +117,9 @@ impl Kept {
         self.tls.replace(identity(&certificates, client_ca.as_ref())).map_err(LoadError::Tls)
     }
 
-    fn stamps(&self) -> Vec<Stamp> {
+    fn stamps(&self) -> Vec<FileStamp> {
         let files = self.pairs.iter().flat_map(|(cert, key)| [cert, key]).chain(&self.client_ca);
-        files.map(|path| stamp(path)).collect()
+        files.map(|path| FileStamp::of(path)).collect()
     }
 }
 

@@ -15,6 +15,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod connection_limits;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod deadlines;
@@ -43,7 +45,11 @@ mod limits;
 #[cfg(test)]
 mod listening;
 #[cfg(test)]
+mod mutual_tls;
+#[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod proxy_protocol;
 #[cfg(test)]
 mod publish_identity;
 #[cfg(test)]
@@ -52,6 +58,14 @@ mod publish_map;
 mod publish_route;
 #[cfg(test)]
 mod publish_socket;
+#[cfg(test)]
+mod redirect;
+#[cfg(test)]
+mod reloaded_certificates;
+#[cfg(test)]
+mod request_names;
+#[cfg(test)]
+mod server_names;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

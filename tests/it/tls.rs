@@ -1,5 +1,7 @@
 //! TLS: which certificate a client is shown, which hosts it may then ask for, and which protocols it is offered.
 
+use std::sync::Arc;
+
 use rustls::ProtocolVersion;
 
 use crate::support::session::{Session, config_of, written};
@@ -160,6 +162,29 @@ fn both_versions_of_tls_are_served_and_their_sessions_resumed() {
             let mut session = Session::begin(site.address(), "test", &config).unwrap();
             assert_eq!((session.version, session.resumed), (version, again));
             assert_eq!(status_of(&mut session.client, "test"), 200);
+        }
+    }
+}
+
+#[test]
+fn a_session_is_taken_up_again_by_any_worker_over_either_protocol() {
+    let site = secure("", NO_APP);
+    let config = client_config(&["h2", "http/1.1"]);
+    let over_http1 = {
+        let mut config = (*config).clone();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    };
+    for (config, begun, asked) in [
+        (&config, false, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+        // Its tickets are in the same store.
+        (&over_http1, true, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+    ] {
+        for again in [begun, true, true, true, true, true] {
+            let mut session = Session::begin(site.address(), "test", config).unwrap();
+            assert_eq!(session.resumed, again, "{:?}", session.alpn);
+            // The ticket comes before the first bytes of an answer.
+            session.client.send(asked).exactly(9);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,9 @@ pub(crate) struct Program {
     /// Its first listener.
     pub(crate) address: String,
     child: Child,
-    stderr: Option<JoinHandle<String>>,
+    /// What it has said so far, line by line.
+    said: Arc<Mutex<String>>,
+    stderr: Option<JoinHandle<()>>,
     stdout: Option<JoinHandle<String>>,
 }
 
@@ -42,7 +45,11 @@ pub(crate) fn command(folder: &Path, config: &str) -> Command {
 impl Program {
     /// Runs a configuration and waits until it listens.
     pub(crate) fn run(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::run_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    /// The same, in a folder that has been prepared.
+    pub(crate) fn run_in(folder: TempDir, config: &str) -> Self {
         let mut child = command(folder.path(), config).spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let stdout = std::thread::spawn(move || {
@@ -59,11 +66,30 @@ impl Program {
                 break after.split('"').next().unwrap().to_owned();
             }
         };
+        let said = Arc::new(Mutex::new(said));
+        let so_far = said.clone();
         let stderr = std::thread::spawn(move || {
-            stderr.read_to_string(&mut said).unwrap();
-            said
+            let mut line = String::new();
+            while stderr.read_line(&mut line).unwrap() > 0 {
+                so_far.lock().unwrap().push_str(&line);
+                line.clear();
+            }
         });
-        Self { folder, address, child, stderr: Some(stderr), stdout: Some(stdout) }
+        Self { folder, address, child, said, stderr: Some(stderr), stdout: Some(stdout) }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has said something.
+    pub(crate) fn says(&self, what: &str) {
+        let begun = Instant::now();
+        while !self.said().contains(what) {
+            assert!(begun.elapsed() < PATIENCE, "no {what:?} in {}", self.said());
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Sends it a signal.
@@ -86,9 +112,9 @@ impl Program {
             assert!(begun.elapsed() < PATIENCE, "it does not end");
             std::thread::sleep(Duration::from_millis(2));
         };
-        let read = |thread: &mut Option<JoinHandle<String>>| thread.take().unwrap().join().unwrap();
-        let ended =
-            Ended { code: status.code(), stdout: read(&mut self.stdout), stderr: read(&mut self.stderr) };
+        self.stderr.take().unwrap().join().unwrap();
+        let stdout = self.stdout.take().unwrap().join().unwrap();
+        let ended = Ended { code: status.code(), stdout, stderr: self.said() };
         (ended, std::fs::read_to_string(self.folder.path().join(file)).unwrap())
     }
 
