@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Endpoint;
 use crate::http::PeerAddress;
 use crate::metrics::Counters;
-use crate::transport::Socket;
+use crate::transport::{Socket, Spares, lacks_descriptors};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -264,13 +264,15 @@ impl Listener {
     }
 
     /// Accepts for ever. No error ends it: most pass (a client that is gone again, no descriptors left), and those
-    /// that do not pass are still better met by trying on than by silence.
+    /// that do not pass are still better met by trying on than by silence. Clients wait while descriptors are short for
+    /// a moment; when that lasts, they are turned away.
     pub async fn accept_all(
         &self,
         limit: &ConnectionLimit,
         counters: &Counters,
         mut take: impl FnMut(Socket, PeerAddress, Permit),
     ) {
+        let spare = Spares::new(1);
         let mut rest = REST;
         loop {
             match self.accept().await {
@@ -286,10 +288,28 @@ impl Listener {
                 Err(error) => {
                     counters.accept_errors.inc();
                     tracing::warn!(%error, "cannot accept a connection");
+                    if rest == LONGEST_REST && lacks_descriptors(&error) {
+                        let count = self.turn_away(&spare).await;
+                        counters.connections_refused.add(count);
+                    }
                     sleep(rest).await;
                     rest = (rest * 2).min(LONGEST_REST);
                 }
             }
         }
+    }
+
+    /// Closes the connections that wait, with the one descriptor that was held back for it. Says how many they were.
+    async fn turn_away(&self, spare: &Spares) -> u64 {
+        let mut count = 0;
+        if spare.release() {
+            while count < BACKLOG.unsigned_abs().into()
+                && let Ok(Ok(_)) = timeout(Duration::ZERO, self.accept()).await
+            {
+                count += 1;
+            }
+        }
+        spare.restore();
+        count
     }
 }

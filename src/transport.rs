@@ -3,6 +3,8 @@
 //! Besides the usual asynchronous reading and writing, a [`Transport`] can be written to at once, outside any task
 //! ([`Transport::send_now`]): that is how one thread serves its parked streams without waking a task for each.
 
+mod spare;
+
 use std::io::{self, IoSlice, Write as _};
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -12,6 +14,8 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+pub use spare::{Spares, lacks_descriptors};
 
 /// A connected socket.
 #[derive(Debug)]

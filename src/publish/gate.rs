@@ -17,12 +17,17 @@ use crate::config::Secret;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{PublishSocket, Publisher, door, ndjson};
 use crate::shutdown::{Signal, Stage};
+use crate::transport::{Spares, lacks_descriptors};
 
 /// The first pause after an error in accepting, doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest such pause. An error like "too many open files" lasts until something is closed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Descriptors held back at each door, so that publishers are let in, and health is told, when traffic has taken all
+/// others.
+const SPARES: usize = 8;
 
 /// How much is read to tell the protocols apart, in bytes; usually the whole of a first publication.
 const FIRST_READ: usize = 4096;
@@ -102,11 +107,13 @@ where
     F: Future<Output = ()> + 'static,
 {
     let mut publishers = JoinSet::new();
+    let spares = Rc::new(Spares::new(SPARES));
     let mut pause = FIRST_PAUSE;
     let mut full = false;
     loop {
         let stream = match listener.next().await {
             Ok(stream) => stream,
+            Err(error) if lacks_descriptors(&error) && spares.release() => continue,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a publisher; trying again in {pause:?}");
                 tokio::time::sleep(pause).await;
@@ -123,7 +130,12 @@ where
         }
         full = over;
         if !over {
-            publishers.spawn_local(serve(stream));
+            let (serving, spares) = (serve(stream), spares.clone());
+            publishers.spawn_local(async move {
+                serving.await;
+                // What it had is there again, for the next one and not for traffic.
+                spares.restore();
+            });
         }
     }
 }

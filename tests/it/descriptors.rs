@@ -1,6 +1,7 @@
 //! A process that has no file descriptors left: it waits for some, and goes on.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,23 +43,35 @@ fn ask(client: &mut Client) {
     assert_eq!(client.send("GET /x HTTP/1.1\r\nHost: a b\r\n\r\n").response().status, 400);
 }
 
-#[test]
-fn a_listener_outlives_a_time_without_descriptors() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("site.toml"), CONFIG).unwrap();
+/// Starts one that has few descriptors.
+fn start(folder: &Path) -> Process {
+    std::fs::write(folder.join("site.toml"), CONFIG).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" run --config site.toml")]);
-    command.arg(env!("CARGO_BIN_EXE_sidestream")).current_dir(folder.path());
-    let _process = Process(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-
-    let (path, publish) = (folder.path().join("site.sock"), folder.path().join("publish.sock"));
+    command.arg(env!("CARGO_BIN_EXE_sidestream")).current_dir(folder);
+    let process = Process(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let begun = Instant::now();
-    while UnixStream::connect(&path).is_err() {
+    while UnixStream::connect(folder.join("site.sock")).is_err() {
         assert!(begun.elapsed() < PATIENCE, "it does not start");
         std::thread::sleep(Duration::from_millis(2));
     }
+    process
+}
+
+fn connect(folder: &Path, socket: &str) -> Client {
+    Client::connect(&format!("unix:{}", folder.join(socket).display()))
+}
+
+fn health(folder: &Path) -> serde_json::Value {
+    connect(folder, "publish.sock").get("/healthz", "Connection: close\r\n").response().json()
+}
+
+#[test]
+fn a_listener_outlives_a_time_without_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let _process = start(folder.path());
     // They come while it still starts, as clients do after a restart.
-    let connect = || Client::connect(&format!("unix:{}", path.display()));
+    let connect = || connect(folder.path(), "site.sock");
     let mut early = connect();
     let others: Vec<_> = (0..60).map(|_| connect()).collect();
     // Those who were let in are served; each that goes makes room for one more.
@@ -68,9 +81,36 @@ fn a_listener_outlives_a_time_without_descriptors() {
         ask(&mut client);
     }
     ask(&mut connect());
-    let health =
-        Client::connect(&format!("unix:{}", publish.display())).get("/healthz", "").response().json();
+    let health = health(folder.path());
     let errors = health["accept_errors"].as_u64().unwrap();
     assert!(errors > 0, "there was room for all");
     assert!(errors < 100, "it tried {errors} times without rest");
+}
+
+#[test]
+fn health_is_told_and_clients_are_turned_away_when_there_are_none_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let _process = start(folder.path());
+    // They hold all that there is, and say nothing.
+    let holding: Vec<_> = (0..60).map(|_| connect(folder.path(), "site.sock")).collect();
+    let begun = Instant::now();
+    let mut asked = 0;
+    while health(folder.path())["connections_refused"] == 0 {
+        asked += 1;
+        assert!(begun.elapsed() < PATIENCE, "nobody is turned away");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(asked > 20, "it was asked {asked} times while there were no descriptors");
+    // Those who are let in later are told at once as well, in the end.
+    let mut late = connect(folder.path(), "site.sock");
+    late.closed();
+    drop(holding);
+    let is_served = || {
+        let mut again = connect(folder.path(), "site.sock");
+        again.try_send("GET /x HTTP/1.1\r\nHost: a b\r\n\r\n").is_ok() && again.try_head().is_some()
+    };
+    let begun = Instant::now();
+    while !is_served() {
+        assert!(begun.elapsed() < PATIENCE, "nobody is let in again");
+    }
 }
