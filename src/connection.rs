@@ -6,6 +6,7 @@
 //! phase of a connection has a deadline; a connection leaves hyper only when nothing of an earlier response is left to write; what a connection
 //! counts and holds is given back when its task ends, however it ends.
 
+mod error;
 mod handshake;
 mod http1;
 mod http2;
@@ -13,7 +14,6 @@ mod pieces;
 mod proxy_protocol;
 mod watch;
 
-use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::access_log::WorkerLog;
 use crate::config::{Deadlines, TrustedProxies};
 use crate::http::{Peer, PeerAddress};
 use crate::limits::{AddressLimit, Entry, Place, Quiet};
@@ -33,6 +34,7 @@ use crate::stream::{Grant, Streams};
 use crate::tls::{Credentials, Tls, is_h2};
 use crate::transport::{Socket, Transport};
 
+pub use error::ConnectionError;
 pub use handshake::MAX_HANDSHAKES;
 pub use proxy_protocol::HeaderError;
 pub use watch::Tracked;
@@ -114,6 +116,8 @@ pub struct Shared<H> {
     pub addresses: Option<AddressLimit>,
     /// What is refused before it is HTTP, for the log.
     pub refused: Refused,
+    /// The access log, for what is refused before there is a request.
+    pub log: Option<Rc<WorkerLog>>,
 }
 
 /// What happens as often as strangers like, and is said at most once a second.
@@ -152,54 +156,6 @@ impl Drain {
         let notified = self.notify.notified();
         if !self.begun.get() {
             notified.await;
-        }
-    }
-}
-
-/// How a connection ended, for the log.
-#[derive(Debug)]
-pub enum ConnectionError {
-    /// It did not begin with a header of the PROXY protocol.
-    Header(HeaderError),
-    /// It came from a peer whose word on its client is not believed.
-    Untrusted,
-    /// Its address has too many already.
-    TooMany,
-    /// The host that was named in the handshake is not served.
-    UnknownName,
-    /// The TLS handshake failed.
-    Handshake(std::io::Error),
-    /// A deadline passed.
-    TimedOut(&'static str),
-    /// hyper says what was wrong.
-    Http(hyper::Error),
-}
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(error) => error.fmt(f),
-            Self::Untrusted => {
-                f.write_str("the peer is not in trusted_proxies, and this listener is for those")
-            }
-            Self::TooMany => f.write_str("its address has as many connections as it may have"),
-            Self::UnknownName => {
-                f.write_str("the host that was named in the handshake is not in server_names")
-            }
-            Self::Handshake(error) => write!(f, "the TLS handshake failed: {error}"),
-            Self::TimedOut(what) => write!(f, "the client took too long: {what}"),
-            Self::Http(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectionError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Handshake(error) => Some(error),
-            Self::Http(error) => Some(error),
-            Self::Header(error) => Some(error),
-            Self::TimedOut(_) | Self::Untrusted | Self::TooMany | Self::UnknownName => None,
         }
     }
 }
@@ -295,6 +251,20 @@ impl<H> Shared<H> {
             }
             Entry::Refused => Err(ConnectionError::TooMany),
         }
+    }
+
+    /// Writes down what hyper has answered by itself, since there was no request that a handler could be given.
+    fn log_malformed(&self, peer: &Peer, error: &hyper::Error) {
+        let (Some(log), true) = (&self.log, error.is_parse() && !error.is_parse_version_h2()) else { return };
+        let client = match peer.address {
+            PeerAddress::Ip(_) => peer.text.to_str().unwrap_or_default(),
+            PeerAddress::Unix => "unix",
+        };
+        let status = if error.is_parse_too_large() { 431 } else { 400 };
+        // The library's words hold nothing that the client sent.
+        log.write("malformed", |line| {
+            line.text("client", client).number("status", status).text("error", &error.to_string())
+        });
     }
 
     fn count(&self, error: &ConnectionError, address: PeerAddress) {

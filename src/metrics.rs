@@ -83,7 +83,7 @@ cells! {
     handshakes_failed,
     /// Connections ended by one of the listener's deadlines.
     connections_timed_out,
-    /// Requests that were no HTTP or had too large a head; refused before they had a route, and without a log line.
+    /// Requests that were no HTTP or had too large a head; refused before they had a route.
     requests_malformed,
     /// Requests that reached a route or were refused one, those for streams among them.
     requests,

@@ -4,6 +4,7 @@
 //! the workers. It carries no traffic.
 
 mod certificates;
+mod redirects;
 
 use std::fmt;
 use std::io;
@@ -20,14 +21,13 @@ use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Auth, Config, Endpoint, RedirectPort, Secret, StoreKind};
+use crate::config::{self, Auth, Config, Secret, StoreKind};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::{Committer, Hub};
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
-use crate::router::{Hosts, Redirect};
 use crate::shutdown::Signal;
 use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
 use crate::tls::{Tls, TlsError};
@@ -231,7 +231,7 @@ impl Server {
         let publisher = publisher.with_rates(&config.routes);
         let (ended, all_ended) = mpsc::channel(1);
 
-        let redirects = redirects(&config, &listeners);
+        let redirects = redirects::of(&config, &listeners);
         let mut keeper = Keeper::default();
         for ((bound, tls), listen) in listeners.iter().zip(&config.listen) {
             if let Some(tls) = tls {
@@ -342,38 +342,6 @@ fn tell_of(open: &OpenDisk) {
         );
     }
 }
-
-/// Where each listener sends its clients, if it does. `listeners` are those of the configuration as they were bound.
-fn redirects(config: &Config, listeners: &[(Bound, Option<Tls>)]) -> Vec<Option<Redirect>> {
-    let port_of = |(bound, tls): &(Bound, Option<Tls>)| match bound.endpoint {
-        Endpoint::Tcp(address) if tls.is_some() => Some(address.port()),
-        _ => None,
-    };
-    let https = listeners.iter().find_map(port_of).unwrap_or(HTTPS);
-    let served = listeners.iter().zip(&config.listen).filter_map(|((_, tls), listen)| {
-        let tls = tls.as_ref()?;
-        Some(match listen.server_names.as_slice() {
-            [] => Hosts::Certified(tls.clone()),
-            names => Hosts::Named(names.to_vec()),
-        })
-    });
-    let served: Vec<_> = served.collect();
-    let redirect = |listen: &config::Listen| {
-        let port = match listen.redirect_https? {
-            RedirectPort::OfListener => https,
-            RedirectPort::Given(port) => port.get(),
-        };
-        let hosts = match listen.server_names.as_slice() {
-            [] => served.clone(),
-            names => vec![Hosts::Named(names.to_vec())],
-        };
-        Some(Redirect { port, hosts })
-    };
-    config.listen.iter().map(redirect).collect()
-}
-
-/// The port of `https`, where nothing else is said.
-const HTTPS: u16 = 443;
 
 /// The query parameters that carry credentials.
 fn secret_parameters(config: &Config) -> Vec<String> {

@@ -120,6 +120,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         handshakes: Semaphore::new(MAX_HANDSHAKES),
         addresses,
         refused: Refused::default(),
+        log: log.clone(),
     });
     let open = Rc::new(Open::default());
 

@@ -106,7 +106,7 @@ pub struct WorkerLog {
 }
 
 impl WorkerLog {
-    /// Writes a line of a kind (`request`, `open`, `close`) with the fields that `fill` adds.
+    /// Writes a line of a kind (`request`, `malformed`, `open`, `close`) with the fields that `fill` adds.
     pub fn write(&self, kind: &str, fill: impl FnOnce(Line<'_>) -> Line<'_>) {
         let mut buffer = self.buffer.borrow_mut();
         if buffer.lines.is_empty() {

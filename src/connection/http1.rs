@@ -36,8 +36,12 @@ pub(super) async fn serve<H: Handler>(
     let watch = Watch::new(true);
     let settings = info.settings.clone();
     let is_http_10 = Rc::new(std::cell::Cell::new(false));
-    let service =
-        Service { shared: shared.clone(), info, watch: watch.clone(), is_http_10: is_http_10.clone() };
+    let service = Service {
+        shared: shared.clone(),
+        info: info.clone(),
+        watch: watch.clone(),
+        is_http_10: is_http_10.clone(),
+    };
     // hyper's part is boxed, so that its state is gone when a stream or a tunnel goes on in this task's place.
     let mut connection = Box::new(
         http1::Builder::new()
@@ -77,10 +81,11 @@ pub(super) async fn serve<H: Handler>(
     let parts = connection.into_parts();
     let transport = parts.io.into_inner().transport;
     match end {
-        End::Failed(error @ ConnectionError::Http(_)) => {
+        End::Failed(ConnectionError::Http(error)) => {
+            shared.log_malformed(&info.peer, &error);
             // hyper may have said 400 or 431; it must arrive.
             close(transport).await;
-            Err(error)
+            Err(ConnectionError::Http(error))
         }
         End::Failed(error) => Err(error),
         End::Park(grant) => {

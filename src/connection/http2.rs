@@ -27,6 +27,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// What a client may send on one stream, and on all of them, before it is read, in bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Streams that a client has reset before they were looked at, before it is taken for an attacker (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
 /// Resets that we answer a client's faults with, before it is taken for an attacker (CVE-2025-8671).
 const MAX_LOCAL_RESETS: usize = 128;
 /// Pings find a client that has gone without a word.
@@ -54,6 +56,7 @@ pub(super) async fn serve<H: Handler>(
         .max_send_buf_size(SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         .max_header_list_size(u32::try_from(settings.max_headers).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)

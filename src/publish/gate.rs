@@ -25,7 +25,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest such pause. An error like "too many open files" lasts until something is closed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Descriptors held back at each door, so that publishers are let in, and health is told, when traffic has taken all
+/// Descriptors held back, so that publishers are let in, and health is told, when traffic has taken all
 /// others.
 const SPARES: usize = 8;
 
@@ -52,12 +52,14 @@ pub fn serve(
             Ok::<_, io::Error>((TcpListener::from_std(listener)?, Rc::new(token)))
         })
         .transpose()?;
+    // Before the first client could take them.
+    let spares = Rc::new(Spares::new(SPARES));
     Ok(async move {
         let unix = async {
             let Some((listener, socket)) = &socket else {
                 return std::future::pending().await;
             };
-            admit(listener, most, |stream| {
+            admit(listener, most, &spares, |stream| {
                 let allowed = stream.peer_cred().map(|peer| check(socket, &peer));
                 enter_unix(publisher.clone(), allowed, stream)
             })
@@ -67,7 +69,8 @@ pub fn serve(
             let Some((listener, token)) = &http else {
                 return std::future::pending().await;
             };
-            admit(listener, most, |stream| enter_tcp(publisher.clone(), token.clone(), stream)).await;
+            admit(listener, most, &spares, |stream| enter_tcp(publisher.clone(), token.clone(), stream))
+                .await;
         };
         tokio::select! {
             () = unix => {}
@@ -100,14 +103,14 @@ impl Listen for TcpListener {
     }
 }
 
-/// Accepts for ever and serves each connection in a task of its own. Those over `most` are closed at once.
-async fn admit<L, F>(listener: &L, most: usize, serve: impl Fn(L::Stream) -> F)
+/// Accepts for ever and serves each connection in a task of its own. Those over `most` are closed at once. While the
+/// process has no descriptors, those of `spares` are used.
+async fn admit<L, F>(listener: &L, most: usize, spares: &Rc<Spares>, serve: impl Fn(L::Stream) -> F)
 where
     L: Listen,
     F: Future<Output = ()> + 'static,
 {
     let mut publishers = JoinSet::new();
-    let spares = Rc::new(Spares::new(SPARES));
     let mut pause = FIRST_PAUSE;
     let mut full = false;
     loop {

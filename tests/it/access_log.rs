@@ -106,6 +106,32 @@ fn every_request_is_one_line() {
 }
 
 #[test]
+fn what_was_no_request_has_a_line_too() {
+    let logged = Logged::start(&in_front_of(NO_APP, "", ""));
+    let large = "x".repeat(70_000);
+    for (said, status) in [
+        ("GET / HTTP/1.1\r\nHost : test\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\nHost: test\r\nCookie: {large}\r\n\r\n"), 431),
+    ] {
+        assert_eq!(logged.site.connect().send(said).response().status, status);
+    }
+    // Neither a client that only looks, nor one that speaks another protocol and is not answered.
+    logged.site.connect().send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").rest();
+    drop(logged.site.connect());
+    let lines = logged.end();
+    let malformed = of_kind(&lines, "malformed");
+    let mut seen: Vec<_> = malformed.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    seen.sort_unstable();
+    assert_eq!((seen, lines.len()), (vec![400, 400, 431], 3), "{lines:#?}");
+    for line in malformed {
+        assert_eq!(line["client"], "127.0.0.1");
+        let error = line["error"].as_str().unwrap();
+        assert!(!error.is_empty() && !error.contains("nonsense"), "{line}");
+    }
+}
+
+#[test]
 fn an_answer_that_was_not_read_or_not_finished_is_marked() {
     let app = App::start(|mut client| {
         let Some(head) = client.try_head() else { return };

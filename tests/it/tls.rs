@@ -1,5 +1,6 @@
 //! TLS: which certificate a client is shown, which hosts it may then ask for, and which protocols it is offered.
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use rustls::ProtocolVersion;
@@ -203,6 +204,25 @@ fn what_is_not_tls_ends_the_connection_and_disturbs_nobody() {
         site.becomes("handshakes_failed", place as u64 + 1);
         assert_eq!(status_of(&mut other, "test"), 200);
     }
+}
+
+#[test]
+fn an_answer_whose_end_is_the_connections_says_that_it_is_the_end() {
+    let app = App::start(|mut client| {
+        client.head();
+        client.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole");
+    });
+    let site = secure("", &app.origin());
+    let config = client_config(&["http/1.1"]);
+    let mut tcp = std::net::TcpStream::connect(site.address()).unwrap();
+    tcp.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    let mut session = rustls::ClientConnection::new(config, "test".try_into().unwrap()).unwrap();
+    let mut stream = rustls::Stream::new(&mut session, &mut tcp);
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: test\r\n\r\n").unwrap();
+    let mut text = String::new();
+    // Without a close_notify this is an error: it could be somebody in between who cut it (RFC 8446, section 6.1).
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("\r\n\r\nwhole"), "{text}");
 }
 
 #[test]

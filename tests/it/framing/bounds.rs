@@ -32,7 +32,6 @@ fn a_head_may_be_as_large_as_it_says_and_no_larger() {
         client.closed();
     }
     assert!(backend.is_left_alone());
-    // They have no line in the access log, so they are counted.
     site.becomes("requests_malformed", 4);
 }
 
