@@ -171,8 +171,7 @@ impl Files {
                     let found = search.run(&folder, false);
                     (search, found)
                 });
-                (search, found) =
-                    wait.await.map_err(|error| FilesError::Io(std::io::Error::other(error)))?;
+                (search, found) = wait.await.map_err(|error| FilesError::Io(std::io::Error::other(error)))?;
             }
             match found {
                 Ok(found) => return Ok(found),
@@ -196,7 +195,10 @@ impl Files {
             }
             error if is_absent(error) => FilesError::Missing,
             Errno::ACCESS | Errno::PERM => {
-                tracing::warn!(?root, "a file may not be read: its mode, or that of a folder, does not let this process");
+                tracing::warn!(
+                    ?root,
+                    "a file may not be read: its mode, or that of a folder, does not let this process"
+                );
                 FilesError::Denied
             }
             error => {

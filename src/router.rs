@@ -111,7 +111,10 @@ struct Entry {
 /// A route's action, ready for use.
 #[derive(Debug)]
 enum Do {
-    Proxy { upstream: usize, max_body: u64 },
+    Proxy {
+        upstream: usize,
+        max_body: u64,
+    },
     /// The files, and what is done with a request for none of them.
     Files(Box<Files>, Option<Box<Do>>),
     Stream(Rc<StreamSettings>),
@@ -202,7 +205,9 @@ impl Router {
                         cors::put(allowed.as_deref(), &mut response);
                         return Routed::Reply(body::finish(response.map(ReplyBody::file), log));
                     }
-                    Err(FilesError::Method | FilesError::Missing) if let Some(to) = otherwise => Ok((&**to, host)),
+                    Err(FilesError::Method | FilesError::Missing) if let Some(to) = otherwise => {
+                        Ok((&**to, host))
+                    }
                     Err(error) => Err(error.into()),
                 }
             }
@@ -232,7 +237,8 @@ impl Router {
                         if let Some(named) = response.extensions_mut().remove::<HandedFile>() {
                             // Boxed: rare beside other answers, whose future would grow by it.
                             let (app, _) = response.into_parts();
-                            let host = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
+                            let host =
+                                host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
                             match Box::pin(self.hand_over(named, app, client, host)).await {
                                 Ok(response) => return Routed::Reply(body::finish(response, log)),
                                 Err(refusal) => return self.refuse(&refusal, accept.as_ref(), None, log),

@@ -75,7 +75,9 @@ fn does(config: &Config, action: &Action) -> String {
             if files.internal {
                 said.push_str(" (for X-Accel-Redirect only)");
             }
-            if let Some(upstream) = files.try_upstream.as_ref().and_then(|to| config.upstreams.get(to.upstream)) {
+            if let Some(upstream) =
+                files.try_upstream.as_ref().and_then(|to| config.upstreams.get(to.upstream))
+            {
                 let _ = write!(said, ", else {}", upstream.name);
             }
             if !files.root.is_dir() {

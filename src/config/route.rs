@@ -101,8 +101,9 @@ impl Route {
         }
         files::only_for_files(section, internal);
         let proxy = proxy.map(|section| ProxyRoute::read(&section, names, upstreams).map(Action::Proxy));
-        let files = files
-            .map(|section| FilesRoute::read(&section, names, upstreams, internal).map(Box::new).map(Action::Files));
+        let files = files.map(|section| {
+            FilesRoute::read(&section, names, upstreams, internal).map(Box::new).map(Action::Files)
+        });
         let stream =
             stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
         let publish = publish.map(|section| PublishRoute::read(&section, names).map(Action::Publish));

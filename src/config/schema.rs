@@ -109,11 +109,8 @@ pub(super) static LIMITS: Shape = shape(
     &["connections_per_address"],
 );
 
-pub(super) static ROUTE: Shape = shape(
-    "[[route]]",
-    &["path", "hosts", "internal", "cors", "proxy", "files", "stream", "publish"],
-    &[],
-);
+pub(super) static ROUTE: Shape =
+    shape("[[route]]", &["path", "hosts", "internal", "cors", "proxy", "files", "stream", "publish"], &[]);
 
 pub(super) static CORS: Shape = shape("`cors`", &["origins", "credentials"], &[]);
 

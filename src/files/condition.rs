@@ -95,7 +95,8 @@ impl Validators {
         lines.iter().any(|line| {
             let text = line.as_bytes();
             text.trim_ascii() == b"*"
-                || tags(text).any(|(tag, is_weak)| tag == opaque && !(strongly && (is_weak || !self.is_strong)))
+                || tags(text)
+                    .any(|(tag, is_weak)| tag == opaque && !(strongly && (is_weak || !self.is_strong)))
         })
     }
 }
@@ -133,14 +134,15 @@ mod tests {
     const DATE: &str = "Sun, 01 Mar 2026 12:00:00 GMT";
     const BEFORE: &str = "Sun, 01 Mar 2026 11:59:59 GMT";
     const AFTER: &str = "Sun, 01 Mar 2026 12:00:01 GMT";
-    const TAG: &str = "\"69a42b40.1dcd6500-a\"";
+    const TAG: &str = "\"69a42a40.1dcd6500-a\"";
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1_772_366_400 + seconds)
     }
 
     fn judge(lines: &[(&'static str, &str)]) -> Verdict {
-        let fields = lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let fields =
+            lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         Validators::of(&META, None, at(60)).judge(&fields.collect())
     }
 
@@ -189,13 +191,13 @@ mod tests {
         for (lines, expected) in [
             (&[][..], send),
             (&[("if-none-match", TAG)], Verdict::NotModified),
-            (&[("if-none-match", "W/\"69a42b40.1dcd6500-a\"")], Verdict::NotModified),
-            (&[("if-none-match", "\"a,b\", \"69a42b40.1dcd6500-a\"")], Verdict::NotModified),
+            (&[("if-none-match", "W/\"69a42a40.1dcd6500-a\"")], Verdict::NotModified),
+            (&[("if-none-match", "\"a,b\", \"69a42a40.1dcd6500-a\"")], Verdict::NotModified),
             (&[("if-none-match", "*")], Verdict::NotModified),
             (&[("if-none-match", other)], send),
-            (&[("if-none-match", "69a42b40.1dcd6500-a")], send),
+            (&[("if-none-match", "69a42a40.1dcd6500-a")], send),
             (&[("if-none-match", "")], send),
-            (&[("if-none-match", "\"69a42b40.1dcd6500-a")], send),
+            (&[("if-none-match", "\"69a42a40.1dcd6500-a")], send),
             (&[("if-modified-since", DATE)], Verdict::NotModified),
             (&[("if-modified-since", AFTER)], Verdict::NotModified),
             (&[("if-modified-since", BEFORE)], send),
@@ -205,7 +207,7 @@ mod tests {
             (&[("if-match", TAG)], send),
             (&[("if-match", "*")], send),
             (&[("if-match", other)], Verdict::Failed),
-            (&[("if-match", "W/\"69a42b40.1dcd6500-a\"")], Verdict::Failed),
+            (&[("if-match", "W/\"69a42a40.1dcd6500-a\"")], Verdict::Failed),
             (&[("if-match", TAG), ("if-unmodified-since", BEFORE)], send),
             (&[("if-unmodified-since", DATE)], send),
             (&[("if-unmodified-since", BEFORE)], Verdict::Failed),
@@ -214,7 +216,7 @@ mod tests {
             (&[("if-match", other), ("if-none-match", TAG)], Verdict::Failed),
             (&[("if-range", TAG)], send),
             (&[("if-range", other)], whole),
-            (&[("if-range", "W/\"69a42b40.1dcd6500-a\"")], whole),
+            (&[("if-range", "W/\"69a42a40.1dcd6500-a\"")], whole),
             (&[("if-range", DATE)], send),
             (&[("if-range", AFTER)], whole),
             (&[("if-range", "x")], whole),

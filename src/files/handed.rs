@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING, VARY,
 };
 use http::{Method, Response, StatusCode, response};
 
@@ -63,7 +63,8 @@ impl Files {
     pub fn at_path(&self, path: &Path) -> Option<Handed> {
         let root = self.root.path();
         let below = path.strip_prefix(root).ok().map(Path::to_path_buf);
-        let below = below.or_else(|| Some(path.strip_prefix(root.canonicalize().ok()?).ok()?.to_path_buf()))?;
+        let below =
+            below.or_else(|| Some(path.strip_prefix(root.canonicalize().ok()?).ok()?.to_path_buf()))?;
         // `..` is not taken out of it: it is refused.
         FilePath::plain(below.as_os_str().as_bytes()).map(Handed)
     }
@@ -79,7 +80,7 @@ impl Files {
         let none = HeaderMap::new();
         let is_coded = app.headers.contains_key(CONTENT_ENCODING);
         let found = self.find(handed.0, if is_coded { &none } else { &client.fields }).await?;
-        // A folder has no index that an app would mean.
+        // There is no target that a client could be sent to.
         let Found::File(file) = found else { return Err(FilesError::Missing) };
         let kind = media(file.path.as_bytes());
         let name = app.headers.get(CONTENT_TYPE).cloned();

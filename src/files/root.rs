@@ -149,11 +149,8 @@ fn walk(folder: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     let mut at: Option<OwnedFd> = None;
     let mut segments = path.iter().peekable();
     while let Some(segment) = segments.next() {
-        let flags = if segments.peek().is_some() {
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
-        } else {
-            READ
-        };
+        let flags =
+            if segments.peek().is_some() { OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC } else { READ };
         let from = at.as_ref().unwrap_or(folder);
         at = Some(openat(from, segment, flags | OFlags::NOFOLLOW, Mode::empty())?);
     }
@@ -166,7 +163,13 @@ pub(super) fn is_absent(error: Errno) -> bool {
     // XDEV leads out of the root, LOOP goes round or is a link where none is followed, NXIO is a socket.
     matches!(
         error,
-        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::XDEV | Errno::LOOP | Errno::NXIO | Errno::INVAL
+        Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::NAMETOOLONG
+            | Errno::XDEV
+            | Errno::LOOP
+            | Errno::NXIO
+            | Errno::INVAL
     )
 }
 

@@ -47,7 +47,8 @@ impl Codings {
     /// What a request says. A request that says nothing gets no coding: it may not know any.
     pub fn accepted(fields: &HeaderMap) -> Self {
         let mut weights = Weights::default();
-        let lines = fields.get_all(ACCEPT_ENCODING).iter().filter_map(|line: &HeaderValue| line.to_str().ok());
+        let lines =
+            fields.get_all(ACCEPT_ENCODING).iter().filter_map(|line: &HeaderValue| line.to_str().ok());
         for entry in lines.flat_map(|line| line.split(',')).take(MAX_ENTRIES) {
             weights.add(entry);
         }
@@ -93,7 +94,8 @@ impl Weights {
 
 /// The weight of an entry (section 12.4.2). One that cannot be read is none: what follows from it is not sent.
 fn weight(parameters: &str) -> u16 {
-    let Some(text) = parameters.split(';').map(str::trim).find_map(|text| text.strip_prefix(['q', 'Q'])) else {
+    let Some(text) = parameters.split(';').map(str::trim).find_map(|text| text.strip_prefix(['q', 'Q']))
+    else {
         return FULL;
     };
     let Some(number) = text.trim_start().strip_prefix('=').map(str::trim) else { return FULL };

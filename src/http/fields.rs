@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(names(&fields), ["set-cookie"]);
         assert_eq!(handed, Some(HandedFile::Target("/secret".parse().unwrap())));
         let mut fields = map(&[("x-accel-buffering", "no"), ("x-sendfile", "/etc/passwd")]);
-        assert_eq!(clean_response_fields(&mut fields), Some(HandedFile::Path("/etc/passwd".parse().unwrap())));
+        assert_eq!(
+            clean_response_fields(&mut fields),
+            Some(HandedFile::Path("/etc/passwd".parse().unwrap()))
+        );
         assert_eq!(clean_response_fields(&mut map(&[("x-accel-buffering", "no"), ("x-sendfile", "")])), None);
     }
 

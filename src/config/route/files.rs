@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use toml::de::DeValue;
+
 use super::{Names, ProxyRoute, named};
 use crate::config::Upstream;
 use crate::config::problem::{Fault, Problem, quote};
@@ -107,7 +109,11 @@ fn immutable(value: &Value<'_>) -> Option<Immutable> {
         Some(true) => return Some(Immutable::Hashed),
         Some(false) => return Some(Immutable::Never),
         None if value.is_text() => return Some(Immutable::Named(vec![value.parse(pattern)?])),
-        None => {}
+        None if matches!(value.node(), DeValue::Array(_)) => {}
+        None => {
+            value.wrong_type("true, false, a pattern or a list of patterns");
+            return None;
+        }
     }
     let entries = value.list();
     if entries.len() > MAX_PATTERNS {

@@ -16,14 +16,8 @@ fn tree() -> (tempfile::TempDir, Root) {
     symlink(folder.path().join("secret"), root.join("absolute")).unwrap();
     symlink("..", root.join("parent")).unwrap();
     symlink("round", root.join("round")).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        root.join("pipe"),
-        FileType::Fifo,
-        Mode::RUSR | Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+        .unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     (folder, Root::new(root))
 }
@@ -36,13 +30,18 @@ fn path(text: &str) -> FilePath {
 fn nothing_outside_is_opened_and_nothing_that_is_no_file() {
     let (_folder, root) = tree();
     let folder = root.folder().unwrap().folder;
-    for text in ["a/outside", "absolute", "parent/secret", "parent", "round", "pipe", "socket", "a/none", "a/file/x"] {
+    for text in
+        ["a/outside", "absolute", "parent/secret", "parent", "round", "pipe", "socket", "a/none", "a/file/x"]
+    {
         let error = open_beneath(&folder, &path(text), false).unwrap_err();
         assert!(is_absent(error), "{text}: {error}");
         let error = walk(&folder, path(text).as_path()).map(|fd| fstat(fd).unwrap().st_mode);
         assert!(!error.is_ok_and(|mode| FileType::from_raw_mode(mode) == FileType::RegularFile), "{text}");
     }
-    assert!(matches!(open_beneath(&folder, &path("a/inside"), false), Ok(Opened::File(_, Meta { size: 4, .. }))));
+    assert!(matches!(
+        open_beneath(&folder, &path("a/inside"), false),
+        Ok(Opened::File(_, Meta { size: 4, .. }))
+    ));
     assert!(matches!(open_beneath(&folder, &path("a"), false), Ok(Opened::Folder)));
     assert!(matches!(open_beneath(&folder, &path(""), false), Ok(Opened::Folder)));
 }
