@@ -35,8 +35,9 @@ pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Cors, Heartbeat, HeartbeatForm, Map, OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck,
-    PublishRoute, ReadWhen, Replay, Route, Said, StreamRoute, Template, To, Unauthorized,
+    Action, Cors, FilesRoute, Heartbeat, HeartbeatForm, Immutable, Map, OnGap, Origins, Piece, Pointer,
+    ProxyRoute, PublishCheck, PublishRoute, ReadWhen, Replay, Route, Said, StreamRoute, Template, To,
+    Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};

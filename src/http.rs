@@ -3,9 +3,11 @@
 //! No I/O and no configuration here. The order in which requests pass these checks is the router's and the proxy's
 //! (see `reference` in the architecture notes of the crate root).
 
+mod coding;
 mod cookie;
 mod fields;
 mod forwarded;
+mod handed;
 mod media;
 mod origin;
 mod query;
@@ -14,9 +16,11 @@ mod request;
 mod target;
 mod trailers;
 
+pub use coding::{Coding, Codings};
 pub use cookie::cookies;
 pub use fields::{HopByHopError, clean_response_fields, is_upgrade, names_websocket};
 pub use forwarded::{Peer, PeerAddress};
+pub use handed::HandedFile;
 pub use media::is_media_type;
 pub use origin::from_same_origin;
 pub use query::query_values;

@@ -92,7 +92,7 @@
 //! server
 //! worker
 //! router, connection, listener
-//! proxy, stream, publish
+//! proxy, files, stream, publish
 //! unread
 //! hub, auth
 //! store, fetch, limits
@@ -119,6 +119,7 @@ pub mod config;
 pub mod connection;
 pub mod event;
 pub mod fetch;
+pub mod files;
 pub mod http;
 pub mod hub;
 pub mod limits;

@@ -68,7 +68,8 @@ pub struct Forward<'a> {
 /// What the app answered.
 #[derive(Debug)]
 pub enum Answer {
-    /// A response.
+    /// A response. With a [`HandedFile`](crate::http::HandedFile) among its extensions, it is that file that the app wants
+    /// sent.
     Response(Response<UpstreamBody>),
     /// A response after which the connection is the app's and the client's alone.
     Upgrade(Response<UpstreamBody>, Switched),
@@ -117,7 +118,9 @@ impl Proxy {
 fn answer(answered: Answered, upstream: &Upstream, upgrade: bool) -> Result<Answer, ProxyError> {
     match answered {
         Answered::Response(mut response) => {
-            clean_response_fields(response.headers_mut());
+            if let Some(handed) = clean_response_fields(response.headers_mut()) {
+                response.extensions_mut().insert(handed);
+            }
             if response.status() == StatusCode::NO_CONTENT {
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
@@ -131,7 +134,8 @@ fn answer(answered: Answered, upstream: &Upstream, upgrade: bool) -> Result<Answ
             }
             let (socket, early) = connection.into_socket().ok_or_else(unasked)?;
             let mut response = response.map(|()| UpstreamBody::empty());
-            clean_response_fields(response.headers_mut());
+            // What is handed over is the connection.
+            let _ = clean_response_fields(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             Ok(Answer::Upgrade(response, Switched::new(socket, early)))

@@ -6,6 +6,7 @@
 
 mod body;
 mod cors;
+mod handed;
 mod redirect;
 mod refusal;
 mod stream;
@@ -23,8 +24,9 @@ use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, Cors, TrustedProxies};
-use crate::http::{Peer, accepts_json, check_request, covers, host_without_port};
+use crate::config::{Action, Config, Cors, ProxyRoute, TrustedProxies};
+use crate::files::{Client, Files, FilesError};
+use crate::http::{HandedFile, Peer, accepts_json, check_request, covers, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
@@ -94,6 +96,8 @@ fn shown(address: Option<IpAddr>) -> String {
 pub struct Router {
     table: Table,
     routes: Vec<Entry>,
+    /// Whether an app can hand in files.
+    takes_handed: bool,
     auth: Arc<Authenticator>,
     limits: Limits,
     proxy: Proxy,
@@ -111,7 +115,12 @@ struct Entry {
 /// A route's action, ready for use.
 #[derive(Debug)]
 enum Do {
-    Proxy { upstream: usize, max_body: u64 },
+    Proxy {
+        upstream: usize,
+        max_body: u64,
+    },
+    /// The files, and what is done with a request for none of them.
+    Files(Box<Files>, Option<Box<Do>>),
     Stream(Rc<StreamSettings>),
     Publish(Box<publish::route::Route>),
 }
@@ -129,7 +138,11 @@ impl Router {
     ) -> Self {
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let action = match &route.action {
-                Action::Proxy(to) => Do::Proxy { upstream: to.upstream, max_body: to.max_body },
+                Action::Proxy(to) => proxied(to),
+                Action::Files(files) => {
+                    let otherwise = files.try_upstream.as_ref().map(|to| Box::new(proxied(to)));
+                    Do::Files(Box::new(Files::new(&route.path, files)), otherwise)
+                }
                 Action::Stream(stream) => {
                     // Two routes may share a path on different hosts.
                     let name = format!("{} {}", route.path, route.hosts.join(" "));
@@ -141,9 +154,12 @@ impl Router {
             };
             Entry { action, cors: route.cors.clone() }
         });
+        let routes: Vec<_> = routes.collect();
+        let is_internal = |entry: &Entry| matches!(&entry.action, Do::Files(files, _) if files.is_internal());
         Self {
             table: Table::new(&config.routes),
-            routes: routes.collect(),
+            takes_handed: routes.iter().any(is_internal),
+            routes,
             auth,
             limits,
             proxy: Proxy::new(&config.upstreams),
@@ -186,8 +202,25 @@ impl Router {
             let response = allowed.preflight(&parts.headers);
             return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
         }
+        let found = match found {
+            Ok((Do::Files(files, otherwise), host)) => {
+                match files.answer(&parts.method, &parts.uri, &parts.headers).await {
+                    Ok(mut response) => {
+                        cors::put(allowed.as_deref(), &mut response);
+                        return Routed::Reply(body::finish(response.map(ReplyBody::file), log));
+                    }
+                    Err(FilesError::Method | FilesError::Missing) if let Some(to) = otherwise => {
+                        Ok((&**to, host))
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+            other => other,
+        };
         let refusal = match found {
             Err(refusal) => refusal,
+            // Done above.
+            Ok((Do::Files(..), _)) => Refusal::NoRoute,
             Ok((Do::Proxy { upstream, max_body }, host)) => {
                 let to = Forward {
                     upstream: *upstream,
@@ -197,12 +230,24 @@ impl Router {
                     request_id: id,
                     body_stall: origin.body_stall,
                 };
+                // What a file would need, if the app is going to hand one in.
+                let client = self.takes_handed.then(|| Box::new(Client::of(&parts.method, &parts.headers)));
                 let answer = match self.proxy.forward(parts, body, to) {
                     Ok(answer) => answer.await,
                     Err(error) => Err(error),
                 };
                 match answer {
-                    Ok(Answer::Response(response)) => {
+                    Ok(Answer::Response(mut response)) => {
+                        if let Some(named) = response.extensions_mut().remove::<HandedFile>() {
+                            // Boxed: rare beside other answers, whose future would grow by it.
+                            let (app, _) = response.into_parts();
+                            let host =
+                                host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
+                            match Box::pin(self.hand_over(named, app, client, host)).await {
+                                Ok(response) => return Routed::Reply(body::finish(response, log)),
+                                Err(refusal) => return self.refuse(&refusal, accept.as_ref(), None, log),
+                            }
+                        }
                         return Routed::Reply(body::finish(response.map(ReplyBody::proxied), log));
                     }
                     Ok(Answer::Upgrade(response, app)) => {
@@ -252,9 +297,19 @@ impl Router {
                 }
             }
         };
-        self.count(&refusal);
-        let mut response = refusal.respond(accepts_json(accept.as_ref()));
-        cors::put(allowed.as_deref(), &mut response);
+        self.refuse(&refusal, accept.as_ref(), allowed.as_deref(), log)
+    }
+
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        accept: Option<&HeaderValue>,
+        allowed: Option<&Leave>,
+        log: Option<Box<RequestLog>>,
+    ) -> Routed {
+        self.count(refusal);
+        let mut response = refusal.respond(accepts_json(accept));
+        cors::put(allowed, &mut response);
         Routed::Reply(body::finish(response.map(ReplyBody::small), log))
     }
 
@@ -265,7 +320,10 @@ impl Router {
         check_scheme(parts, host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
-        Ok((&self.routes[route], host))
+        match &self.routes[route] {
+            Entry { action: Do::Files(files, _), .. } if files.is_internal() => Err(Refusal::NoRoute),
+            entry => Ok((entry, host)),
+        }
     }
 
     fn count(&self, refusal: &Refusal) {
@@ -281,6 +339,10 @@ impl Router {
             _ => {}
         }
     }
+}
+
+fn proxied(to: &ProxyRoute) -> Do {
+    Do::Proxy { upstream: to.upstream, max_body: to.max_body }
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

@@ -70,6 +70,21 @@ fn does(config: &Config, action: &Action) -> String {
             }
             None => "proxy".to_owned(),
         },
+        Action::Files(files) => {
+            let mut said = format!("files    {}", files.root.display());
+            if files.internal {
+                said.push_str(" (for X-Accel-Redirect only)");
+            }
+            if let Some(upstream) =
+                files.try_upstream.as_ref().and_then(|to| config.upstreams.get(to.upstream))
+            {
+                let _ = write!(said, ", else {}", upstream.name);
+            }
+            if !files.root.is_dir() {
+                said.push_str("; this folder is not there yet");
+            }
+            said
+        }
         Action::Stream(stream) => {
             let who = if stream.auth.is_empty() { "anybody" } else { "with a token" };
             format!("stream   {} ({who})", stream.channels.join(", "))

@@ -7,6 +7,7 @@ use super::upstream::BODY_BOUNDS;
 use super::{Upstream, schema, suggest};
 
 mod cors;
+mod files;
 mod map;
 mod path;
 mod pattern;
@@ -16,6 +17,7 @@ mod said;
 mod stream;
 
 pub use cors::{Cors, Origins};
+pub use files::{FilesRoute, Immutable};
 pub use map::{Map, Piece, Pointer, Template};
 pub use publish::{PublishCheck, PublishRoute, To};
 pub use replay::{ReadWhen, Replay};
@@ -70,11 +72,13 @@ impl Route {
         let path = section.required("path", "write path = \"/\" for everything");
         let hosts = hosts(section.value("hosts"));
         let cors = section.section("cors", &schema::CORS).and_then(|section| Cors::read(&section));
+        let internal = section.value("internal").and_then(|value| value.flag()).unwrap_or(false);
         let proxy = section.section("proxy", &schema::ROUTE_PROXY);
+        let files = section.section("files", &schema::ROUTE_FILES);
         let stream = section.section("stream", &schema::ROUTE_STREAM);
         let publish = section.section("publish", &schema::ROUTE_PUBLISH);
 
-        let mut there = ["proxy", "stream", "publish"].into_iter().filter(|key| section.has(key));
+        let mut there = ["proxy", "files", "stream", "publish"].into_iter().filter(|key| section.has(key));
         match (there.next(), there.next()) {
             (Some(first), Some(second)) => {
                 let problem =
@@ -82,7 +86,7 @@ impl Route {
                 section.report.add(problem.at(section.key_span(second)));
             }
             (None, _) if !section.has_unknown_table() => {
-                let help = "add [route.proxy], [route.stream] or [route.publish] below it";
+                let help = "add [route.proxy], [route.files], [route.stream] or [route.publish] below it";
                 section.report.add(section.problem("the route has no action").help(help));
             }
             _ => {}
@@ -90,17 +94,21 @@ impl Route {
         if section.has("cors") && proxy.is_some() {
             let problem = Problem::new("the app behind a proxy route answers pages of other origins itself");
             let problem = problem.at(section.key_span("cors"));
-            section.report.add(problem.hint("`cors` is for stream and publish routes"));
+            section.report.add(problem.hint("`cors` is for files, stream and publish routes"));
         }
         if let (Some(_), Some(stream)) = (&cors, &stream) {
             only_one_cors(stream);
         }
+        files::only_for_files(section, internal);
         let proxy = proxy.map(|section| ProxyRoute::read(&section, names, upstreams).map(Action::Proxy));
+        let files = files.map(|section| {
+            FilesRoute::read(&section, names, upstreams, internal).map(Box::new).map(Action::Files)
+        });
         let stream =
             stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
         let publish = publish.map(|section| PublishRoute::read(&section, names).map(Action::Publish));
         let path = path?.parse(path::check)?;
-        Some(Self { path: path.to_owned(), hosts, cors, action: proxy.or(stream).or(publish)?? })
+        Some(Self { path: path.to_owned(), hosts, cors, action: proxy.or(files).or(stream).or(publish)?? })
     }
 
     /// Whether no request could tell the two apart. A prefix and an exact path are told apart, and a route for some
@@ -112,9 +120,9 @@ impl Route {
                 || self.hosts.iter().any(|host| other.hosts.contains(host)))
     }
 
-    /// Whether the path is a prefix: a `proxy` route whose path ends in `/`. Every other path is exact.
+    /// Whether the path is a prefix: a `proxy` or `files` route whose path ends in `/`. Every other path is exact.
     pub fn is_prefix(&self) -> bool {
-        matches!(self.action, Action::Proxy(_)) && self.path.ends_with('/')
+        matches!(self.action, Action::Proxy(_) | Action::Files(_)) && self.path.ends_with('/')
     }
 }
 
@@ -136,6 +144,8 @@ fn only_one_cors(stream: &Section<'_>) {
 pub enum Action {
     /// Forwards to an upstream.
     Proxy(ProxyRoute),
+    /// Serves the files of a folder.
+    Files(Box<FilesRoute>),
     /// Is a subscriber's stream.
     Stream(Box<StreamRoute>),
     /// Takes publications from outside.

@@ -114,7 +114,7 @@ pub(super) static LIMITS: Shape = shape(
 );
 
 pub(super) static ROUTE: Shape =
-    shape("[[route]]", &["path", "hosts", "cors", "proxy", "stream", "publish"], &["internal", "files"]);
+    shape("[[route]]", &["path", "hosts", "internal", "cors", "proxy", "files", "stream", "publish"], &[]);
 
 pub(super) static CORS: Shape = shape("`cors`", &["origins", "credentials"], &[]);
 
@@ -123,6 +123,9 @@ pub(super) static ROUTE_PROXY: Shape = shape(
     &["upstream", "max_body"],
     &["strip_prefix", "request_headers", "response_headers", "compress"],
 );
+
+pub(super) static ROUTE_FILES: Shape =
+    shape("[route.files]", &["root", "try_upstream", "index", "immutable"], &[]);
 
 pub(super) static ROUTE_STREAM: Shape = shape(
     "[route.stream]",
@@ -161,7 +164,7 @@ pub(super) static MAP: Shape = shape(
 );
 
 /// Every shape, a table before the tables in it.
-pub(super) static ALL: [&Shape; 21] = [
+pub(super) static ALL: [&Shape; 22] = [
     &ROOT,
     &SERVER,
     &LISTEN,
@@ -177,6 +180,7 @@ pub(super) static ALL: [&Shape; 21] = [
     &ROUTE,
     &CORS,
     &ROUTE_PROXY,
+    &ROUTE_FILES,
     &ROUTE_STREAM,
     &HELLO,
     &ON_GAP,

@@ -7,6 +7,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method};
 use smallvec::SmallVec;
 
+use super::handed::HandedFile;
+
 /// Fields that concern one connection only (RFC 9110, section 7.6.1, and those of old).
 pub(super) const HOP_BY_HOP: [&str; 9] = [
     "connection",
@@ -57,14 +59,23 @@ pub(super) fn is_dropped(name: &str) -> bool {
     HOP_BY_HOP.contains(&name) || DROPPED.contains(&name) || name.as_bytes().contains(&b'_')
 }
 
-/// Takes out what concerns the upstream's connection only, and what an app says to its proxy.
-pub fn clean_response_fields(fields: &mut HeaderMap) {
+/// Takes out what concerns the upstream's connection only, and what an app says to its proxy. Gives the file that the
+/// app wants sent in the place of its answer's body, if it names one.
+pub fn clean_response_fields(fields: &mut HeaderMap) -> Option<HandedFile> {
     let named = named_by_connection(fields);
     // Of a response without a length both forms of framing would contradict each other (RFC 9112, section 6.3).
     if fields.contains_key(header::TRANSFER_ENCODING) {
         fields.remove(header::CONTENT_LENGTH);
     }
-    remove(fields, &named, is_for_proxy);
+    let mut handed = None;
+    for name in to_remove(fields, &named, is_for_proxy) {
+        if is_for_proxy(name.as_str()) && handed.is_none() {
+            handed = HandedFile::named(fields);
+        }
+        // Removes every line of the field; what is returned is the first of them.
+        fields.remove(name);
+    }
+    handed
 }
 
 /// Whether an app says this to its proxy and not to the client.
@@ -114,16 +125,16 @@ fn tokens<'f>(lines: header::GetAll<'f, HeaderValue>) -> impl Iterator<Item = &'
         .filter(|token| !token.is_empty())
 }
 
-fn remove(fields: &mut HeaderMap, named: &[HeaderName], also: impl Fn(&str) -> bool) {
-    let gone: SmallVec<[HeaderName; 8]> = fields
+fn to_remove(
+    fields: &HeaderMap,
+    named: &[HeaderName],
+    also: impl Fn(&str) -> bool,
+) -> SmallVec<[HeaderName; 8]> {
+    fields
         .keys()
         .filter(|name| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name) || also(name.as_str()))
         .cloned()
-        .collect();
-    for name in gone {
-        // Removes every line of the field; what is returned is the first of them.
-        fields.remove(name);
-    }
+        .collect()
 }
 
 #[cfg(test)]
@@ -156,8 +167,15 @@ mod tests {
             ("x-hop", "1"),
             ("set-cookie", "a=b"),
         ]);
-        clean_response_fields(&mut fields);
+        let handed = clean_response_fields(&mut fields);
         assert_eq!(names(&fields), ["set-cookie"]);
+        assert_eq!(handed, Some(HandedFile::Target("/secret".parse().unwrap())));
+        let mut fields = map(&[("x-accel-buffering", "no"), ("x-sendfile", "/etc/passwd")]);
+        assert_eq!(
+            clean_response_fields(&mut fields),
+            Some(HandedFile::Path("/etc/passwd".parse().unwrap()))
+        );
+        assert_eq!(clean_response_fields(&mut map(&[("x-accel-buffering", "no"), ("x-sendfile", "")])), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::access_log::WorkerLog;
+use crate::files::FileBody;
 use crate::proxy::UpstreamBody;
 use crate::stream::{LimitedBody, StreamBody};
 
@@ -26,6 +27,7 @@ enum Kind {
     /// An answer of our own; taken when it has been sent.
     Small(Option<Bytes>),
     Proxied(UpstreamBody),
+    File(FileBody),
     Stream(StreamBody),
     Limited(LimitedBody),
 }
@@ -37,6 +39,10 @@ impl ReplyBody {
 
     pub(super) fn proxied(body: UpstreamBody) -> Self {
         Self { kind: Kind::Proxied(body), log: None }
+    }
+
+    pub(super) fn file(body: FileBody) -> Self {
+        Self { kind: Kind::File(body), log: None }
     }
 
     pub(super) fn stream(body: StreamBody) -> Self {
@@ -74,6 +80,7 @@ impl Body for ReplyBody {
             Kind::Proxied(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
+            Kind::File(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
             Kind::Limited(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
@@ -88,7 +95,8 @@ impl Body for ReplyBody {
                     // Nothing comes after trailers, and nobody asks for more.
                     log.whole |= frame.is_trailers();
                 }
-                Some(Err(_)) => log.broken = true,
+                Some(Err(_)) if matches!(this.kind, Kind::File(_)) => log.broken = Some("file broke off"),
+                Some(Err(_)) => log.broken = Some("upstream broke off"),
                 None => log.whole = true,
             }
             log.whole |= this.kind.is_end_stream();
@@ -104,6 +112,7 @@ impl Body for ReplyBody {
         match &self.kind {
             Kind::Small(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Proxied(body) => body.size_hint(),
+            Kind::File(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
             Kind::Limited(body) => body.size_hint(),
         }
@@ -115,6 +124,7 @@ impl Kind {
         match self {
             Self::Small(bytes) => bytes.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
+            Self::File(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
             Self::Limited(body) => body.is_end_stream(),
         }
@@ -146,7 +156,8 @@ pub(super) struct RequestLog {
     status: u16,
     bytes: u64,
     whole: bool,
-    broken: bool,
+    /// Why it ended early, if that was not the client's doing.
+    broken: Option<&'static str>,
 }
 
 impl RequestLog {
@@ -165,7 +176,7 @@ impl RequestLog {
             status: 0,
             bytes: 0,
             whole: false,
-            broken: false,
+            broken: None,
         }
     }
 }
@@ -193,8 +204,8 @@ impl Drop for RequestLog {
                 .number("bytes", self.bytes)
                 .duration("duration", self.begun.elapsed());
             match (self.broken, self.whole, self.status) {
-                (true, ..) => line.text("end", "upstream broke off"),
-                (false, false, 1..) if self.method != Method::HEAD => line.text("end", "client went away"),
+                (Some(end), ..) => line.text("end", end),
+                (None, false, 1..) if self.method != Method::HEAD => line.text("end", "client went away"),
                 _ => line,
             }
         });

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, HeaderValue, LOCATION};
+use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 
 use crate::auth::AuthError;
-use crate::http::{Reply, RequestError, reply};
+use crate::files::FilesError;
+use crate::http::{HandedFile, Reply, RequestError, reply};
 use crate::proxy::{AppFault, ProxyError};
 use crate::stream::StreamError;
 
@@ -32,8 +33,18 @@ pub(super) enum Refusal {
     StreamWithBody,
     /// There is no stream for it.
     Stream(StreamError),
+    /// There is no file for it.
+    Files(FilesError),
     /// The app did not answer it.
     Proxy(ProxyError),
+    /// The app hands in a file that lies beneath no internal route.
+    HandedNowhere(HandedFile),
+}
+
+impl From<FilesError> for Refusal {
+    fn from(error: FilesError) -> Self {
+        Self::Files(error)
+    }
 }
 
 impl From<RequestError> for Refusal {
@@ -64,13 +75,15 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, "A request for a stream has no body.".to_owned())
             }
             Self::Stream(error) => (stream_status(error), sentence(error)),
+            Self::Files(error) => (files_status(error), sentence(error)),
             Self::Proxy(error) => proxy_said(error),
+            Self::HandedNowhere(_) => (StatusCode::BAD_GATEWAY, NO_ANSWER.to_owned()),
         }
     }
 
     /// Whether the app is at fault, not the client.
     pub(super) fn is_upstreams(&self) -> bool {
-        matches!(self, Self::Proxy(_)) && self.said().0.is_server_error()
+        matches!(self, Self::Proxy(_) | Self::HandedNowhere(_)) && self.said().0.is_server_error()
     }
 
     /// Answers the request.
@@ -91,15 +104,20 @@ impl Refusal {
         };
         let mut response = reply(&Reply { status, code, message: &message, retry_after }, json);
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            let allow = if matches!(self, Self::Stream(_)) {
-                "GET, POST"
-            } else {
-                "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+            let allow = match self {
+                Self::Stream(_) => "GET, POST",
+                Self::Files(_) => "GET, HEAD",
+                _ => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             };
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
         if let Self::Cleartext(location) = self {
             response.headers_mut().insert(LOCATION, location.clone());
+        }
+        if let Self::Files(FilesError::Range { size }) = self
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}"))
+        {
+            response.headers_mut().insert(CONTENT_RANGE, range);
         }
         let is_cut = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
         if is_cut || matches!(self, Self::Request(_)) {
@@ -115,6 +133,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Proxy(error) => error.fmt(f),
+            Self::HandedNowhere(HandedFile::Target(target)) => {
+                write!(f, "no route with `internal` is for X-Accel-Redirect: {target:?}")
+            }
+            Self::HandedNowhere(HandedFile::Path(path)) => {
+                write!(f, "no route with `internal` has a root above X-Sendfile: {path:?}")
+            }
             other => f.write_str(&other.said().1),
         }
     }
@@ -130,6 +154,17 @@ fn stream_status(error: &StreamError) -> StatusCode {
         StreamError::Channels(error) => error.status(),
         StreamError::Ticket(error) => error.status(),
         StreamError::Inbox(error) => error.status(),
+    }
+}
+
+fn files_status(error: &FilesError) -> StatusCode {
+    match error {
+        FilesError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        FilesError::Missing => StatusCode::NOT_FOUND,
+        FilesError::Denied => StatusCode::FORBIDDEN,
+        FilesError::Precondition => StatusCode::PRECONDITION_FAILED,
+        FilesError::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+        FilesError::Io(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

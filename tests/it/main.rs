@@ -29,6 +29,8 @@ mod disk;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod framing;

@@ -32,7 +32,9 @@ pub(super) fn check(path: &str) -> Result<&str, Fault> {
         });
     };
     if path.ends_with('*') {
-        return Err(Fault::new("must not end in `*`").hint("a proxy path that ends in `/` is a prefix"));
+        return Err(
+            Fault::new("must not end in `*`").hint("a proxy or files path that ends in `/` is a prefix")
+        );
     }
     if path.contains("//") {
         return Err(Fault::new("has an empty segment, `//`"));

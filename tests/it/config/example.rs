@@ -30,6 +30,10 @@ const REQUIRED: &str = r#"
     [route.proxy]
     upstream = "app"
     [[route]]
+    path = "/static/"
+    [route.files]
+    root = "staticfiles"
+    [[route]]
     path = "/events"
     [route.stream]
     auth = ["jwt"]
@@ -40,7 +44,7 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line or key that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 25] = [
+const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
@@ -55,6 +59,8 @@ const ALTERNATIVES: [(&str, &[&str]); 25] = [
     ("", &["#allow_uids"]),
     ("", &["#http", "#token"]),
     ("", &["#max_body"]),
+    ("", &["#try_upstream"]),
+    ("immutable", &["#immutable"]),
     ("", &["#cors"]),
     ("", &["#hello"]),
     ("heartbeat", &["#heartbeat"]),

@@ -1,0 +1,335 @@
+//! The bytes of a file on their way to a client.
+//!
+//! What is in the page cache is read by the worker itself; what would have to wait for a disk is read by a thread that
+//! may wait (`RWF_NOWAIT` of preadv2(2) tells the two apart). Invariants: one piece of a file is in memory at a time, of
+//! at most [`LARGE`] bytes, and less when many are being sent; a file that has become shorter breaks the answer off, since
+//! what was promised cannot be sent.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Files up to this many bytes are read before the head of the answer is written, and go out with it.
+pub(super) const SMALL: u64 = 64 * 1024;
+
+/// How many bytes are read at once of a larger one: at the least, and at the most. More than the least pays while the
+/// piece stays in the processor's cache on its way from the page cache to the socket.
+const LEAST: usize = 64 * 1024;
+const LARGE: usize = 256 * 1024;
+
+/// What the pieces of all files that one worker is sending may take together before each of them gets the least.
+const ALL: usize = 16 * 1024 * 1024;
+
+/// How many files a worker is sending.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sending(Rc<Cell<usize>>);
+
+impl Sending {
+    /// How much to read at once.
+    fn room(&self) -> usize {
+        (ALL / self.0.get().max(1)).clamp(LEAST, LARGE)
+    }
+}
+
+/// The body of an answer that is a file, or parts of one, or nothing.
+#[derive(Debug)]
+pub struct FileBody(State);
+
+#[derive(Debug)]
+enum State {
+    /// All of it, and it is here.
+    Whole(Bytes),
+    Pieces(Box<Pieces>),
+}
+
+/// What a body is made of.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Text between parts of the file.
+    Text(Bytes),
+    /// A part of the file; never empty.
+    Part(Range<u64>),
+}
+
+#[derive(Debug)]
+struct Pieces {
+    file: Arc<File>,
+    rest: VecDeque<Piece>,
+    left: u64,
+    /// What was given last, whose memory is used again once nobody else holds it.
+    given: Option<Bytes>,
+    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    sending: Sending,
+}
+
+/// Why the rest of a file cannot be sent.
+#[derive(Debug)]
+pub enum FileBodyError {
+    /// It has become shorter since its length was told.
+    Shorter,
+    /// It cannot be read.
+    Io(io::Error),
+}
+
+impl fmt::Display for FileBodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shorter => f.write_str("the file became shorter while it was sent"),
+            Self::Io(error) => write!(f, "the file cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FileBodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Shorter => None,
+        }
+    }
+}
+
+impl FileBody {
+    /// No bytes.
+    pub(super) fn empty() -> Self {
+        Self(State::Whole(Bytes::new()))
+    }
+
+    /// One part of a file. A small one is read now, if that needs no disk.
+    pub(super) fn part(file: File, part: Range<u64>, sending: &Sending) -> Self {
+        let length = part.end - part.start;
+        if length == 0 {
+            return Self::empty();
+        }
+        if length <= SMALL {
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+            // One that came short is looked at again by the body, which says why.
+            if read_now(&file, &mut bytes, part.start).is_ok_and(|read| read == bytes.len()) {
+                return Self(State::Whole(bytes.into()));
+            }
+        }
+        Self::pieces(file, [Piece::Part(part)].into(), sending)
+    }
+
+    /// Several pieces; at least one.
+    pub(super) fn pieces(file: File, rest: VecDeque<Piece>, sending: &Sending) -> Self {
+        let length = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len() as u64,
+            Piece::Part(part) => part.end - part.start,
+        };
+        let left = rest.iter().map(length).sum();
+        sending.0.set(sending.0.get() + 1);
+        Self(State::Pieces(Box::new(Pieces {
+            file: Arc::new(file),
+            rest,
+            left,
+            given: None,
+            reading: None,
+            sending: sending.clone(),
+        })))
+    }
+
+    /// How many bytes are still to come.
+    pub(super) fn left(&self) -> u64 {
+        match &self.0 {
+            State::Whole(bytes) => bytes.len() as u64,
+            State::Pieces(pieces) => pieces.left,
+        }
+    }
+}
+
+impl Pieces {
+    /// The next bytes; never none of them.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, FileBodyError>> {
+        if let Some(reading) = &mut self.reading {
+            let read = ready!(Pin::new(reading).poll(cx));
+            self.reading = None;
+            let bytes = read.map_err(io::Error::other).flatten().map_err(FileBodyError::Io)?;
+            return Poll::Ready(self.gave(bytes.len()).map(|()| bytes.into()));
+        }
+        let part = match self.rest.front_mut() {
+            Some(Piece::Text(text)) => {
+                let text = std::mem::take(text);
+                self.rest.pop_front();
+                return Poll::Ready(Ok(text));
+            }
+            Some(Piece::Part(part)) => part.clone(),
+            // Not asked for: it is its end.
+            None => return Poll::Ready(Ok(Bytes::new())),
+        };
+        let length = usize::try_from(part.end - part.start).unwrap_or(usize::MAX).min(self.sending.room());
+        let mut memory = self.memory(length);
+        match read_now(&self.file, &mut memory[..length], part.start) {
+            Ok(read) => {
+                let memory = memory.freeze();
+                let bytes = memory.slice(..read);
+                self.given = Some(memory);
+                Poll::Ready(self.gave(read).map(|()| bytes))
+            }
+            // It is not in the page cache, or its file system cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {
+                let file = self.file.clone();
+                self.reading = Some(spawn_blocking(move || {
+                    let mut bytes = vec![0; length];
+                    let read = file.read_at(&mut bytes, part.start)?;
+                    bytes.truncate(read);
+                    Ok(bytes)
+                }));
+                self.poll_next(cx)
+            }
+            Err(error) => Poll::Ready(Err(FileBodyError::Io(error.into()))),
+        }
+    }
+
+    /// Memory of at least that length: that of the last piece, if it has been written.
+    fn memory(&mut self, length: usize) -> BytesMut {
+        let free = self.given.take().filter(|given| given.len() >= length);
+        let free = free.and_then(|given| given.try_into_mut().ok());
+        free.unwrap_or_else(|| BytesMut::zeroed(length))
+    }
+
+    fn gave(&mut self, count: usize) -> Result<(), FileBodyError> {
+        if count == 0 {
+            return Err(FileBodyError::Shorter);
+        }
+        if let Some(Piece::Part(part)) = self.rest.front_mut() {
+            part.start += count as u64;
+            if part.is_empty() {
+                self.rest.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        self.sending.0.set(self.sending.0.get() - 1);
+    }
+}
+
+fn read_now(file: &File, bytes: &mut [u8], from: u64) -> Result<usize, Errno> {
+    preadv2(file, &mut [IoSliceMut::new(bytes)], from, ReadWriteFlags::NOWAIT)
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = FileBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, FileBodyError>>> {
+        let pieces = match &mut self.0 {
+            State::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            State::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            State::Pieces(pieces) => pieces,
+        };
+        let bytes = match ready!(pieces.poll_next(cx)) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(%error, "an answer was broken off");
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
+        pieces.left -= bytes.len() as u64;
+        if pieces.left == 0 {
+            // The file is closed, and what it took is free, before its last bytes have been written.
+            self.0 = State::Whole(Bytes::new());
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn file(size: usize) -> (File, Vec<u8>) {
+        let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        (file, bytes)
+    }
+
+    #[tokio::test]
+    async fn every_byte_comes_once() {
+        for size in [0, 1, 1000, 65_536, 65_537, 1_000_000] {
+            let (file, bytes) = file(size);
+            let sending = Sending::default();
+            let body = FileBody::part(file, 0..size as u64, &sending);
+            assert_eq!(body.size_hint().exact(), Some(size as u64));
+            assert_eq!(sending.0.get(), usize::from(size > SMALL as usize));
+            assert!(body.collect().await.unwrap().to_bytes() == bytes, "{size}");
+            assert_eq!(sending.0.get(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_and_text_come_in_their_order() {
+        let (file, bytes) = file(300_000);
+        let text = |text: &'static str| Piece::Text(Bytes::from_static(text.as_bytes()));
+        let pieces = [text("<"), Piece::Part(5..8), text("|"), Piece::Part(100_000..300_000), text(">")];
+        let body = FileBody::pieces(file, pieces.into(), &Sending::default());
+        assert_eq!(body.left(), 200_006);
+        let expected = [b"<", &bytes[5..8], b"|", &bytes[100_000..], b">"].concat();
+        assert!(body.collect().await.unwrap().to_bytes() == expected);
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again_and_is_bounded() {
+        let (file, _) = file(2_000_000);
+        let sending = Sending::default();
+        let mut body = FileBody::part(file, 0..2_000_000, &sending);
+        let mut places = std::collections::BTreeSet::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() <= LARGE);
+            places.insert(data.as_ptr() as usize);
+        }
+        assert_eq!(places.len(), 1);
+        sending.0.set(1000);
+        assert_eq!(sending.room(), LEAST);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_becomes_shorter_breaks_the_answer() {
+        let (file, _) = file(1_000_000);
+        let handle = file.try_clone().unwrap();
+        let mut body = FileBody::part(file, 0..1_000_000, &Sending::default());
+        body.frame().await.unwrap().unwrap();
+        handle.set_len(300_000).unwrap();
+        let error = loop {
+            if let Err(error) = body.frame().await.unwrap() {
+                break error;
+            }
+        };
+        assert!(matches!(error, FileBodyError::Shorter), "{error}");
+        assert!(!body.is_end_stream());
+    }
+}
