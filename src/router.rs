@@ -26,7 +26,7 @@ use crate::config::{Action, Config, Cors, TrustedProxies};
 use crate::http::{Peer, accepts_json, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
-use crate::proxy::{Answer, Forward, Proxy, Switched};
+use crate::proxy::{Answer, Forward, Proxy, Standings, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{Grant, StreamError, StreamSettings, Streams};
 use crate::tls::Certificates;
@@ -118,6 +118,7 @@ impl Router {
         config: &Config,
         auth: Arc<Authenticator>,
         limits: Limits,
+        standings: &Standings,
         streams: Streams,
         publisher: Publisher,
         counters: Arc<Counters>,
@@ -142,7 +143,7 @@ impl Router {
             routes: routes.collect(),
             auth,
             limits,
-            proxy: Proxy::new(&config.upstreams),
+            proxy: Proxy::new(&config.upstreams, standings, &counters),
             streams,
             counters,
             log,

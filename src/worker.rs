@@ -23,6 +23,7 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
+use crate::proxy::Standings;
 use crate::publish::Publisher;
 use crate::router::{Origin, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
@@ -52,6 +53,8 @@ pub struct Setup {
     pub auth: Arc<Authenticator>,
     /// How many streams all workers may have.
     pub stream_limits: Limits,
+    /// What all workers know of the servers of apps.
+    pub standings: Arc<Standings>,
     /// What takes publications of public routes.
     pub publisher: Publisher,
     /// Its sockets, in the order of the configuration, each with its TLS.
@@ -92,6 +95,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         counters,
         auth,
         stream_limits,
+        standings,
         publisher,
         sockets,
         limit,
@@ -105,6 +109,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         &config,
         auth.clone(),
         stream_limits,
+        &standings,
         streams.clone(),
         publisher,
         counters.clone(),

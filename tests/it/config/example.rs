@@ -40,10 +40,12 @@ const REQUIRED: &str = r#"
 "#;
 
 /// The first line or key that is taken out, and lines beginning with `#` that take effect then.
-const ALTERNATIVES: [(&str, &[&str]); 24] = [
+const ALTERNATIVES: [(&str, &[&str]); 26] = [
     ("", &["#max_connections"]),
     ("", &["#secret"]),
     ("tls", &["#tls"]),
+    ("", &["#health"]),
+    ("servers", &["#servers", "#ca"]),
     ("secret", &["#public_key"]),
     ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
@@ -102,6 +104,7 @@ fn folder() -> TempDir {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     write("cert.pem", &cert.pem());
+    write("ca.pem", &cert.pem());
     write("key.pem", &signing_key.serialize_pem());
     write("jwt.pub.pem", &KeyPair::generate().unwrap().public_key_pem());
     folder
