@@ -23,9 +23,9 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
-use crate::proxy::Standings;
+use crate::proxy::{Proxy, Standings};
 use crate::publish::Publisher;
-use crate::router::{Origin, ReplyBody, Routed, Router};
+use crate::router::{Features, Origin, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
 use crate::stream::Streams;
 use crate::tls::Certificates;
@@ -105,16 +105,16 @@ async fn run(setup: Setup) -> io::Result<()> {
     } = setup;
     let log = log.map(Rc::new);
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
-    let router = Router::new(
-        &config,
-        auth.clone(),
-        stream_limits,
-        &standings,
-        streams.clone(),
+    let features = Features {
+        auth: auth.clone(),
+        limits: stream_limits,
+        proxy: Proxy::new(&config.upstreams, &standings, &counters),
+        streams: streams.clone(),
         publisher,
-        counters.clone(),
-        log.clone(),
-    );
+        counters: counters.clone(),
+        log: log.clone(),
+    };
+    let router = Router::new(&config, features);
     let shared = Rc::new(Shared {
         handler: Route(router),
         streams: streams.clone(),

@@ -141,3 +141,65 @@ impl Name {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn name(host: &str, port: u16, known: Vec<SocketAddr>) -> Name {
+        Name { host: host.to_owned(), port, known: RefCell::new(Some((Instant::now(), known))) }
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_and_all_are_forgotten_when_none_answers() {
+        let (gone, dead) = listener().await;
+        let (listener, live) = listener().await;
+        drop(gone);
+        let name = name("127.0.0.1", live.port(), vec![dead, live]);
+        assert!(name.connect(PATIENCE).await.is_ok());
+        assert!(name.known.borrow().is_some());
+        drop(listener);
+        assert!(name.connect(PATIENCE).await.is_err());
+        assert!(name.known.borrow().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_are_not_known_for_long() {
+        let old: SocketAddr = "127.0.0.9:1".parse().unwrap();
+        let name = name("127.0.0.1", 7, vec![old]);
+        advance(NAME_LIFE - Duration::from_millis(1)).await;
+        assert_eq!(name.addresses().await.unwrap(), [old]);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(name.addresses().await.unwrap(), ["127.0.0.1:7".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_waited_for() {
+        use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        socket.listen(0).unwrap();
+        let origin = Origin::Unix(path);
+        let address = Address::new(&origin, None);
+        let first = address.connect(PATIENCE).await.unwrap();
+        let second = address.connect(Duration::from_millis(50)).await;
+        assert!(matches!(second, Err(AppFault::ConnectTimeout)), "{second:?}");
+        let (connected, accepted) = tokio::join!(address.connect(PATIENCE), async { socket.accept() });
+        assert!(connected.is_ok() && accepted.is_ok());
+        drop(first);
+    }
+}

@@ -250,3 +250,26 @@ impl Upstream {
         self.servers.iter().fold(false, |waiting, server| server.sweep() | waiting)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Origin;
+
+    #[test]
+    fn one_request_in_ten_may_be_sent_again_and_a_hundred_at_once() {
+        let config = config::Upstream::new("app", vec![Origin::Unix("/nowhere".into())]);
+        let shared = Arc::new(Shared::new(&config));
+        let upstream = Upstream::new(&config, shared, Arc::default(), Rc::default());
+        let repeats = || (0..1000).filter(|_| upstream.may_repeat()).count();
+        assert_eq!((repeats(), repeats()), (100, 0));
+        for _ in 0..99 {
+            upstream.take_idle(&Attempt::default());
+        }
+        assert_eq!(repeats(), 9);
+        for _ in 0..100_000 {
+            upstream.take_idle(&Attempt::default());
+        }
+        assert_eq!(repeats(), 100);
+    }
+}
