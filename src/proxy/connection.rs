@@ -31,6 +31,9 @@ pub(super) struct Connection {
     /// Runs while the app is waited for. It stays from request to request, so that its timer is set once and not for
     /// each of them.
     pub(super) clock: Stall,
+    /// Whether a reset can only come from the app's own system, which says so that the app has not read all that was sent.
+    /// It is found out in advance: of a connection that was reset the system does not know the other end any more.
+    pub(super) tells_unread: bool,
     /// When it was made.
     pub(super) made: Instant,
     /// Whether it has served a request already.
@@ -52,6 +55,7 @@ impl Connection {
     /// A connection to the server in that place, to be given up when it is waited for so long.
     pub(super) fn new(link: Link, server: usize, patience: Duration) -> Self {
         Self {
+            tells_unread: link.is_local(),
             side: Side::Whole(link),
             server,
             read: BytesMut::new(),
@@ -76,11 +80,6 @@ impl Connection {
     /// Whether the system itself knows nothing else.
     pub(super) fn is_open(&self) -> bool {
         matches!(&self.side, Side::Whole(link) if link.is_open())
-    }
-
-    /// Whether a reset says that the app has not read all that was sent: over a Unix socket nobody stands in between.
-    pub(super) fn tells_unread(&self) -> bool {
-        matches!(&self.side, Side::Whole(link) if link.is_unix())
     }
 
     /// Reads what there is, as much as there is room for: at least `least` bytes of it, and if more has to be made

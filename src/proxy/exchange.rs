@@ -105,7 +105,7 @@ fn may_go_on(upstream: &Upstream, connection: &Connection, request: &Outgoing, f
     let may = if request.is_repeatable() {
         connection.is_used || is_reset
     } else {
-        is_reset && connection.tells_unread() && request.was_small()
+        is_reset && connection.tells_unread && request.was_small()
     };
     may && upstream.may_repeat()
 }

@@ -49,9 +49,13 @@ impl Link {
         seen.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
-    /// Whether the app itself, and nothing in between, has the other end.
-    pub(super) fn is_unix(&self) -> bool {
-        matches!(self, Self::Plain(Socket::Unix(_)))
+    /// Whether the app itself, and nothing in between, has the other end: it is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Plain(Socket::Unix(_)) => true,
+            Self::Plain(Socket::Tcp(stream)) => stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()),
+            Self::Tls(_) => false,
+        }
     }
 }
 

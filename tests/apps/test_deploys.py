@@ -191,18 +191,8 @@ def test_a_reload_fails_no_request(kind: str, on_unix: bool) -> None:
         load.check()
 
 
-@pytest.mark.parametrize(
-    ("kind", "on_unix"),
-    [
-        ("sync", True),
-        ("one-sync", True),
-        ("gthread", True),
-        # Without a limit, connections wait in the queue of a synchronous worker, and over TCP nobody can say of those that
-        # are reset when it ends whether the app has read them: an order is not repeated then.
-        ("one-sync", False),
-        ("gthread", False),
-    ],
-)
+@pytest.mark.parametrize("on_unix", [True, False], ids=["unix", "tcp"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_stop_and_a_start_fail_no_request(kind: str, on_unix: bool) -> None:
     with running(*KINDS[kind], on_unix) as site, Load(site) as load:
         for _ in range(4):

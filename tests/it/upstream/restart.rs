@@ -1,7 +1,7 @@
 //! `retry_for`: an app that is being restarted is waited for.
 
 use std::net::TcpListener;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ fn who_has_waited_long_enough_is_told() {
 }
 
 /// Waits until a connection is in the queue of a listener, and leaves it there.
-fn wait_for_one(listener: &UnixListener) {
+fn wait_for_one(listener: &impl AsFd) {
     let mut sockets = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
     let patience = Timespec::try_from(PATIENCE).unwrap();
     assert_eq!(poll(&mut sockets, Some(&patience)).unwrap(), 1, "nobody comes");
@@ -112,6 +112,26 @@ fn what_an_app_that_stops_has_not_accepted_is_asked_again() {
         assert_eq!(client.response().text(), "ok");
         drop((app, backend));
         std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn the_same_goes_for_an_app_on_a_port_of_this_machine() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let site = Site::before(format!("http://{address}")).upstream(PATIENT).start();
+    for request in ["GET /order HTTP/1.1\r\nHost: test\r\n\r\n", POST] {
+        let listener = TcpListener::bind(address).unwrap();
+        let mut client = site.connect();
+        client.send(request);
+        wait_for_one(&listener);
+        let before = site.count("upstream_held");
+        drop(listener);
+        site.becomes("upstream_held", before + 1);
+        let listener = TcpListener::bind(address).unwrap();
+        let mut app = Client::over(listener.accept().unwrap().0, None);
+        assert!(app.request().0.contains(" /order "));
+        app.answer("ok");
+        assert_eq!(client.response().text(), "ok");
     }
 }
 
