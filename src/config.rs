@@ -42,7 +42,7 @@ pub use route::{
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
 pub use store::{Store, StoreKind};
-pub use upstream::{Origin, Upstream, UpstreamKind};
+pub use upstream::{Balance, Health, Origin, Upstream, UpstreamKind};
 
 use problem::Fault;
 use reader::{Report, Section};

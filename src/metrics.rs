@@ -89,6 +89,16 @@ cells! {
     requests,
     /// Requests that the upstream did not answer (502, 503, 504).
     upstream_errors,
+    /// Requests that waited for their turn at an upstream (`max_connections`).
+    upstream_queued,
+    /// Requests refused since too many waited, or their turn did not come in time.
+    upstream_queue_refused,
+    /// Requests that waited for an upstream that was being restarted (`retry_for`).
+    upstream_held,
+    /// Times a request was sent to another server, or on another connection.
+    upstream_retries,
+    /// Times a server of several was left alone because it had failed.
+    upstream_ejections,
     /// Streams open now.
     streams,
     /// Streams opened.

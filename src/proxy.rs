@@ -6,19 +6,26 @@
 //! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one
 //! side ends early on the other: a truncated answer is never ended as if it were whole.
 
+mod address;
+mod balance;
 mod body;
 mod connection;
 mod error;
 mod exchange;
 mod framing;
 mod head;
+mod health;
+mod link;
 mod pool;
 mod request;
+mod server;
 mod stall;
+mod standing;
 mod tunnel;
 mod upload;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
@@ -29,11 +36,14 @@ use tokio::sync::Notify;
 
 use crate::config::{self, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
+use crate::metrics::Counters;
 
 pub use body::UpstreamBody;
 pub use error::{AnswerError, AnswerFault, AppError, AppFault, ProxyError};
+pub use health::HealthChecks;
 pub use request::BodyError;
 pub use stall::Stall;
+pub use standing::Standings;
 pub use tunnel::{Switched, tunnel};
 
 use exchange::{Answered, Question, exchange};
@@ -76,10 +86,12 @@ pub enum Answer {
 }
 
 impl Proxy {
-    /// Makes the pools; nothing is connected yet.
-    pub fn new(upstreams: &[config::Upstream]) -> Self {
+    /// Makes the pools; nothing is connected yet. `standings` are of the same upstreams, for all workers.
+    pub fn new(upstreams: &[config::Upstream], standings: &Standings, counters: &Arc<Counters>) -> Self {
         let kept = Rc::new(Notify::new());
-        let upstreams = upstreams.iter().map(|upstream| Rc::new(Upstream::new(upstream, kept.clone())));
+        let upstreams = upstreams.iter().zip(&standings.0).map(|(upstream, shared)| {
+            Rc::new(Upstream::new(upstream, shared.clone(), counters.clone(), kept.clone()))
+        });
         Self { upstreams: upstreams.collect(), kept }
     }
 
@@ -132,13 +144,13 @@ fn answer(answered: Answered, upstream: &Upstream, upgrade: bool) -> Result<Answ
             if !(upgrade && names_websocket(response.headers())) {
                 return Err(unasked());
             }
-            let (socket, early) = connection.into_socket().ok_or_else(unasked)?;
+            let (link, early, lease) = connection.into_link().ok_or_else(unasked)?;
             let mut response = response.map(|()| UpstreamBody::empty());
             // What is handed over is the connection.
             let _ = clean_response_fields(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-            Ok(Answer::Upgrade(response, Switched::new(socket, early)))
+            Ok(Answer::Upgrade(response, Switched::new(link, early, lease)))
         }
     }
 }

@@ -91,6 +91,25 @@ fn shown(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 
+/// What routes lead to, and what they report to.
+#[derive(Debug)]
+pub struct Features {
+    /// Who knows credentials.
+    pub auth: Arc<Authenticator>,
+    /// How many streams all workers may have.
+    pub limits: Limits,
+    /// The apps behind.
+    pub proxy: Proxy,
+    /// The worker's streams.
+    pub streams: Streams,
+    /// What takes publications.
+    pub publisher: Publisher,
+    /// The worker's counters.
+    pub counters: Arc<Counters>,
+    /// The access log, if there is one.
+    pub log: Option<Rc<WorkerLog>>,
+}
+
 /// The routes of one worker and all that they need.
 #[derive(Debug)]
 pub struct Router {
@@ -127,15 +146,8 @@ enum Do {
 
 impl Router {
     /// Makes a worker's routes.
-    pub fn new(
-        config: &Config,
-        auth: Arc<Authenticator>,
-        limits: Limits,
-        streams: Streams,
-        publisher: Publisher,
-        counters: Arc<Counters>,
-        log: Option<Rc<WorkerLog>>,
-    ) -> Self {
+    pub fn new(config: &Config, features: Features) -> Self {
+        let Features { auth, limits, proxy, streams, publisher, counters, log } = features;
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let action = match &route.action {
                 Action::Proxy(to) => proxied(to),
@@ -162,7 +174,7 @@ impl Router {
             routes,
             auth,
             limits,
-            proxy: Proxy::new(&config.upstreams),
+            proxy,
             streams,
             counters,
             log,

@@ -27,6 +27,7 @@ use crate::hub::{Committer, Hub};
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
+use crate::proxy::{HealthChecks, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::shutdown::Signal;
 use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
@@ -225,6 +226,8 @@ impl Server {
         let auth = Arc::new(auth);
         let stream_limits = Limits::new(&config.limits);
         let addresses = config.limits.connections_per_address.map(AddressLimit::new);
+        let standings = Standings::new(&config.upstreams);
+        let checks = HealthChecks::new(&config.upstreams, &standings);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
@@ -266,6 +269,7 @@ impl Server {
                 counters: counters[index].clone(),
                 auth: auth.clone(),
                 stream_limits: stream_limits.clone(),
+                standings: standings.clone(),
                 publisher: publisher.clone(),
                 sockets,
                 redirects: redirects.clone(),
@@ -279,7 +283,7 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub.clone(), background, keeper, serving, all_ended));
+        LocalSet::new().block_on(&runtime, control(hub.clone(), background, checks, keeper, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -301,12 +305,14 @@ impl Server {
 async fn control(
     hub: Hub,
     background: Background,
+    checks: HealthChecks,
     keeper: Keeper,
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
 ) {
     spawn_local(background.run());
     spawn_local(keeper.run());
+    spawn_local(checks.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {

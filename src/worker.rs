@@ -22,8 +22,9 @@ use crate::hub::Hub;
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
+use crate::proxy::{Proxy, Standings};
 use crate::publish::Publisher;
-use crate::router::{Origin, Redirect, ReplyBody, Routed, Router};
+use crate::router::{Features, Origin, Redirect, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
 use crate::stream::Streams;
 use crate::tls::Tls;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub auth: Arc<Authenticator>,
     /// How many streams all workers may have.
     pub stream_limits: Limits,
+    /// What all workers know of the servers of apps.
+    pub standings: Arc<Standings>,
     /// What takes publications of public routes.
     pub publisher: Publisher,
     /// Its sockets, in the order of the configuration, each with its TLS.
@@ -92,6 +95,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         counters,
         auth,
         stream_limits,
+        standings,
         publisher,
         sockets,
         redirects,
@@ -103,15 +107,16 @@ async fn run(setup: Setup) -> io::Result<()> {
     } = setup;
     let log = log.map(Rc::new);
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
-    let router = Router::new(
-        &config,
-        auth.clone(),
-        stream_limits,
-        streams.clone(),
+    let features = Features {
+        auth: auth.clone(),
+        limits: stream_limits,
+        proxy: Proxy::new(&config.upstreams, &standings, &counters),
+        streams: streams.clone(),
         publisher,
-        counters.clone(),
-        log.clone(),
-    );
+        counters: counters.clone(),
+        log: log.clone(),
+    };
+    let router = Router::new(&config, features);
     let shared = Rc::new(Shared {
         handler: Route { router, redirects },
         streams: streams.clone(),

@@ -55,9 +55,23 @@ pub(super) static TLS: Shape = shape("an entry of `tls`", &["cert", "key"], &[])
 
 pub(super) static UPSTREAM: Shape = shape(
     "[upstreams.NAME]",
-    &["servers", "kind", "connect_timeout", "response_timeout", "max_body"],
-    &["balance", "max_connections", "queue_timeout", "retry_for", "health"],
+    &[
+        "servers",
+        "kind",
+        "connect_timeout",
+        "response_timeout",
+        "max_body",
+        "balance",
+        "max_connections",
+        "queue_timeout",
+        "retry_for",
+        "health",
+        "ca",
+    ],
+    &[],
 );
+
+pub(super) static HEALTH: Shape = shape("`health`", &["path", "every", "host"], &[]);
 
 /// What most providers are, and every one whose kind is not given.
 pub(super) static AUTH: Shape = shape(
@@ -164,12 +178,13 @@ pub(super) static MAP: Shape = shape(
 );
 
 /// Every shape, a table before the tables in it.
-pub(super) static ALL: [&Shape; 22] = [
+pub(super) static ALL: &[&Shape] = &[
     &ROOT,
     &SERVER,
     &LISTEN,
     &TLS,
     &UPSTREAM,
+    &HEALTH,
     &AUTH,
     &AUTH_AUTHJS,
     &AUTH_ASK,
@@ -258,7 +273,7 @@ mod tests {
             assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
         }
         assert!(shown.is_empty(), "{shown:?}");
-        for shape in [&TLS, &CORS, &HELLO, &HEARTBEAT, &ON_GAP] {
+        for shape in [&TLS, &HEALTH, &CORS, &HELLO, &HEARTBEAT, &ON_GAP] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
             }

@@ -1,20 +1,37 @@
 //! `[upstreams.NAME]`: the apps behind Sidestream.
 
-use std::fmt;
+mod authorities;
+mod health;
+mod origin;
+
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use super::problem::Fault;
 use super::reader::Section;
+use super::schema;
+
+pub use health::Health;
+pub use origin::Origin;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Larger than nginx's 1 MiB, which is the first thing everybody raises.
 const MAX_BODY: u64 = 10 * 1024 * 1024;
 
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// An app that takes longer than a day is a stream, and those do not go through here.
 const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+/// None, or up to ten minutes: an app that is away for longer is not being restarted.
+const RETRY_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+/// More connections than a machine has ports.
+const CONNECTIONS_BOUNDS: RangeInclusive<u64> = 0..=1_000_000;
+/// The most servers of one upstream.
+const MAX_SERVERS: usize = 64;
 /// Up to 1 TiB; bodies are streamed, so this is no question of memory.
 pub(super) const BODY_BOUNDS: RangeInclusive<u64> = 0..=1 << 40;
 
@@ -33,6 +50,18 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// The largest request body, in bytes.
     pub max_body: u64,
+    /// Which of several servers is next.
+    pub balance: Balance,
+    /// How many requests one server is sent at once, over all workers; 0 is no limit.
+    pub max_connections: usize,
+    /// How long a request may wait for its turn.
+    pub queue_timeout: Duration,
+    /// For how long a request waits for an app that is not there; zero is not at all.
+    pub retry_for: Duration,
+    /// How the servers are asked whether they are well.
+    pub health: Option<Health>,
+    /// How TLS is spoken to its servers; there is one if a server needs it.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Upstream {
@@ -47,6 +76,15 @@ impl Upstream {
         let response_timeout = section.duration("response_timeout", RESPONSE_TIMEOUT, TIMEOUT_BOUNDS);
         let max_body = section.size("max_body", MAX_BODY, BODY_BOUNDS);
 
+        let rules = [("round-robin", Balance::RoundRobin), ("least-connections", Balance::LeastConnections)];
+        let balance =
+            section.value("balance").and_then(|value| value.choice(&rules, &[])).unwrap_or_default();
+        let max_connections = section.count("max_connections", 0, CONNECTIONS_BOUNDS);
+        let queue_timeout = section.duration("queue_timeout", QUEUE_TIMEOUT, TIMEOUT_BOUNDS);
+        let retry_for = section.duration("retry_for", Duration::ZERO, RETRY_BOUNDS);
+        let health = section.section("health", &schema::HEALTH).and_then(|section| Health::read(&section));
+        let ca = section.value("ca");
+
         let value = servers?;
         let entries = value.list();
         if entries.is_empty() && value.node().is_array() {
@@ -60,20 +98,53 @@ impl Upstream {
                 None => {}
             }
         }
-        Some(Self { kind, connect_timeout, response_timeout, max_body, ..Self::new(name, servers) })
+        if servers.len() > MAX_SERVERS {
+            value.fault(Fault::new(format!("has more than {MAX_SERVERS} entries")));
+        }
+        let tls = authorities::read(ca, &servers, section.report.base);
+        let new = Self::new(name, servers);
+        Some(Self {
+            kind,
+            connect_timeout,
+            response_timeout,
+            max_body,
+            balance,
+            max_connections,
+            queue_timeout,
+            retry_for,
+            health,
+            tls,
+            ..new
+        })
     }
 
     /// An upstream with the defaults of the file.
-    pub(super) fn new(name: impl Into<String>, servers: Vec<Origin>) -> Self {
+    pub fn new(name: impl Into<String>, servers: Vec<Origin>) -> Self {
         Self {
             name: name.into(),
+            tls: authorities::public_if_needed(&servers),
             servers,
             kind: UpstreamKind::default(),
             connect_timeout: CONNECT_TIMEOUT,
             response_timeout: RESPONSE_TIMEOUT,
             max_body: MAX_BODY,
+            balance: Balance::default(),
+            max_connections: 0,
+            queue_timeout: QUEUE_TIMEOUT,
+            retry_for: Duration::ZERO,
+            health: None,
         }
     }
+}
+
+/// Which of several servers is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The one that has the fewest requests.
+    LeastConnections,
 }
 
 /// What runs the app; it decides how long an idle connection to it is kept.
@@ -86,76 +157,4 @@ pub enum UpstreamKind {
     Asgi,
     /// Next.js and other Node servers.
     Node,
-}
-
-/// Where a server of an upstream listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// A host (a name, or an address without brackets) and its port.
-    Tcp {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-}
-
-impl Origin {
-    /// Reads `http://HOST[:PORT]` or `unix:PATH`; a relative path is taken from `base`.
-    pub(super) fn parse(text: &str, base: &Path) -> Result<Self, Fault> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return super::unix_path(path, base).map(Self::Unix);
-        }
-        if text.starts_with("https://") {
-            return Err(Fault::new("uses https towards an upstream, which is not in this version")
-                .hint("reach the app by http:// or by unix:PATH"));
-        }
-        let Some(rest) = text.strip_prefix("http://") else {
-            let fault = Fault::new("is neither http://HOST:PORT nor unix:PATH");
-            return Err(if text.starts_with('/') {
-                fault.hint(format!("write \"unix:{text}\""))
-            } else if !text.contains("://") && authority(text).is_ok() {
-                fault.hint(format!("write \"http://{text}\""))
-            } else {
-                fault
-            });
-        };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        if end < rest.len() {
-            return Err(Fault::new("has a path, but requests keep the path they came with")
-                .hint(format!("write \"http://{}\"", &rest[..end])));
-        }
-        authority(rest)
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// Reads `HOST[:PORT]`.
-fn authority(text: &str) -> Result<Origin, Fault> {
-    if text.contains('@') {
-        return Err(Fault::new("holds a user, which an upstream does not take"));
-    }
-    let wrong = || Fault::new("is not a host and a port").hint("write \"http://127.0.0.1:8000\"");
-    let authority: http::uri::Authority = text.parse().map_err(|_| wrong())?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = match authority.port() {
-        Some(port) => port.as_str().parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
-        None if text.ends_with(':') => return Err(wrong()),
-        None => 80,
-    };
-    if host.is_empty() || (authority.host().starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_err()) {
-        return Err(wrong());
-    }
-    Ok(Origin::Tcp { host: host.to_ascii_lowercase(), port })
 }

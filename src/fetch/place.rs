@@ -12,21 +12,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::config::Origin;
+use crate::config::{Origin, Upstream};
 use crate::tls;
 
 /// Somewhere that answers.
 #[derive(Debug, Clone)]
-pub enum Place {
-    /// In cleartext.
-    Plain(Origin),
-    /// Under TLS, with a certificate of a public authority.
-    Tls {
-        /// The host, without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
+pub struct Place {
+    origin: Origin,
+    /// How TLS is spoken there; none verifies by the public authorities.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// A connection, plain or under TLS.
@@ -35,13 +29,25 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
 
 impl Place {
+    /// A place whose certificate, if it has one, is a public authority's.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, tls: None }
+    }
+
+    /// The servers of an upstream, in their order.
+    pub fn of(upstream: &Upstream) -> Vec<Self> {
+        let place = |origin: &Origin| Self { origin: origin.clone(), tls: upstream.tls.clone() };
+        upstream.servers.iter().map(place).collect()
+    }
+
     pub(super) async fn connect(&self) -> io::Result<Pin<Box<dyn Stream>>> {
-        Ok(match self {
-            Self::Plain(Origin::Tcp { host, port }) => Box::pin(tcp(host, *port).await?),
-            Self::Plain(Origin::Unix(path)) => Box::pin(UnixStream::connect(path).await?),
-            Self::Tls { host, port } => {
+        Ok(match &self.origin {
+            Origin::Tcp { host, port } => Box::pin(tcp(host, *port).await?),
+            Origin::Unix(path) => Box::pin(UnixStream::connect(path).await?),
+            Origin::Tls { host, port } => {
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                let connector = TlsConnector::from(client_config()?);
+                let config = self.tls.clone().map_or_else(public, Ok)?;
+                let connector = TlsConnector::from(config);
                 // Boxed: a handshake is large.
                 Box::pin(Box::pin(connector.connect(name, tcp(host, *port).await?)).await?)
             }
@@ -50,10 +56,10 @@ impl Place {
 
     /// What `Host` is when nobody says otherwise.
     pub(super) fn host(&self) -> HeaderValue {
-        let (host, port, usual) = match self {
-            Self::Plain(Origin::Unix(_)) => return HeaderValue::from_static("localhost"),
-            Self::Plain(Origin::Tcp { host, port }) => (host, *port, 80),
-            Self::Tls { host, port } => (host, *port, 443),
+        let (host, port, usual) = match &self.origin {
+            Origin::Unix(_) => return HeaderValue::from_static("localhost"),
+            Origin::Tcp { host, port } => (host, *port, 80),
+            Origin::Tls { host, port } => (host, *port, 443),
         };
         let brackets = if host.contains(':') { ("[", "]") } else { ("", "") };
         let mut text = format!("{}{host}{}", brackets.0, brackets.1);
@@ -66,11 +72,7 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(origin) => origin.fmt(f),
-            Self::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
-            Self::Tls { host, port } => write!(f, "https://{host}:{port}"),
-        }
+        self.origin.fmt(f)
     }
 }
 
@@ -81,7 +83,7 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// The public authorities, read once.
-fn client_config() -> io::Result<Arc<ClientConfig>> {
+fn public() -> io::Result<Arc<ClientConfig>> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());

@@ -17,7 +17,7 @@ fn question(target: &str) -> Question<'_> {
 async fn asked_of(said: &'static str) -> (Result<Answer, FetchError>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let place = Place::Plain(Origin::Tcp { host: "127.0.0.1".into(), port });
+    let place = Place::new(Origin::Tcp { host: "127.0.0.1".into(), port });
     let answering = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
@@ -63,7 +63,7 @@ async fn what_is_too_large_or_broken_is_no_answer() {
 async fn a_unix_socket_is_a_place_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.sock");
-    let place = Place::Plain(Origin::Unix(path.clone()));
+    let place = Place::new(Origin::Unix(path.clone()));
     assert!(matches!(get(&place, question("/")).await, Err(FetchError::Connect(_))));
     let listener = UnixListener::bind(&path).unwrap();
     let answering = async {
@@ -81,7 +81,7 @@ async fn a_unix_socket_is_a_place_too() {
 async fn silence_has_an_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let place = Place::Plain(Origin::Tcp { host: "127.0.0.1".into(), port });
+    let place = Place::new(Origin::Tcp { host: "127.0.0.1".into(), port });
     let silent = get(&place, question("/")).await;
     assert!(matches!(silent, Err(FetchError::Timeout { .. })), "{silent:?}");
 }
@@ -103,8 +103,8 @@ async fn a_server_that_takes_no_connection_is_passed_over() {
         })
         .collect();
     let port = address.as_socket().unwrap().port();
-    let stuck = Place::Plain(Origin::Tcp { host: "127.0.0.1".into(), port });
-    let missing = Place::Plain(Origin::Unix("/nowhere/app.sock".into()));
+    let stuck = Place::new(Origin::Tcp { host: "127.0.0.1".into(), port });
+    let missing = Place::new(Origin::Unix("/nowhere/app.sock".into()));
     let kind = |answered: Result<Answer, FetchError>| match answered {
         Err(FetchError::Connect(error)) => error.kind(),
         other => panic!("{other:?}"),

@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, ReadHalf, WriteHalf, split};
+use tokio::time::Instant;
 
+use super::link::Link;
 use super::stall::Stall;
-use crate::transport::Socket;
+use super::standing::Lease;
 
 /// A connection to an app.
 #[derive(Debug)]
@@ -29,29 +31,55 @@ pub(super) struct Connection {
     /// Runs while the app is waited for. It stays from request to request, so that its timer is set once and not for
     /// each of them.
     pub(super) clock: Stall,
+    /// Whether a reset can only come from the app's own system, which says so that the app has not read all that was sent.
+    /// It is found out in advance: of a connection that was reset the system does not know the other end any more.
+    pub(super) tells_unread: bool,
+    /// When it was made.
+    pub(super) made: Instant,
+    /// Whether it has served a request already.
+    pub(super) is_used: bool,
+    /// How long the app says that it keeps it when nothing is asked.
+    pub(super) keep_alive: Option<Duration>,
+    /// Its request's turn at the server; last, so that the connection is closed before somebody else has it.
+    pub(super) lease: Lease,
 }
 
 #[derive(Debug)]
 enum Side {
-    Whole(Socket),
+    Whole(Link),
     /// The other half still sends a request that is being answered already.
-    Reading(ReadHalf<Socket>),
+    Reading(ReadHalf<Link>),
 }
 
 impl Connection {
     /// A connection to the server in that place, to be given up when it is waited for so long.
-    pub(super) fn new(socket: Socket, server: usize, patience: Duration) -> Self {
-        let (side, clock) = (Side::Whole(socket), Stall::new(patience));
-        Self { side, server, read: BytesMut::new(), heard: false, clock }
+    pub(super) fn new(link: Link, server: usize, patience: Duration) -> Self {
+        Self {
+            tells_unread: link.is_local(),
+            side: Side::Whole(link),
+            server,
+            read: BytesMut::new(),
+            heard: false,
+            clock: Stall::new(patience),
+            made: Instant::now(),
+            is_used: false,
+            keep_alive: None,
+            lease: Lease::default(),
+        }
     }
 
     /// Whether nothing has come and it is open, as far as is known: what an app says between requests is nobody's
     /// answer.
-    pub(super) fn is_silent(&self) -> bool {
-        match &self.side {
-            Side::Whole(socket) => self.read.is_empty() && socket.is_silent(),
+    pub(super) fn is_silent(&mut self) -> bool {
+        match &mut self.side {
+            Side::Whole(link) => self.read.is_empty() && link.is_silent(),
             Side::Reading(_) => false,
         }
+    }
+
+    /// Whether the system itself knows nothing else.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(&self.side, Side::Whole(link) if link.is_open())
     }
 
     /// Reads what there is, as much as there is room for: at least `least` bytes of it, and if more has to be made
@@ -71,7 +99,7 @@ impl Connection {
             }
         }
         let count = ready!(match &mut self.side {
-            Side::Whole(socket) => pin!(socket.read_buf(read)).poll(cx),
+            Side::Whole(link) => pin!(link.read_buf(read)).poll(cx),
             Side::Reading(half) => pin!(half.read_buf(read)).poll(cx),
         })?;
         self.heard |= count > 0;
@@ -81,28 +109,28 @@ impl Connection {
     /// Where requests are written; none if something else does it.
     pub(super) fn writer(&mut self) -> Option<(Pin<&mut impl AsyncWrite>, &mut Stall)> {
         match &mut self.side {
-            Side::Whole(socket) => Some((Pin::new(socket), &mut self.clock)),
+            Side::Whole(link) => Some((Pin::new(link), &mut self.clock)),
             Side::Reading(_) => None,
         }
     }
 
     /// Lets somebody else send the rest of the request. After that it serves no other.
-    pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Socket>>) {
-        let Self { side, server, read, heard, clock } = self;
+    pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Link>>) {
+        let Self { side, .. } = self;
         let (side, writer) = match side {
-            Side::Whole(socket) => {
-                let (reader, writer) = split(socket);
+            Side::Whole(link) => {
+                let (reader, writer) = split(link);
                 (Side::Reading(reader), Some(writer))
             }
             side @ Side::Reading(_) => (side, None),
         };
-        (Self { side, server, read, heard, clock }, writer)
+        (Self { side, ..self }, writer)
     }
 
-    /// The socket, and what was read of it and is not HTTP; none if something else writes to it.
-    pub(super) fn into_socket(self) -> Option<(Socket, Bytes)> {
+    /// What it consists of, and what was read of it and is not HTTP; none if something else writes to it.
+    pub(super) fn into_link(self) -> Option<(Link, Bytes, Lease)> {
         match self.side {
-            Side::Whole(socket) => Some((socket, self.read.freeze())),
+            Side::Whole(link) => Some((link, self.read.freeze(), self.lease)),
             Side::Reading(_) => None,
         }
     }

@@ -83,8 +83,14 @@ impl std::error::Error for AppError {
 pub enum AppFault {
     /// It could not be connected to.
     Connect(io::Error),
+    /// The name of its host cannot be found.
+    Resolve(io::Error),
     /// Connecting took too long.
     ConnectTimeout,
+    /// It has as much to do as it may (`max_connections`), and too many requests wait already.
+    QueueFull,
+    /// It has as much to do as it may, and the request's turn did not come in time.
+    QueueTimeout,
     /// The head of the answer took too long.
     ResponseTimeout,
     /// The connection broke, or what came was not HTTP.
@@ -102,7 +108,12 @@ impl fmt::Display for AppFault {
                  socket, or widen net.ipv4.ip_local_port_range"
             ),
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::Resolve(error) => write!(f, "the name of its host cannot be found: {error}"),
             Self::ConnectTimeout => f.write_str("connecting took too long (connect_timeout)"),
+            Self::QueueFull => {
+                f.write_str("it is busy (max_connections), and too many requests wait already")
+            }
+            Self::QueueTimeout => f.write_str("it was busy for too long (max_connections, queue_timeout)"),
             Self::ResponseTimeout => f.write_str("it took too long to answer (response_timeout)"),
             Self::Broken(fault) => write!(f, "it gave no usable answer: {fault}"),
             Self::UnaskedUpgrade => f.write_str("it switched to a protocol that it was not asked for"),
@@ -113,10 +124,29 @@ impl fmt::Display for AppFault {
 impl std::error::Error for AppFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Connect(error) => Some(error),
+            Self::Connect(error) | Self::Resolve(error) => Some(error),
             Self::Broken(fault) => Some(fault),
             _ => None,
         }
+    }
+}
+
+impl AppFault {
+    /// Whether nobody is there at the moment: an app that is being restarted looks like this.
+    pub(super) fn is_absence(&self) -> bool {
+        match self {
+            Self::Connect(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::ConnectionReset
+            ),
+            Self::Resolve(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether there was no connection at all.
+    pub(super) fn is_of_connecting(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Resolve(_) | Self::ConnectTimeout)
     }
 }
 

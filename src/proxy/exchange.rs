@@ -4,6 +4,7 @@
 //! twice was either not sent at all, or may be repeated and was met with silence.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -15,11 +16,14 @@ use super::body::UpstreamBody;
 use super::connection::Connection;
 use super::error::{AnswerFault, AppFault};
 use super::head::{self, Head, Seen};
-use super::pool::Upstream;
+use super::pool::{Attempt, Upstream};
 use super::request::{BodyError, Outgoing, SendError};
 
 /// How many interim answers are passed over (RFC 9110, section 15.2).
 const MAX_INTERIM: u32 = 16;
+
+/// How often one request is sent again.
+const MAX_REPEATS: u32 = 2;
 
 /// The room for the head of an answer: if there is less than the first, as much as the second, in bytes.
 const HEAD_ROOM: (usize, usize) = (2 * 1024, 8 * 1024);
@@ -45,32 +49,65 @@ pub(super) enum Answered {
 }
 
 /// Sends the request. On a connection that waited, the app may just have closed it: a request that was not sent, or
-/// that may be repeated (RFC 9110, section 9.2.2) and has no body, is then sent once more on a new one.
+/// that may be repeated (RFC 9110, section 9.2.2) and has no body, is then sent once more on a new one. The same goes
+/// for one that the app cannot have read, see [`may_go_on`].
 pub(super) async fn exchange(
     upstream: &Rc<Upstream>,
     mut question: Question,
 ) -> Result<Answered, ProxyError> {
-    let mut waiting = upstream.take_idle();
+    let mut attempt = Attempt::new(!question.request.is_repeatable());
+    let mut waiting = upstream.take_idle(&attempt);
+    let mut repeats = 0;
     loop {
-        let (mut connection, is_new) = match waiting.take() {
-            Some(connection) => (connection, false),
+        let mut connection = match waiting.take() {
+            Some(connection) => connection,
             // Boxed: rare beside the others, whose future would grow by it.
-            None => (Box::pin(upstream.connect()).await?, true),
+            None => Box::pin(upstream.connection(&mut attempt)).await?,
         };
         connection.clock.moved();
         let mut wait = Wait::default();
         match poll_fn(|cx| wait.poll(cx, &mut connection, &mut question)).await {
-            Ok(head) => return Ok(answered(upstream, connection, question, head, wait.broken.is_some())),
-            // However it ended: by a close, by a reset, or while the request was being written.
-            Err(Failed::App(AppFault::Broken(_)))
-                if !is_new && !connection.heard && question.request.may_be_sent_again() =>
-            {
-                question.request.rewind();
+            Ok(head) => {
+                upstream.praise(connection.server);
+                return Ok(answered(upstream, connection, question, head, wait.broken.is_some()));
             }
-            Err(Failed::App(fault)) => return Err(upstream.failed(connection.server, fault)),
+            // However it ended: by a close, by a reset, or while the request was being written.
+            Err(Failed::App(AppFault::Broken(fault)))
+                if !connection.heard
+                    && repeats < MAX_REPEATS
+                    && may_go_on(upstream, &connection, &question.request, &fault) =>
+            {
+                repeats += 1;
+                question.request.rewind();
+                attempt.go_on();
+            }
+            Err(Failed::App(fault)) => {
+                upstream.blame(connection.server, &fault);
+                return Err(upstream.failed(connection.server, fault));
+            }
             Err(Failed::Body(error)) => return Err(failure(error, question.request.max_body())),
         }
     }
+}
+
+/// Whether a request that was met with silence may be sent once more. A reset, and not an end, is what the system says
+/// for an app that has not read all that was sent: one that closes its listening socket with connections still in its
+/// queue, as gunicorn does when it is stopped. What is so small that an app reads it in one piece has not been read at
+/// all then.
+fn may_go_on(upstream: &Upstream, connection: &Connection, request: &Outgoing, fault: &AnswerFault) -> bool {
+    if request.is_unsent() {
+        return true;
+    }
+    let is_reset = matches!(fault, AnswerFault::Io(error) if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    ));
+    let may = if request.is_repeatable() {
+        connection.is_used || is_reset
+    } else {
+        is_reset && connection.tells_unread && request.was_small()
+    };
+    may && upstream.may_repeat()
 }
 
 /// Why there is no head.
@@ -92,7 +129,7 @@ struct Wait {
     interim: u32,
     seen: Seen,
     /// Why the request cannot be sent. The app may have answered before it closed.
-    broken: Option<std::io::Error>,
+    broken: Option<io::Error>,
 }
 
 impl Wait {
@@ -163,12 +200,13 @@ fn failure(error: BodyError, max: u64) -> ProxyError {
 
 fn answered(
     upstream: &Rc<Upstream>,
-    connection: Connection,
+    mut connection: Connection,
     question: Question,
     head: Head,
     is_broken: bool,
 ) -> Answered {
-    let Head { status, fields, extensions, framing, keeps } = head;
+    let Head { status, fields, extensions, framing, keeps, keep_alive } = head;
+    connection.keep_alive = keep_alive;
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = fields;

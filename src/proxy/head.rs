@@ -6,6 +6,7 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -17,6 +18,8 @@ use smallvec::SmallVec;
 
 use super::error::AnswerFault;
 use super::framing::Framing;
+
+const KEEP_ALIVE: &str = "keep-alive";
 
 /// The largest head of an answer, in bytes.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
@@ -57,6 +60,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the connection may serve another request (RFC 9112, section 9.3).
     pub(super) keeps: bool,
+    /// How long the app says that it keeps the connection when nothing is asked.
+    pub(super) keep_alive: Option<Duration>,
 }
 
 /// How much of a head that has not all come has been looked at already: whatever pieces it comes in, looking at it
@@ -122,7 +127,8 @@ pub(super) fn take_answer(
     let said = Said::take(&bytes, &lines.fields, &mut fields)?;
     let (framing, is_whole) = said.framing(lines.status, lines.is_http_10, to_head)?;
     let keeps = is_whole && said.keeps(lines.is_http_10);
-    Ok(Some(Head { status: lines.status, fields, extensions, framing, keeps }))
+    let keep_alive = said.keep_alive_for;
+    Ok(Some(Head { status: lines.status, fields, extensions, framing, keeps, keep_alive }))
 }
 
 /// Where the parts of a head are.
@@ -173,6 +179,7 @@ struct Said {
     is_chunked: bool,
     close: bool,
     keep_alive: bool,
+    keep_alive_for: Option<Duration>,
 }
 
 impl Said {
@@ -185,6 +192,7 @@ impl Said {
         let mut said = Self::default();
         map.reserve(lines.len());
         for (name, value) in lines {
+            let name_length = name.len();
             let name = HeaderName::from_bytes(&bytes[name.clone()])
                 .map_err(|_| AnswerFault::Head(httparse::Error::HeaderName))?;
             let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()))
@@ -211,6 +219,9 @@ impl Said {
                 if matches!(value.as_bytes(), b"keep-alive" | b"close") {
                     continue;
                 }
+            }
+            if name_length == KEEP_ALIVE.len() && name == KEEP_ALIVE {
+                said.keep_alive_for = timeout(value.as_bytes());
             }
             map.append(name, value);
         }
@@ -258,6 +269,12 @@ impl Said {
     fn keeps(&self, is_http_10: bool) -> bool {
         !self.close && (!is_http_10 || self.keep_alive)
     }
+}
+
+/// What `Keep-Alive: timeout=5, max=100` says, in whole seconds.
+fn timeout(value: &[u8]) -> Option<Duration> {
+    let seconds = tokens(value).find_map(|token| token.strip_prefix(b"timeout="))?;
+    std::str::from_utf8(seconds).ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// A length, or several that agree (RFC 9110, section 8.6). Digits only: no sign, nothing that overflows.

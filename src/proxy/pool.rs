@@ -1,30 +1,37 @@
-//! Connections to the app: made when they are needed, kept while they are useful.
+//! The servers of one app, as a worker knows them: a connection to one of them, whatever it takes to get it.
 //!
-//! No connection is ever made in advance: a synchronous worker that accepts a connection waits on it for a request
-//! and serves nobody else meanwhile.
+//! Invariants: with one server and no limit, a connection that waits is taken without an atomic or an allocation; and
+//! every wait has its bound: for a turn, for a connection, for an app that is being restarted.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::ProxyError;
+use super::balance::Places;
 use super::connection::Connection;
 use super::error::{AppError, AppFault};
-use crate::config::{self, Origin, UpstreamKind};
-use crate::transport::Socket;
-
-/// How many idle connections, and buffers, a worker keeps for one upstream.
-const MAX_IDLE: usize = 128;
+use super::server::{MAX_IDLE, Server};
+use super::standing::Shared;
+use crate::config::{self, Balance, UpstreamKind};
+use crate::metrics::Counters;
 
 /// A new buffer for a request's head, and the largest that is kept for another, in bytes.
 const NEW_BUFFER: usize = 1024;
 const MAX_BUFFER: usize = 4 * 1024;
+
+/// The pause before an app that is not there is tried again, give or take a half.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a request adds to what may be spent on sending others again, what that costs, and how much can be saved up: one
+/// in ten, and a hundred at once.
+const EARNED: u32 = 1;
+const COST: u32 = 10;
+const SAVINGS: u32 = 1000;
 
 /// The servers of one app, and a worker's connections to them.
 #[derive(Debug)]
@@ -33,82 +40,193 @@ pub(super) struct Upstream {
     name: String,
     pub(super) kind: UpstreamKind,
     pub(super) response_timeout: Duration,
-    connect_timeout: Duration,
-    servers: Vec<Origin>,
-    /// Where the next connection is tried first.
+    pub(super) queue_timeout: Duration,
+    pub(super) balance: Balance,
+    pub(super) servers: Vec<Server>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    retry_for: Duration,
+    /// Where the next request looks first.
     turn: Cell<usize>,
-    /// The newest last: it is taken first, so that the others can grow old and be closed.
-    idle: RefCell<Vec<Idle>>,
+    /// What may be spent on sending requests again.
+    savings: Cell<u32>,
     /// Buffers for the heads of the next requests.
     buffers: RefCell<Vec<Vec<u8>>>,
     /// Told when the first connection waits.
     kept: Rc<Notify>,
 }
 
-#[derive(Debug)]
-struct Idle {
-    connection: Connection,
-    since: Instant,
+/// What has been tried for one request.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    tried: Places,
+    /// Where it begins to look.
+    first: Option<usize>,
+    /// Whether only a new connection will do, since one that waited was of no use.
+    wants_new: bool,
+    /// Whether the request could not be sent again.
+    is_only_chance: bool,
+}
+
+impl Attempt {
+    /// What a request begins with; `is_only_chance` says that it cannot be sent again once it has been.
+    pub(super) fn new(is_only_chance: bool) -> Self {
+        Self { is_only_chance, ..Self::default() }
+    }
+
+    /// It goes on, on a new connection, and to any server.
+    pub(super) fn go_on(&mut self) {
+        self.tried = Places::default();
+        self.wants_new = true;
+    }
 }
 
 impl Upstream {
-    pub(super) fn new(config: &config::Upstream, kept: Rc<Notify>) -> Self {
+    pub(super) fn new(
+        config: &config::Upstream,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        kept: Rc<Notify>,
+    ) -> Self {
+        let servers = config.servers.iter().zip(&shared.servers);
         Self {
             name: config.name.clone(),
             kind: config.kind,
             response_timeout: config.response_timeout,
-            connect_timeout: config.connect_timeout,
-            servers: config.servers.clone(),
+            queue_timeout: config.queue_timeout,
+            balance: config.balance,
+            servers: servers
+                .map(|(origin, standing)| Server::new(origin, config, standing.clone()))
+                .collect(),
+            shared,
+            counters,
+            retry_for: config.retry_for,
             turn: Cell::new(0),
-            idle: RefCell::default(),
+            savings: Cell::new(SAVINGS),
             buffers: RefCell::default(),
             kept,
         }
     }
 
-    /// Takes a connection that waits, the one used last.
-    pub(super) fn take_idle(&self) -> Option<Connection> {
-        let limit = idle_limit(self.kind);
-        let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut connection, since }) = idle.pop() {
-            if connection.is_silent() && since.elapsed() < limit {
-                connection.heard = false;
-                return Some(connection);
-            }
+    /// Takes a connection that waits, where that is all there is to it: one server, and no limit.
+    pub(super) fn take_idle(&self, attempt: &Attempt) -> Option<Connection> {
+        self.savings.set((self.savings.get() + EARNED).min(SAVINGS));
+        match &*self.servers {
+            [server] if !server.standing.is_counted() => server.take_idle(attempt.is_only_chance),
+            _ => None,
         }
-        None
     }
 
-    /// Makes a new connection, to the first server that takes it.
-    pub(super) async fn connect(&self) -> Result<Connection, ProxyError> {
-        let mut last = ProxyError::NoUpstream;
-        let first = self.turn.replace(self.turn.get().wrapping_add(1));
-        for offset in 0..self.servers.len() {
-            let place = first.wrapping_add(offset) % self.servers.len();
-            let fault = match timeout(self.connect_timeout, connect(&self.servers[place])).await {
-                Ok(Ok(socket)) => return Ok(Connection::new(socket, place, self.response_timeout)),
-                Ok(Err(error)) => AppFault::Connect(error),
-                Err(_) => AppFault::ConnectTimeout,
+    /// A connection to a server that has time for the request, new or not. An app that is not there is waited for, as
+    /// long as the configuration says.
+    pub(super) async fn connection(&self, attempt: &mut Attempt) -> Result<Connection, ProxyError> {
+        let mut held = None;
+        loop {
+            let (error, is_absent) = match self.try_servers(attempt).await {
+                Ok(connection) => return Ok(connection),
+                Err(failed) => failed,
             };
-            last = self.failed(place, fault);
+            if !is_absent || self.retry_for.is_zero() {
+                return Err(error);
+            }
+            let (since, _waiting) = match &held {
+                Some(held) => held,
+                None => {
+                    let Some(waiting) = self.shared.wait() else { return Err(error) };
+                    self.counters.upstream_held.inc();
+                    held.insert((Instant::now(), waiting))
+                }
+            };
+            let pause = RESTART_PAUSE.mul_f64(0.5 + fastrand::f64());
+            if since.elapsed() + pause > self.retry_for {
+                return Err(error);
+            }
+            sleep(pause).await;
+            attempt.go_on();
         }
-        Err(last)
+    }
+
+    /// Tries one server after the other. On failure says whether one of them was not there at all.
+    async fn try_servers(&self, attempt: &mut Attempt) -> Result<Connection, (ProxyError, bool)> {
+        let (mut last, mut is_absent) = (None, false);
+        loop {
+            let first =
+                *attempt.first.get_or_insert_with(|| self.turn.replace(self.turn.get().wrapping_add(1)));
+            let turn = self.turn(attempt.tried, first).await.map_err(|error| (error, false))?;
+            let Some((place, lease)) = turn else {
+                return Err((last.unwrap_or(ProxyError::NoUpstream), is_absent));
+            };
+            let server = &self.servers[place];
+            if !attempt.wants_new
+                && let Some(mut connection) = server.take_idle(attempt.is_only_chance)
+            {
+                connection.lease = lease;
+                return Ok(connection);
+            }
+            if last.is_some() {
+                self.counters.upstream_retries.inc();
+            }
+            match server.connect(place, lease).await {
+                Ok(connection) => return Ok(connection),
+                Err(fault) => {
+                    attempt.tried.insert(place);
+                    is_absent |= fault.is_absence();
+                    self.blame(place, &fault);
+                    last = Some(self.failed(place, fault));
+                }
+            }
+        }
+    }
+
+    /// Whether a request that has been sent may be sent once more: if all were, an app in trouble would get twice the
+    /// load. Counts it.
+    pub(super) fn may_repeat(&self) -> bool {
+        let Some(left) = self.savings.get().checked_sub(COST) else { return false };
+        self.savings.set(left);
+        self.counters.upstream_retries.inc();
+        true
+    }
+
+    /// A server has answered.
+    pub(super) fn praise(&self, place: usize) {
+        if let [_, _, ..] = &*self.servers
+            && self.servers[place].standing.answered()
+        {
+            tracing::info!(upstream = self.name, server = self.servers[place].name, "the server is back");
+        }
+    }
+
+    /// A server has failed. Of several, it may be left alone for a while.
+    pub(super) fn blame(&self, place: usize, fault: &AppFault) {
+        let (Some(server), [_, _, ..]) = (self.servers.get(place), &*self.servers) else { return };
+        if let Some(rest) = server.standing.failed(fault.is_of_connecting()) {
+            self.counters.upstream_ejections.inc();
+            tracing::warn!(
+                upstream = self.name,
+                server = server.name,
+                "the server is left alone for {rest:.1?}: {fault}"
+            );
+        }
     }
 
     /// What went wrong with the server in that place.
-    pub(super) fn failed(&self, server: usize, fault: AppFault) -> ProxyError {
-        let server = self.servers.get(server).map_or_else(String::new, ToString::to_string);
+    pub(super) fn failed(&self, place: usize, fault: AppFault) -> ProxyError {
+        let server = self.servers.get(place).map_or_else(String::new, |server| server.name.clone());
         ProxyError::App(Box::new(AppError { upstream: self.name.clone(), server, fault }))
     }
 
-    /// Keeps a connection whose answer was whole, unless something came behind it.
+    /// What went wrong with all servers.
+    pub(super) fn failed_everywhere(&self, fault: AppFault) -> ProxyError {
+        let names: Vec<_> = self.servers.iter().map(|server| server.name.as_str()).collect();
+        ProxyError::App(Box::new(AppError { upstream: self.name.clone(), server: names.join(", "), fault }))
+    }
+
+    /// Keeps a connection whose answer was whole, if it is of use.
     pub(super) fn keep(&self, connection: Connection) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE && connection.read.is_empty() {
-            if idle.is_empty() {
-                self.kept.notify_one();
-            }
-            idle.push(Idle { connection, since: Instant::now() });
+        if let Some(server) = self.servers.get(connection.server)
+            && server.keep(connection)
+        {
+            self.kept.notify_one();
         }
     }
 
@@ -126,64 +244,32 @@ impl Upstream {
         }
     }
 
-    /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked. What goes on waiting
-    /// keeps no buffer: that of a large answer's last piece is 64 KiB. Says whether something goes on waiting.
+    /// Closes connections that are of no use any more. Says whether any go on waiting.
     pub(super) fn sweep(&self) -> bool {
-        let limit = idle_limit(self.kind);
-        let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|idle| {
-            idle.connection.read = BytesMut::new();
-            idle.connection.is_silent() && idle.since.elapsed() < limit
-        });
-        !idle.is_empty()
+        // All of them, whatever the first says.
+        self.servers.iter().fold(false, |waiting, server| server.sweep() | waiting)
     }
-}
-
-/// How long a connection is kept: less than the app itself keeps it (gunicorn 2 s, uvicorn and Node 5 s), so that the
-/// app is seldom the one that closes it just when a request is sent.
-fn idle_limit(kind: UpstreamKind) -> Duration {
-    match kind {
-        UpstreamKind::Wsgi => Duration::from_millis(1500),
-        UpstreamKind::Asgi | UpstreamKind::Node => Duration::from_secs(4),
-    }
-}
-
-async fn connect(server: &Origin) -> io::Result<Socket> {
-    Ok(match server {
-        Origin::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            stream.into()
-        }
-        // By its path each time: a deploy puts a new socket in the place of the old.
-        Origin::Unix(path) => UnixStream::connect(path).await?.into(),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Origin;
 
-    #[tokio::test]
-    async fn a_connection_that_waits_keeps_no_buffer() {
-        let upstream = Upstream::new(
-            &config::Upstream {
-                name: "app".to_owned(),
-                servers: Vec::new(),
-                kind: UpstreamKind::Asgi,
-                connect_timeout: Duration::from_secs(1),
-                response_timeout: Duration::from_secs(1),
-                max_body: 0,
-            },
-            Rc::default(),
-        );
-        let (ours, app) = UnixStream::pair().unwrap();
-        let mut connection = Connection::new(ours.into(), 0, Duration::from_secs(1));
-        connection.read.reserve(64 * 1024);
-        upstream.keep(connection);
-        upstream.sweep();
-        let connection = upstream.take_idle().expect("it is still open");
-        assert_eq!(connection.read.capacity(), 0);
-        drop(app);
+    #[test]
+    fn one_request_in_ten_may_be_sent_again_and_a_hundred_at_once() {
+        let config = config::Upstream::new("app", vec![Origin::Unix("/nowhere".into())]);
+        let shared = Arc::new(Shared::new(&config));
+        let upstream = Upstream::new(&config, shared, Arc::default(), Rc::default());
+        let repeats = || (0..1000).filter(|_| upstream.may_repeat()).count();
+        assert_eq!((repeats(), repeats()), (100, 0));
+        for _ in 0..99 {
+            upstream.take_idle(&Attempt::default());
+        }
+        assert_eq!(repeats(), 9);
+        for _ in 0..100_000 {
+            upstream.take_idle(&Attempt::default());
+        }
+        assert_eq!(repeats(), 100);
     }
 }

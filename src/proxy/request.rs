@@ -21,6 +21,9 @@ pub(super) use body::{Body, Framing};
 
 use body::Piece;
 
+/// What every app reads in one piece, in bytes: gunicorn, uvicorn and Node ask for 8 KiB or more at a time.
+const SMALL: usize = 4 * 1024;
+
 /// A request that is being sent.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -35,6 +38,10 @@ pub(super) struct Outgoing {
     body: Option<Body>,
     /// Whether anything at all has been written on the present connection.
     has_begun: bool,
+    /// Whether what has been written may still wait in the session of TLS.
+    is_unflushed: bool,
+    /// The body and what is behind it, if all of it was there when the head was sent, and is small.
+    small: Option<(Bytes, &'static [u8])>,
     /// Whether it may be sent again once it has been written.
     is_repeatable: bool,
     /// Whether the client is what is waited for.
@@ -59,24 +66,40 @@ impl Outgoing {
             is_repeatable: is_idempotent && body.is_none(),
             body,
             has_begun: false,
+            is_unflushed: false,
+            small: None,
             waits_for_client: false,
         }
     }
 
-    /// Whether it may be sent on another connection: nothing of it has left, or the app may get it twice.
-    pub(super) fn may_be_sent_again(&self) -> bool {
-        !self.has_begun || self.is_repeatable
+    /// Whether the app may get it twice.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.is_repeatable
+    }
+
+    /// Whether nothing of it has left.
+    pub(super) fn is_unsent(&self) -> bool {
+        !self.has_begun
+    }
+
+    /// Whether all of it has been sent in one piece, and no app reads so little at a time.
+    pub(super) fn was_small(&self) -> bool {
+        self.small.is_some()
     }
 
     /// Begins anew, on another connection.
     pub(super) fn rewind(&mut self) {
         self.written = 0;
         self.has_begun = false;
+        self.is_unflushed = false;
+        if let Some((data, after)) = self.small.take() {
+            (self.data, self.after) = (data, after);
+        }
     }
 
     /// Whether all of it has been written.
     pub(super) fn is_sent(&self) -> bool {
-        self.body.is_none() && self.is_written()
+        self.body.is_none() && self.is_written() && !self.is_unflushed
     }
 
     /// Whether the client, and not the app, is waited for.
@@ -107,6 +130,10 @@ impl Outgoing {
             let takes_piece = self.body.is_some() && self.data.is_empty() && self.after.is_empty();
             let client_pauses = takes_piece && self.poll_piece(cx)?.is_pending();
             if self.is_written() {
+                if self.is_unflushed {
+                    ready!(socket.as_mut().poll_flush(cx)).map_err(SendError::Io)?;
+                    self.is_unflushed = false;
+                }
                 if self.body.is_none() {
                     return Poll::Ready(Ok(()));
                 }
@@ -116,13 +143,22 @@ impl Outgoing {
                     return Poll::Pending;
                 }
             }
+            if !(self.has_begun || self.is_repeatable) && self.body.is_none() && self.length() <= SMALL {
+                self.small = Some((self.data.clone(), self.after));
+            }
             while !self.is_written() {
                 let count = ready!(self.poll_write(cx, socket.as_mut())).map_err(SendError::Io)?;
                 clock.moved();
                 self.has_begun = true;
+                self.is_unflushed = true;
                 self.advance(count);
             }
         }
+    }
+
+    /// What is there to be written, in bytes.
+    fn length(&self) -> usize {
+        self.before.len() - self.written + self.data.len() + self.after.len()
     }
 
     fn is_written(&self) -> bool {

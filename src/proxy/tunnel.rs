@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::transport::{Socket, Transport};
+use super::link::Link;
+use super::standing::Lease;
+use crate::transport::Transport;
 
 /// The buffer of each direction, in bytes; it is all that is held of what passes.
 const BUFFER: usize = 8 * 1024;
@@ -23,20 +25,25 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// The app's side of a tunnel: its connection after the 101, and what it said right behind it.
 #[derive(Debug)]
 pub struct Switched {
-    socket: Socket,
+    link: Link,
     early: Bytes,
+    /// Its turn at the server, as long as it is open.
+    lease: Lease,
 }
 
 impl Switched {
-    pub(super) fn new(socket: Socket, early: Bytes) -> Self {
-        Self { socket, early }
+    pub(super) fn new(link: Link, early: Bytes, lease: Lease) -> Self {
+        Self { link, early, lease }
     }
 }
 
 /// Passes bytes both ways until both sides have ended, one of them has had its last words, or one breaks. `early` is
 /// what the client sent behind its request.
 pub async fn tunnel(client: Transport, early: Bytes, app: Switched) -> io::Result<()> {
-    pass(client, early, app.socket, app.early).await
+    let Switched { link, early: answered, lease } = app;
+    let passed = pass(client, early, link, answered).await;
+    drop(lease);
+    passed
 }
 
 async fn pass<C, A>(client: C, said: Bytes, app: A, answered: Bytes) -> io::Result<()>

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::io::WriteHalf;
 use tokio::task::{JoinHandle, spawn_local};
 
+use super::link::Link;
 use super::request::{BodyError, Outgoing, SendError};
 use super::stall::Stall;
-use crate::transport::Socket;
 
 /// What is being sent. Dropped before the answer has ended, it is broken off.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Upload {
 
 impl Upload {
     /// Goes on with a request, until the app takes nothing for so long.
-    pub(super) fn start(request: Outgoing, socket: WriteHalf<Socket>, patience: Duration) -> Self {
+    pub(super) fn start(request: Outgoing, socket: WriteHalf<Link>, patience: Duration) -> Self {
         Self { task: Some(spawn_local(send(request, socket, patience))) }
     }
 
@@ -54,7 +54,7 @@ impl Drop for Upload {
 
 async fn send(
     mut request: Outgoing,
-    mut socket: WriteHalf<Socket>,
+    mut socket: WriteHalf<Link>,
     patience: Duration,
 ) -> Result<(), BodyError> {
     let mut clock = Stall::new(patience);

@@ -178,8 +178,13 @@ fn proxy_said(error: &ProxyError) -> (StatusCode, String) {
         ProxyError::BodyStalled => return (StatusCode::REQUEST_TIMEOUT, sentence(error)),
         ProxyError::NoUpstream => (StatusCode::BAD_GATEWAY, NO_ANSWER),
         ProxyError::App(error) => match error.fault {
-            AppFault::Connect(_) => (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment."),
+            AppFault::Connect(_) | AppFault::Resolve(_) => {
+                (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment.")
+            }
             AppFault::Broken(_) | AppFault::UnaskedUpgrade => (StatusCode::BAD_GATEWAY, NO_ANSWER),
+            AppFault::QueueFull | AppFault::QueueTimeout => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The app is busy at the moment.")
+            }
             AppFault::ConnectTimeout | AppFault::ResponseTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "The app takes too long to answer.")
             }
@@ -218,6 +223,9 @@ mod tests {
             (Refusal::Stream(StreamError::OtherUser), 403, false),
             (app("", AppFault::Connect(std::io::ErrorKind::ConnectionRefused.into())), 502, true),
             (app("", AppFault::UnaskedUpgrade), 502, true),
+            (app("", AppFault::Resolve(std::io::ErrorKind::NotFound.into())), 502, true),
+            (app("", AppFault::QueueFull), 503, true),
+            (app("", AppFault::QueueTimeout), 503, true),
             (app("", AppFault::ConnectTimeout), 504, true),
             (app("", AppFault::ResponseTimeout), 504, true),
             (Refusal::Proxy(ProxyError::TooLarge { max: 1 }), 413, false),

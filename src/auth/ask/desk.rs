@@ -49,7 +49,7 @@ impl Desk {
     /// Answers questions for as long as anybody may have one. Runs within a `LocalSet`.
     pub(in crate::auth) async fn run(self) {
         let Self { provider, upstream, mut questions } = self;
-        let places: Vec<_> = upstream.servers.into_iter().map(Place::Plain).collect();
+        let places = Place::of(&upstream);
         let open = Rc::new(Open {
             provider,
             places,

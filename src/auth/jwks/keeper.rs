@@ -74,19 +74,15 @@ impl Keeper {
     pub(in crate::auth) fn new(provider: &str, source: &JwksSource, upstreams: &[Upstream]) -> (Keys, Self) {
         let source = match source {
             JwksSource::File(path) => Source::File(path.clone()),
-            JwksSource::Url { tls: true, host, port, target } => Source::Places {
-                places: vec![Place::Tls { host: host.clone(), port: *port }],
-                target: target.clone(),
-            },
-            JwksSource::Url { tls: false, host, port, target } => Source::Places {
-                places: vec![Place::Plain(Origin::Tcp { host: host.clone(), port: *port })],
-                target: target.clone(),
-            },
+            JwksSource::Url { tls, host, port, target } => {
+                let (host, port) = (host.clone(), *port);
+                let origin = if *tls { Origin::Tls { host, port } } else { Origin::Tcp { host, port } };
+                Source::Places { places: vec![Place::new(origin)], target: target.clone() }
+            }
             // The configuration names no upstream that it does not have.
-            JwksSource::Upstream { upstream, target } => Source::Places {
-                places: upstreams[*upstream].servers.iter().cloned().map(Place::Plain).collect(),
-                target: target.clone(),
-            },
+            JwksSource::Upstream { upstream, target } => {
+                Source::Places { places: Place::of(&upstreams[*upstream]), target: target.clone() }
+            }
         };
         let (known, seen) = watch::channel(Known { is_looking: true, ..Known::default() });
         let wanted = Arc::new(Notify::new());

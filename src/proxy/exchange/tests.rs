@@ -1,5 +1,6 @@
 //! Whole answers over a socket, cut wherever it may be, and what is no answer at all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -11,6 +12,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::{self, UpstreamKind};
+use crate::proxy::standing::Shared;
+use crate::transport::Socket;
 
 /// Nothing takes so long: the app's side always ends.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,19 +34,16 @@ struct Came {
 fn ask(pieces: &[&[u8]], is_head: bool) -> Result<Came, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (upstream, answer) = LocalSet::new().block_on(&runtime, async {
-        let upstream = Rc::new(Upstream::new(
-            &config::Upstream {
-                name: "app".to_owned(),
-                servers: Vec::new(),
-                kind: UpstreamKind::Asgi,
-                connect_timeout: PATIENCE,
-                response_timeout: PATIENCE,
-                max_body: 0,
-            },
-            Rc::default(),
-        ));
+        let nowhere = vec![config::Origin::Unix("/nowhere".into())];
+        let config = config::Upstream {
+            kind: UpstreamKind::Asgi,
+            response_timeout: PATIENCE,
+            ..config::Upstream::new("app", nowhere)
+        };
+        let shared = Arc::new(Shared::new(&config));
+        let upstream = Rc::new(Upstream::new(&config, shared, Arc::default(), Rc::default()));
         let (ours, mut app) = UnixStream::pair().unwrap();
-        upstream.keep(Connection::new(ours.into(), 0, PATIENCE));
+        upstream.keep(Connection::new(Socket::from(ours).into(), 0, PATIENCE));
         let saying = async {
             // What is not read makes the end a reset.
             app.read_exact(&mut [0; REQUEST.len()]).await.unwrap();
@@ -71,7 +71,7 @@ async fn hear(upstream: &Rc<Upstream>, is_head: bool) -> Result<Came, String> {
     let mut response = match exchange(upstream, question).await.map_err(|error| error.to_string())? {
         Answered::Response(response) => response,
         Answered::Switched(response, connection) => {
-            let (_, early) = connection.into_socket().unwrap();
+            let (_, early, _) = connection.into_link().unwrap();
             let head = format!("{} {:?}", response.status(), response.headers());
             return Ok(Came { head, body: early.to_vec(), end: Ok(HeaderMap::new()), keeps: false });
         }
@@ -85,7 +85,7 @@ async fn hear(upstream: &Rc<Upstream>, is_head: bool) -> Result<Came, String> {
             Err(error) => end = Err(error.to_string()),
         }
     }
-    Ok(Came { head, body, end, keeps: upstream.take_idle().is_some() })
+    Ok(Came { head, body, end, keeps: upstream.take_idle(&Attempt::new(false)).is_some() })
 }
 
 /// Answers of each kind, and whether their connection is used again.

@@ -49,6 +49,8 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#secret"]),
     ("tls", &["#tls"]),
     ("tls", &["#tls", "#client_ca"]),
+    ("", &["#health"]),
+    ("servers", &["#servers", "#ca"]),
     ("secret", &["#public_key"]),
     ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
@@ -112,6 +114,7 @@ fn folder() -> TempDir {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     write("cert.pem", &cert.pem());
     write("clients.pem", &cert.pem());
+    write("ca.pem", &cert.pem());
     write("key.pem", &signing_key.serialize_pem());
     write("jwt.pub.pem", &KeyPair::generate().unwrap().public_key_pem());
     folder

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidestream::config::{
-    AccessLog, Action, Auth, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, ProxyRoute,
+    AccessLog, Action, Auth, Balance, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, ProxyRoute,
     PublishCheck, Replay, Said, Unauthorized, UpstreamKind,
 };
 
@@ -32,9 +32,14 @@ fn values_other_than_the_defaults_arrive() {
         [[listen]]
         address = "127.0.0.1:0"
         [upstreams.django]
-        servers = ["unix:./app.sock", "http://[::1]:9000", "http://App"]
+        servers = ["unix:./app.sock", "http://[::1]:9000", "http://App", "https://App"]
         kind = "node"
         max_body = "0B"
+        balance = "least-connections"
+        max_connections = 2
+        queue_timeout = "1s"
+        retry_for = "5s"
+        health = { path = "/up?x", every = "1s", host = "shop.example:8000" }
         [auth.a]
         kind = "jwt"
         secret = "file:secret"
@@ -118,7 +123,15 @@ fn values_other_than_the_defaults_arrive() {
     assert_eq!(upstream.max_body, 0);
     let tcp = |host: &str, port| Origin::Tcp { host: host.to_owned(), port };
     let unix = Origin::Unix(folder.path().join("app.sock"));
-    assert_eq!(upstream.servers, [unix, tcp("::1", 9000), tcp("app", 80)]);
+    let tls = Origin::Tls { host: "app".to_owned(), port: 443 };
+    assert_eq!(upstream.servers, [unix, tcp("::1", 9000), tcp("app", 80), tls]);
+    assert!(upstream.tls.is_some());
+    assert_eq!((upstream.balance, upstream.max_connections), (Balance::LeastConnections, 2));
+    assert_eq!(upstream.queue_timeout, Duration::from_secs(1));
+    assert_eq!(upstream.retry_for, Duration::from_secs(5));
+    let health = upstream.health.as_ref().unwrap();
+    assert_eq!((health.path.as_str(), health.every), ("/up?x", Duration::from_secs(1)));
+    assert_eq!(health.host.as_ref().unwrap(), "shop.example:8000");
 
     let Auth::Jwt(provider) = &config.auth[0] else { panic!("{:?}", config.auth) };
     assert_eq!(provider.name, "a");
@@ -198,7 +211,7 @@ fn flags_alone_are_a_configuration() {
     let shown = Config::from_flags("127.0.0.1:8000", "hunter2", "8080").unwrap_err().to_string();
     assert_eq!(
         shown,
-        "error: `--upstream` is neither http://HOST:PORT nor unix:PATH\n  = write \"http://127.0.0.1:8000\"\n\n\
+        "error: `--upstream` is neither http://HOST:PORT, https://HOST nor unix:PATH\n  = write \"http://127.0.0.1:8000\"\n\n\
          error: `--jwt-secret` is shorter than 16 bytes\n  = `openssl rand -hex 32` makes a good one\n\n\
          error: `--listen` is a port without an address\n  = write \"0.0.0.0:8080\"\n\n\
          3 errors in the command line"

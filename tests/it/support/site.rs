@@ -9,6 +9,7 @@ use super::{SECRET, Sidestream};
 pub(crate) struct Site {
     folder: TempDir,
     origin: String,
+    workers: usize,
     server: String,
     listen: String,
     upstream: String,
@@ -21,11 +22,18 @@ impl Site {
         Self {
             folder: tempfile::tempdir().unwrap(),
             origin: origin.into(),
+            workers: 1,
             server: String::new(),
             listen: "address = \"127.0.0.1:0\"".to_owned(),
             upstream: String::new(),
             more: String::new(),
         }
+    }
+
+    /// Several workers.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
     }
 
     /// Lines for `[server]`.
@@ -64,12 +72,12 @@ impl Site {
 
     /// Starts it.
     pub(crate) fn start(self) -> Sidestream {
-        let Self { folder, origin, server, listen, upstream, more } = self;
+        let Self { folder, origin, workers, server, listen, upstream, more } = self;
         let kind = if upstream.contains("kind") { "" } else { "kind = \"asgi\"" };
         let text = format!(
             r#"
 [server]
-workers = 1
+workers = {workers}
 shutdown_timeout = "3s"
 {server}
 [log]
