@@ -65,12 +65,13 @@ impl DiskError {
 
     /// Whether an error of input says that a file is shorter than it was, is gone, or holds nonsense.
     pub(super) fn is_of_damage(cause: &io::Error) -> bool {
-        // What the system refuses has a number.
-        cause.kind() == io::ErrorKind::NotFound || cause.raw_os_error().is_none()
+        // What the system refuses has a number; that nothing is there, or not at such a place, is what damage asks for.
+        matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput)
+            || cause.raw_os_error().is_none()
     }
 
     /// Whether the engine had failed before, so that it has not looked at what it was given.
-    pub(super) fn had_failed(&self) -> bool {
+    pub fn had_failed(&self) -> bool {
         matches!(self, Self::Engine(fjall::Error::Poisoned))
     }
 }

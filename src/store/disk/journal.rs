@@ -83,16 +83,19 @@ pub(super) fn written(path: &Path) -> io::Result<u64> {
     use std::os::unix::fs::FileExt as _;
     let file = File::open(path)?;
     let mut end = file.metadata()?.len();
-    let mut block = vec![0; BLOCK];
+    let (mut block, zeros) = (vec![0; BLOCK], vec![0; BLOCK]);
     while end > 0 {
         let start = end.saturating_sub(block.len() as u64);
         let length = usize::try_from(end - start).unwrap_or(usize::MAX).min(block.len());
         let block = &mut block[..length];
         file.read_exact_at(block, start)?;
+        if *block == zeros[..length] {
+            end = start;
+            continue;
+        }
         if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
             return Ok(start + last as u64 + 1);
         }
-        end = start;
     }
     Ok(0)
 }

@@ -1,5 +1,8 @@
 //! What the disk store keeps over whatever happens to it, and what it admits to have lost.
 
+mod damage;
+mod failing;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
