@@ -39,13 +39,15 @@ pub struct Committer {
     pub(super) failure: Option<Failure>,
 }
 
-/// The store does not take writes.
+/// The store did not take writes, and has not shown yet that it does again.
 #[derive(Debug)]
 pub(super) struct Failure {
     since: Instant,
-    /// When it is tried again.
+    /// When it is tried again, or since when it can be written to.
     next: Instant,
     pause: Duration,
+    /// Whether publishers are refused.
+    is_down: bool,
 }
 
 impl Committer {
@@ -59,7 +61,10 @@ impl Committer {
             let patience = [
                 has_more_to_trim.then_some(Duration::ZERO),
                 unsynced.map(|since| SYNC_EVERY.saturating_sub(since.elapsed())),
-                self.failure.as_ref().map(|failure| failure.next.saturating_duration_since(Instant::now())),
+                self.failure
+                    .as_ref()
+                    .filter(|failure| failure.is_down)
+                    .map(|failure| failure.next.saturating_duration_since(Instant::now())),
             ];
             let Taken { batch, sweep, is_over } = self.hub.take(patience.into_iter().flatten().min());
             let written = batch.len();
@@ -76,6 +81,10 @@ impl Committer {
             }
             if let Some(at) = sweep {
                 now = at;
+                // Nobody has published since it was mended.
+                if self.failure.as_ref().is_some_and(|is| !is.is_down && is.next.elapsed() > RETRY_MOST) {
+                    self.has_recovered();
+                }
             }
             self.try_again(is_over);
             // Room is made also while there is none for more, but not by an engine that has failed.
@@ -102,7 +111,7 @@ impl Committer {
 
     /// Writes a batch, then delivers it. Says whether it was written.
     fn write(&mut self, batch: Vec<Pending>) -> bool {
-        if self.failure.is_some() {
+        if self.failure.as_ref().is_some_and(|failure| failure.is_down) {
             self.hub.give_up(batch, NotKept::Failed);
             return false;
         }
@@ -114,6 +123,7 @@ impl Committer {
         let is_written = self.told(written).is_some();
         if is_written {
             self.hub.deliver(batch);
+            self.has_recovered();
         } else {
             // Told only when it is out of the journal, or nobody could say that it never was.
             let why = if self.writer.may_have_kept() { NotKept::Unknown } else { NotKept::Failed };
@@ -126,47 +136,63 @@ impl Committer {
         self.writer.write(batch.iter().map(|pending| &pending.kept))
     }
 
-    /// Tells the operator what went wrong, once, and tries to go on at once.
+    /// Tells the operator what went wrong, once, and refuses publications until it is mended.
     fn told<T>(&mut self, result: Result<T, DiskError>) -> Option<T> {
         let error = match result {
             Ok(done) => return Some(done),
             Err(error) => error,
         };
-        if self.failure.is_none() {
-            tracing::error!(%error, "the store does not take writes: publishers get 503 until it does again");
-            let now = Instant::now();
-            self.failure = Some(Failure { since: now, next: now, pause: RETRY });
-            self.hub.lock().queue.is_failing = true;
-            // A disk that is full stays so for a while. An engine that has failed is opened again at once.
-            if !self.writer.is_sound() {
-                self.try_again(false);
+        let now = Instant::now();
+        let failure = match self.failure.take() {
+            None => {
+                tracing::error!(%error, "the store does not take writes: publishers get 503 until it does");
+                Failure { since: now, next: now, pause: RETRY, is_down: true }
             }
+            // It was opened again and fails again: that is not tried for every publication.
+            Some(failure) => Failure { next: now + failure.pause, is_down: true, ..failure }.slower(),
+        };
+        self.failure = Some(failure);
+        self.hub.lock().queue.is_failing = true;
+        if !self.writer.is_sound()
+            && let Err(error) = self.recover()
+        {
+            // At least the batch that failed is to be out of the journal before its publishers are told.
+            tracing::debug!(%error, "the store cannot be opened again yet");
         }
+        self.try_again(false);
         None
     }
 
-    /// After a failure, looks whether the store takes writes again, if it is time for that.
+    /// After a failure, looks whether the store can be written to again, if it is time for that.
     fn try_again(&mut self, is_over: bool) {
-        let is_damaged = self.failure.is_none() && !self.writer.is_sound();
-        let is_time = self.failure.as_ref().is_some_and(|failure| is_over || failure.next <= Instant::now());
-        if !is_time && !is_damaged {
-            return;
-        }
-        match self.recover() {
-            Ok(()) => {
-                if let Some(failure) = self.failure.take() {
-                    let seconds = failure.since.elapsed().as_secs_f32();
-                    tracing::warn!(seconds, "the store takes writes again");
-                }
-                self.hub.lock().queue.is_failing = false;
+        let Some(mut failure) = self.failure.take() else {
+            // A reader may have found what is wrong.
+            if !self.writer.is_sound() {
+                let recovered = self.recover();
+                self.told(recovered);
             }
-            Err(error) => match &mut self.failure {
-                Some(failure) => {
-                    failure.next = Instant::now() + failure.pause;
-                    failure.pause = RETRY_MOST.min(2 * failure.pause);
+            return;
+        };
+        if failure.is_down && (is_over || failure.next <= Instant::now()) {
+            match self.recover() {
+                Ok(()) => {
+                    (failure.is_down, failure.next) = (false, Instant::now());
+                    self.hub.lock().queue.is_failing = false;
                 }
-                None => _ = self.told::<()>(Err(error)),
-            },
+                Err(_) => {
+                    failure.next = Instant::now() + failure.pause;
+                    failure = failure.slower();
+                }
+            }
+        }
+        self.failure = Some(failure);
+    }
+
+    /// Tells the operator that a failure is over.
+    fn has_recovered(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            let seconds = failure.since.elapsed().as_secs_f32();
+            tracing::warn!(seconds, "the store takes writes again");
         }
     }
 
@@ -179,6 +205,12 @@ impl Committer {
             );
         }
         Ok(())
+    }
+}
+
+impl Failure {
+    fn slower(self) -> Self {
+        Self { pause: RETRY_MOST.min(2 * self.pause), ..self }
     }
 }
 
