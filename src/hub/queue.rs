@@ -135,3 +135,44 @@ impl Drop for Pending {
         self.outcome.tell(Err(NotKept::Unknown));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ChannelName, Epoch, Event, EventId};
+    use crate::store::Record;
+
+    fn pending(bytes: usize, is_last: bool) -> Pending {
+        let id = EventId { epoch: Epoch::from_bits(1), seq: 1 };
+        let frame = Event { name: None, data: vec![b'x'; bytes].into(), retry: None }.frame(id);
+        let record = Record { seq: 1, frame, at: Timestamp(0), expires: None, collapse: None };
+        let channels = ChannelName::new("a").into_iter().collect();
+        Pending { kept: Kept { channels, record, key: None }, is_last, outcome: Arc::default() }
+    }
+
+    #[test]
+    fn a_batch_is_taken_whole_and_not_much_more_at_once() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        // Alone, then a batch that goes over the bound, then alone.
+        for number in 0..BATCH + 100 {
+            queue.push(pending(1, number < BATCH - 50 || number == BATCH + 9 || number > BATCH + 90));
+        }
+        assert_eq!(queue.take().batch.len(), BATCH + 10);
+        assert!(queue.takes(QUEUE_EVENTS - queue.len(), 1, now));
+        assert!(!queue.takes(QUEUE_EVENTS - queue.len() + 1, 1, now));
+        queue.is_written();
+        assert_eq!(queue.take().batch.len(), 90);
+        queue.is_written();
+        assert_eq!((queue.bytes, queue.len()), (0, 0));
+        (0..40).for_each(|_| queue.push(pending(1 << 20, true)));
+        assert_eq!(queue.take().batch.len(), BATCH_BYTES >> 20);
+        // What is being written counts until it is.
+        assert!(queue.takes(1, 20 << 20, now) && !queue.takes(1, 30 << 20, now));
+        queue.is_written();
+        assert!(queue.takes(1, 30 << 20, now));
+        assert!(queue.is_well(now + 2 * PATIENCE));
+        queue.take();
+        assert!(queue.is_well(now) && !queue.is_well(now + 2 * PATIENCE), "it is stuck");
+    }
+}

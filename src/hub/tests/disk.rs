@@ -220,3 +220,32 @@ async fn a_kick_does_not_wait_for_a_disk_that_hangs() {
     world.hub.sweep(NOW);
     assert_eq!(world.hub.inbox(0).len(), 1);
 }
+
+#[tokio::test]
+async fn what_is_too_old_goes_and_a_clock_that_steps_back_takes_nothing() {
+    let mut world = world();
+    let running = world.start();
+    let at = |seconds: i64| Timestamp(NOW.0.saturating_add_signed(1000 * seconds));
+    let publish = async |at| {
+        let receipt = world.hub.publish(publication(&["a"]), at).unwrap();
+        receipt.delivered.count().await.unwrap();
+        receipt.id.seq
+    };
+    let [first, second, third] = [publish(at(0)).await, publish(at(-3600)).await, publish(at(30)).await];
+    world.hub.sweep(at(-3600));
+    let fourth = publish(at(50)).await;
+    assert_eq!(world.history(), [first, second, third, fourth]);
+    // The first two are a minute old; the third is not yet.
+    world.hub.sweep(at(80));
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while world.disk.channel(&names(&["a"])[0]).unwrap().0 > 2 {
+        assert!(std::time::Instant::now() < until, "they stay");
+        tokio::task::yield_now().await;
+    }
+    let gap = world.disk.page(&names(&["a"]), first, fourth, at(80)).unwrap();
+    assert!(gap.gap);
+    let page = world.disk.page(&names(&["a"]), second, fourth, at(80)).unwrap();
+    assert_eq!(page.records.iter().map(|record| record.seq).collect::<Vec<_>>(), [third, fourth]);
+    world.hub.close();
+    running.join().unwrap();
+}

@@ -184,3 +184,87 @@ impl Reader {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A write of items that have no value but their key.
+    fn write(keys: &[&str]) -> Vec<u8> {
+        let mut items = Vec::new();
+        for key in keys {
+            items.extend([ITEM, 0, 0]);
+            items.extend(7u64.to_le_bytes());
+            items.extend(u16::try_from(key.len()).unwrap().to_le_bytes());
+            items.extend([0; 8]);
+            items.extend(key.as_bytes());
+        }
+        let mut sum = Xxh3::new();
+        sum.update(&items);
+        let start = [&[START][..], &u32::try_from(keys.len()).unwrap().to_le_bytes(), &[0; 8]].concat();
+        [start, items, vec![END], sum.digest().to_le_bytes().to_vec(), TRAILER.to_vec()].concat()
+    }
+
+    fn journal(folder: &Path, number: u32, bytes: &[u8]) -> PathBuf {
+        let path = folder.join(format!("{number}.jnl"));
+        fs::write(&path, [bytes, &[0; 5000]].concat()).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_newest_is_cut_back_to_its_last_whole_write_wherever_it_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (write(&["a", "b"]), write(&["head"]));
+        let both = [&first[..], &second].concat();
+        for end in 0..both.len() {
+            let path = journal(folder.path(), 0, &both[..end]);
+            let whole = if end < first.len() { 0 } else { first.len() };
+            assert_eq!(repair(folder.path()).unwrap(), (written_to(&both[..end]) - whole) as u64, "{end}");
+            if end > whole {
+                assert_eq!(fs::metadata(&path).unwrap().len(), whole as u64);
+            }
+            // And wherever a bit is not as it was.
+            let mut damaged = both.clone();
+            damaged[end] ^= 4;
+            journal(folder.path(), 0, &damaged);
+            // The order of a write is the engine's to check.
+            let is_order =
+                |at: usize| (5..13).contains(&at) || (5..13).contains(&at.wrapping_sub(first.len()));
+            let expected = both.len() - whole;
+            assert_eq!(
+                repair(folder.path()).unwrap(),
+                if is_order(end) { 0 } else { expected as u64 },
+                "{end}"
+            );
+        }
+        journal(folder.path(), 0, &both);
+        assert_eq!(repair(folder.path()).unwrap(), 0);
+    }
+
+    fn written_to(bytes: &[u8]) -> usize {
+        bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    }
+
+    #[test]
+    fn an_older_one_must_be_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = write(&["a"]);
+        for number in [9, 10] {
+            journal(folder.path(), number, &bytes);
+        }
+        assert_eq!(repair(folder.path()).unwrap(), 0);
+        journal(folder.path(), 9, &bytes[..bytes.len() - 1]);
+        assert!(repair(folder.path()).unwrap_err().is_damage());
+    }
+
+    #[test]
+    fn a_write_is_taken_back_by_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (write(&["a"]), write(&["b", "c"]));
+        let path = journal(folder.path(), 3, &[&first[..], &second].concat());
+        take_back(folder.path(), |key, _| key == b"d").unwrap();
+        assert_eq!(written(&path).unwrap(), (first.len() + second.len()) as u64);
+        take_back(folder.path(), |key, _| key == b"c").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+    }
+}
