@@ -2,7 +2,8 @@
 //!
 //! Writing is [`DiskWriter`]'s, of which there is one; everybody else reads. Invariants: a batch is kept whole or not
 //! at all, with the numbers of its channels and its idempotency keys; what is read is what was kept before, and a
-//! reader is told that events are gone before they go; no lock is held while the disk is read.
+//! reader is told that events are gone before they go; no lock is held while the disk is read. A batch that was refused
+//! is never read, and what was damaged is never believed: the way back from both is in `recovery` and `open`.
 
 mod aside;
 mod engine;

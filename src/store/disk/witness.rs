@@ -62,6 +62,8 @@ impl Witness {
         file.write_all(newest.text().as_bytes())?;
         file.sync_data()?;
         fs::rename(part, folder.join(FILE))?;
+        // Or after a power cut the one before is there, which may say that the store was closed.
+        File::open(folder)?.sync_all()?;
         Ok(Self(file))
     }
 
