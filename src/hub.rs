@@ -14,10 +14,13 @@ mod inbox;
 mod interest;
 mod keys;
 mod kick;
+mod outcome;
 mod publication;
+mod queue;
 mod subscription;
 mod unread;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -25,19 +28,22 @@ use smallvec::SmallVec;
 use crate::event::{ChannelName, Epoch, EventId, Frame, Timestamp};
 use crate::store::{DiskError, Kept, KeptKey, Marks, Memory, OpenDisk, Page, Record, Store, SyncMode};
 
-pub use commit::{Committer, NotKept};
+pub use commit::Committer;
 pub use inbox::{Delivery, Inbox, Work};
 pub use interest::ChannelId;
 pub use kick::{Blocked, DisconnectError, Kick};
+pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
 pub use unread::{Overloaded, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
-use commit::{Outcome, Pending, QUEUE_BYTES, QUEUE_EVENTS, Queue};
 use inbox::Tally;
 use interest::Interest;
 use keys::{Keys, REMEMBERED, Seen};
+use kick::Due;
+use outcome::Outcome;
+use queue::{Pending, Queue};
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -65,8 +71,12 @@ struct State {
     store: Store,
     /// What users have read of it.
     marks: Marks,
+    /// What became of all up to this one is known: it was handed out, or could not be kept.
+    settled: u64,
     /// Only used where the store is on disk.
     queue: Queue,
+    /// Kicks that wait for what was published before them.
+    kicks: VecDeque<Due>,
     interest: Interest,
     /// How many streams each worker has.
     streams: Box<[usize]>,
@@ -100,7 +110,7 @@ impl Hub {
             let receipt = Receipt { id, delivered: Delivered::now(streams) };
             hub.lock().keys.insert(name, digest, receipt, until);
         }
-        (hub.clone(), Committer { hub, writer, sync })
+        (hub.clone(), Committer { hub, writer, sync, failure: None })
     }
 
     fn over(workers: usize, store: Store, epoch: Epoch, head: u64) -> Self {
@@ -111,6 +121,8 @@ impl Hub {
             state: Mutex::new(State {
                 given: head,
                 head,
+                settled: head,
+                kicks: VecDeque::new(),
                 marks: store.marks(),
                 store,
                 queue: Queue::default(),
@@ -155,14 +167,11 @@ impl Hub {
                     Admitted::New { digest } => self.accept(&mut state, publication, digest, now, &mut wake),
                 });
             }
-            if let Some(last) = state.queue.waiting.last_mut() {
-                last.is_last = true;
+            if state.queue.end_batch() {
                 self.0.more.notify_one();
             }
         }
-        for worker in wake {
-            self.0.inboxes[worker].wake();
-        }
+        self.wake(&wake);
         Ok(receipts)
     }
 
@@ -173,11 +182,12 @@ impl Hub {
         batch: &[Publication],
         now: Timestamp,
     ) -> Result<Vec<Admitted>, PublishError> {
-        let more = state.queue.waiting.len() + batch.len();
+        let more = state.queue.len() + batch.len();
         if self.0.inboxes.iter().any(|inbox| inbox.len() + more > INBOX_LIMIT) {
             return Err(PublishError::Overloaded);
         }
-        if more > QUEUE_EVENTS || state.queue.bytes > QUEUE_BYTES || state.queue.is_closed {
+        let bytes = batch.iter().map(|publication| publication.event.data.len() * publication.channels.len());
+        if !state.queue.takes(batch.len(), bytes.sum(), tokio::time::Instant::now()) {
             return Err(PublishError::NotKept);
         }
         let mut admitted = Vec::with_capacity(batch.len());
@@ -221,7 +231,7 @@ impl Hub {
         let delivered = match &mut state.store {
             Store::Memory(memory) => {
                 memory.append(&channels, record);
-                state.head = id.seq;
+                (state.head, state.settled) = (id.seq, id.seq);
                 self.hand_out(state, &channels, id.seq, &frame, wake)
             }
             Store::Disk(_) => {
@@ -357,6 +367,9 @@ impl Hub {
         }
         state.keys.sweep(now);
         state.blocks.sweep(now);
+        let wake = self.kick_overdue(&mut state);
+        drop(state);
+        self.wake(&wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -56,9 +56,10 @@
 //! JSON → [`publish::publication`] (one parser for every door) → [`hub::Hub::publish`]. Under the hub's lock it gets
 //! its id, is encoded once into an [`event::Frame`], is kept in the [`store`], and is put into the inbox of each worker
 //! that has subscribers for it (with a store on disk it waits in a queue instead: a thread of its own writes what waits as
-//! one batch, syncs once, and then hands it out and acknowledges it); then the lock is released and the workers are woken. A worker writes the same bytes
-//! to each of its parked sockets at once, from one task ([`stream::Streams::deliver`]); what a socket does not take
-//! waits in that stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
+//! one batch, syncs once, and then hands it out and acknowledges it; what cannot be written is taken back, and the store
+//! opened again until it can); then the lock is released and the workers are woken. A worker writes the same bytes to each
+//! of its parked sockets at once, from one task ([`stream::Streams::deliver`]); what a socket does not take waits in that
+//! stream's backlog, and a stream whose backlog is full ends: its client comes back with its last id
 //! and gets the rest from history.
 //!
 //! On a route with `replay = "unread"` the hub also knows what each user has read ([`store::Marks`]): a worker says what it

@@ -337,14 +337,18 @@ async fn control(
 fn tell_of(open: &OpenDisk) {
     if open.repaired > 0 {
         let bytes = open.repaired;
-        tracing::warn!(
-            bytes,
-            "the store ended within a write, which was not acknowledged and has been cut off"
-        );
+        tracing::warn!(bytes, "the store ended within a write, which has been cut off");
     }
-    if open.is_new_epoch {
+    if let Some(aside) = &open.aside {
+        let folder = aside.folder.display();
+        tracing::error!(
+            %folder, why = aside.why,
+            "the store was damaged and has been set aside: its history is lost, and a new epoch begins"
+        );
+    } else if open.is_new_epoch {
         tracing::warn!(
-            "the machine went down while the store was in use: the last events may be lost, so a new epoch begins"
+            "the store ends before what was acknowledged, or may do so, since the machine went down while it was in \
+             use: the last events may be lost, so a new epoch begins"
         );
     }
 }

@@ -15,7 +15,7 @@ mod memory;
 mod page;
 mod record;
 
-pub use disk::{Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
+pub use disk::{Aside, Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
 pub use marks::{MAX_APART, Mark, Marks};
 pub use memory::Memory;
 pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};

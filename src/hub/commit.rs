@@ -3,28 +3,20 @@
 //!
 //! Invariants: what is delivered or acknowledged has been kept; events are delivered in the order of their ids, since
 //! one thread takes them in that order; a batch of a publisher's is written whole or not at all; the hub's lock is not
-//! held while the disk works.
+//! held while the disk works; a publisher learns within [`super::PATIENCE`] what became of its event, or that it is not known,
+//! whatever the disk does and even if the thread ends.
 
-use std::fmt;
-use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::time;
 
-use super::{Delivered, Hub, State};
+use super::outcome::NotKept;
+use super::queue::{Pending, QUEUE_EVENTS, Taken};
+use super::{Hub, State};
 use crate::event::Timestamp;
-use crate::store::{DiskError, DiskWriter, Kept, SyncMode};
-
-/// How many events may wait to be written; then publications are refused.
-pub(super) const QUEUE_EVENTS: usize = 65_536;
-
-/// How many bytes of events may wait to be written.
-pub(super) const QUEUE_BYTES: usize = 64 << 20;
-
-/// So many events are written at once, and as many more as the last publisher's batch has. More would only make them
-/// all wait longer.
-const BATCH: usize = 1024;
+use crate::store::{DiskError, DiskWriter, SyncMode};
 
 /// With `sync = "interval"`, how long what was acknowledged may stay unsafe from a power cut.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
@@ -32,70 +24,11 @@ const SYNC_EVERY: Duration = Duration::from_millis(100);
 /// So many events are dropped for room after a batch, and as many more as twice the batch.
 const TRIM: usize = 256;
 
-/// Events that have their id and are not written yet.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    pub(super) waiting: Vec<Pending>,
-    pub(super) bytes: usize,
-    /// When history was to be looked through for what is too old.
-    pub(super) sweep: Option<Timestamp>,
-    /// Whether nothing more is taken.
-    pub(super) is_closed: bool,
-}
+/// After a failure, how long until the store is tried again, at first; then twice as long each time.
+const RETRY: Duration = Duration::from_millis(100);
 
-/// One of them.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) kept: Kept,
-    /// Whether a publisher's batch ends here.
-    pub(super) is_last: bool,
-    pub(super) outcome: Arc<Outcome>,
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        // Had it been kept, this would have been said.
-        self.outcome.tell(Err(NotKept));
-    }
-}
-
-/// What becomes of a publication.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    told: OnceLock<Result<Delivered, NotKept>>,
-    notify: Notify,
-}
-
-impl Outcome {
-    fn tell(&self, outcome: Result<Delivered, NotKept>) {
-        if self.told.set(outcome).is_ok() {
-            self.notify.notify_waiters();
-        }
-    }
-
-    pub(super) async fn wait(&self) -> Result<Delivered, NotKept> {
-        loop {
-            // Made before the look, so that what is told in between is not missed.
-            let told = self.notify.notified();
-            if let Some(told) = self.told.get() {
-                return told.clone();
-            }
-            told.await;
-        }
-    }
-}
-
-/// The store could not keep the event, and so it reached nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotKept;
-
-impl fmt::Display for NotKept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event could not be kept: the store has failed, or its disk is full")
-    }
-}
-
-impl std::error::Error for NotKept {}
+/// But never longer than this.
+const RETRY_MOST: Duration = Duration::from_secs(2);
 
 /// Writes what is published, on a thread of its own.
 #[derive(Debug)]
@@ -103,21 +36,37 @@ pub struct Committer {
     pub(super) hub: Hub,
     pub(super) writer: DiskWriter,
     pub(super) sync: SyncMode,
+    pub(super) failure: Option<Failure>,
+}
+
+/// The store did not take writes, and has not shown yet that it does again.
+#[derive(Debug)]
+pub(super) struct Failure {
+    since: Instant,
+    /// When it is tried again, or since when it can be written to.
+    next: Instant,
+    pause: Duration,
+    /// Whether publishers are refused.
+    is_down: bool,
 }
 
 impl Committer {
     /// Runs until the hub is closed and all that waited is written.
     pub fn run(mut self) {
+        let _ending = Ending(self.hub.clone());
         let mut unsynced: Option<Instant> = None;
         let mut now = Timestamp::default();
         let mut has_more_to_trim = false;
         loop {
-            let patience = match unsynced {
-                _ if has_more_to_trim => Some(Duration::ZERO),
-                Some(since) => Some(SYNC_EVERY.saturating_sub(since.elapsed())),
-                None => None,
-            };
-            let Taken { batch, sweep, is_over } = self.hub.take(patience);
+            let patience = [
+                has_more_to_trim.then_some(Duration::ZERO),
+                unsynced.map(|since| SYNC_EVERY.saturating_sub(since.elapsed())),
+                self.failure
+                    .as_ref()
+                    .filter(|failure| failure.is_down)
+                    .map(|failure| failure.next.saturating_duration_since(Instant::now())),
+            ];
+            let Taken { batch, sweep, is_over } = self.hub.take(patience.into_iter().flatten().min());
             let written = batch.len();
             if let Some(last) = batch.last() {
                 now = now.max(last.kept.record.at);
@@ -127,45 +76,151 @@ impl Committer {
             }
             if unsynced.is_some_and(|since| is_over || since.elapsed() >= SYNC_EVERY) {
                 unsynced = None;
-                told(self.writer.sync());
+                let synced = self.writer.sync();
+                self.told(synced);
             }
             if let Some(at) = sweep {
                 now = at;
-                told(self.writer.forget_keys(at, TRIM.max(QUEUE_EVENTS)));
+                // Nobody has published since it was mended.
+                if self.failure.as_ref().is_some_and(|is| !is.is_down && is.next.elapsed() > RETRY_MOST) {
+                    self.has_recovered();
+                }
             }
-            if sweep.is_some() || written > 0 || has_more_to_trim {
-                has_more_to_trim = told(self.writer.trim(now, TRIM + 2 * written)).unwrap_or(false);
+            self.try_again(is_over);
+            // Room is made also while there is none for more, but not by an engine that has failed.
+            if !self.writer.is_sound() {
+                has_more_to_trim = false;
+            } else {
+                if sweep.is_some() {
+                    let forgotten = self.writer.forget_keys(now, TRIM.max(QUEUE_EVENTS));
+                    self.told(forgotten);
+                }
+                if sweep.is_some() || written > 0 || has_more_to_trim {
+                    let trimmed = self.writer.trim(now, TRIM + 2 * written);
+                    has_more_to_trim = self.told(trimmed).unwrap_or(false);
+                }
             }
             if is_over {
                 break;
             }
         }
-        told(self.writer.close());
+        if let Err(error) = self.writer.close() {
+            tracing::error!(%error, "the store could not be closed");
+        }
     }
 
     /// Writes a batch, then delivers it. Says whether it was written.
     fn write(&mut self, batch: Vec<Pending>) -> bool {
-        let written = self.writer.write(batch.iter().map(|pending| &pending.kept));
-        let is_written = told(written).is_some();
+        if self.failure.as_ref().is_some_and(|failure| failure.is_down) {
+            self.hub.give_up(batch, NotKept::Failed);
+            return false;
+        }
+        let mut written = self.write_once(&batch);
+        if written.as_ref().is_err_and(DiskError::had_failed) && self.recover().is_ok() {
+            // The engine had failed before, at its own work, and had not looked at this.
+            written = self.write_once(&batch);
+        }
+        let is_written = self.told(written).is_some();
         if is_written {
             self.hub.deliver(batch);
+            self.has_recovered();
         } else {
-            self.hub.give_up(batch);
+            // Told only when it is out of the journal, or nobody could say that it never was.
+            let why = if self.writer.may_have_kept() { NotKept::Unknown } else { NotKept::Failed };
+            self.hub.give_up(batch, why);
         }
         is_written
     }
+
+    fn write_once(&mut self, batch: &[Pending]) -> Result<(), DiskError> {
+        self.writer.write(batch.iter().map(|pending| &pending.kept))
+    }
+
+    /// Tells the operator what went wrong, once, and refuses publications until it is mended.
+    fn told<T>(&mut self, result: Result<T, DiskError>) -> Option<T> {
+        let error = match result {
+            Ok(done) => return Some(done),
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        let failure = match self.failure.take() {
+            None => {
+                tracing::error!(%error, "the store does not take writes: publishers get 503 until it does");
+                Failure { since: now, next: now, pause: RETRY, is_down: true }
+            }
+            // It was opened again and fails again: that is not tried for every publication.
+            Some(failure) => Failure { next: now + failure.pause, is_down: true, ..failure }.slower(),
+        };
+        self.failure = Some(failure);
+        self.hub.lock().queue.is_failing = true;
+        if !self.writer.is_sound()
+            && let Err(error) = self.recover()
+        {
+            // At least the batch that failed is to be out of the journal before its publishers are told.
+            tracing::debug!(%error, "the store cannot be opened again yet");
+        }
+        self.try_again(false);
+        None
+    }
+
+    /// After a failure, looks whether the store can be written to again, if it is time for that.
+    fn try_again(&mut self, is_over: bool) {
+        let Some(mut failure) = self.failure.take() else {
+            // A reader may have found what is wrong.
+            if !self.writer.is_sound() {
+                let recovered = self.recover();
+                self.told(recovered);
+            }
+            return;
+        };
+        if failure.is_down && (is_over || failure.next <= Instant::now()) {
+            match self.recover() {
+                Ok(()) => {
+                    (failure.is_down, failure.next) = (false, Instant::now());
+                    self.hub.lock().queue.is_failing = false;
+                }
+                Err(_) => {
+                    failure.next = Instant::now() + failure.pause;
+                    failure = failure.slower();
+                }
+            }
+        }
+        self.failure = Some(failure);
+    }
+
+    /// Tells the operator that a failure is over.
+    fn has_recovered(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            let seconds = failure.since.elapsed().as_secs_f32();
+            tracing::warn!(seconds, "the store takes writes again");
+        }
+    }
+
+    fn recover(&mut self) -> Result<(), DiskError> {
+        if let Some(aside) = self.writer.recover()? {
+            let folder = aside.folder.display();
+            tracing::error!(
+                %folder, why = aside.why,
+                "history was damaged and has been set aside; it begins anew, and clients are told of the gap"
+            );
+        }
+        Ok(())
+    }
 }
 
-/// Tells the operator what went wrong.
-fn told<T>(result: Result<T, DiskError>) -> Option<T> {
-    result.inspect_err(|error| tracing::error!(%error, "history cannot be written")).ok()
+impl Failure {
+    fn slower(self) -> Self {
+        Self { pause: RETRY_MOST.min(2 * self.pause), ..self }
+    }
 }
 
-/// What the writer is to do next.
-struct Taken {
-    batch: Vec<Pending>,
-    sweep: Option<Timestamp>,
-    is_over: bool,
+/// Whatever ends the committer, nobody waits for it any more.
+struct Ending(Hub);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.stop_keeping();
+    }
 }
 
 impl Hub {
@@ -175,12 +230,15 @@ impl Hub {
         self.0.more.notify_one();
     }
 
+    /// Whether what is published now can be expected to be kept.
+    pub fn is_well(&self) -> bool {
+        self.lock().queue.is_well(time::Instant::now())
+    }
+
     /// Waits for something to write, but no longer than `patience`.
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
-        let has_nothing = |state: &mut State| {
-            state.queue.waiting.is_empty() && state.queue.sweep.is_none() && !state.queue.is_closed
-        };
+        let has_nothing = |state: &mut State| state.queue.is_idle();
         state = match patience {
             None => self.0.more.wait_while(state, has_nothing).unwrap_or_else(PoisonError::into_inner),
             Some(patience) => {
@@ -191,6 +249,20 @@ impl Hub {
         state.queue.take()
     }
 
+    /// Takes nothing more, and gives up what waits.
+    fn stop_keeping(&self) {
+        let (waiting, wake) = {
+            let mut state = self.lock();
+            state.queue.is_closed = true;
+            state.queue.is_failing = true;
+            let waiting = state.queue.clear();
+            state.settled = state.given;
+            (waiting, self.kick_due(&mut state))
+        };
+        self.wake(&wake);
+        self.give_up(waiting, NotKept::Failed);
+    }
+
     fn deliver(&self, batch: Vec<Pending>) {
         let mut wake: SmallVec<[usize; 8]> = SmallVec::new();
         {
@@ -198,52 +270,39 @@ impl Hub {
             for pending in &batch {
                 let record = &pending.kept.record;
                 state.head = record.seq;
+                state.settled = record.seq;
                 let channels = &pending.kept.channels;
                 let delivered = self.hand_out(&state, channels, record.seq, &record.frame, &mut wake);
                 pending.outcome.tell(Ok(delivered));
+                wake.extend(self.kick_due(&mut state));
             }
+            state.queue.is_written();
         }
-        for worker in wake {
-            self.0.inboxes[worker].wake();
-        }
+        self.wake(&wake);
     }
 
     /// What could not be written never was: the next attempt with the same key is a new one.
-    fn give_up(&self, batch: Vec<Pending>) {
+    fn give_up(&self, batch: Vec<Pending>, why: NotKept) {
         let mut state: MutexGuard<'_, State> = self.lock();
         for key in batch.iter().filter_map(|pending| pending.kept.key.as_ref()) {
             state.keys.take_back(&key.name, key.id);
         }
+        if let Some(last) = batch.last() {
+            state.settled = state.settled.max(last.kept.record.seq);
+        }
+        state.queue.is_written();
+        let wake = self.kick_due(&mut state);
         drop(state);
-        drop(batch);
-    }
-}
-
-impl Queue {
-    fn take(&mut self) -> Taken {
-        let rest = self.waiting.get(BATCH..).unwrap_or_default();
-        let count = match self.waiting.get(..BATCH) {
-            Some(batch) if !batch.last().is_some_and(|last| last.is_last) => {
-                BATCH + rest.iter().position(|pending| pending.is_last).map_or(rest.len(), |end| end + 1)
-            }
-            Some(_) => BATCH,
-            None => self.waiting.len(),
-        };
-        let rest = self.waiting.split_off(count);
-        let batch = std::mem::replace(&mut self.waiting, rest);
-        self.bytes -= batch.iter().map(Pending::len).sum::<usize>();
-        let is_over = self.is_closed && self.waiting.is_empty();
-        Taken { batch, sweep: self.sweep.take(), is_over }
+        self.wake(&wake);
+        for pending in batch {
+            pending.outcome.tell(Err(why));
+        }
     }
 
-    pub(super) fn push(&mut self, pending: Pending) {
-        self.bytes += pending.len();
-        self.waiting.push(pending);
-    }
-}
-
-impl Pending {
-    fn len(&self) -> usize {
-        self.kept.record.frame.len()
+    /// Wakes workers. To be called when the lock is released, since it may be a system call.
+    pub(super) fn wake(&self, workers: &[usize]) {
+        for worker in workers {
+            self.0.inboxes[*worker].wake();
+        }
     }
 }

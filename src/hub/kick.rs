@@ -1,15 +1,43 @@
 //! Kicks: a user's streams are ended on all workers, and the user may be kept out for a while.
 //!
 //! Invariant: the block and the kicks are one step under the hub's lock, as registering a stream is. So a stream of
-//! the user is either registered before, and its worker finds it when the kick comes, or is refused.
+//! the user is either registered before, and its worker finds it when the kick comes, or is refused. Where the store is
+//! on disk, a kick goes to the workers behind the events that were published before it, which may wait for the disk; but
+//! not for longer than a publisher would.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use crate::event::{Event, Timestamp};
 
 use super::inbox::{Share, Tally, Work};
-use super::{Delivered, Hub, INBOX_LIMIT};
+use super::outcome::{Outcome, PATIENCE};
+use super::{Delivered, Hub, INBOX_LIMIT, State};
+
+/// How many kicks wait for the disk at most; then they are refused.
+const MAX_WAITING: usize = 10_000;
+
+/// A kick that waits until the workers were handed what was published before it.
+#[derive(Debug)]
+pub(super) struct Due {
+    /// The newest that had its id.
+    after: u64,
+    since: Instant,
+    order: Order,
+    outcome: Arc<Outcome>,
+}
+
+/// Whom to kick, and how.
+#[derive(Debug)]
+struct Order {
+    user: Box<str>,
+    event: Option<Event>,
+    blocked: bool,
+}
 
 /// One worker's order to end a user's streams.
 #[derive(Debug)]
@@ -76,29 +104,63 @@ impl Hub {
         now: Timestamp,
     ) -> Result<Delivered, DisconnectError> {
         let mut state = self.lock();
-        if self.0.inboxes.iter().any(|inbox| inbox.len() >= INBOX_LIMIT) {
+        let is_crowded = self.0.inboxes.iter().any(|inbox| inbox.len() >= INBOX_LIMIT);
+        if is_crowded || state.kicks.len() >= MAX_WAITING {
             return Err(DisconnectError::Overloaded);
         }
         if block.is_some_and(|block| !state.blocks.add(user, block, now)) {
             return Err(DisconnectError::TooManyBlocks);
         }
+        let order = Order { user: user.into(), event, blocked: block.is_some() };
+        if state.settled < state.given {
+            let outcome = Arc::new(Outcome::default());
+            let due = Due { after: state.given, since: Instant::now(), order, outcome: outcome.clone() };
+            state.kicks.push_back(due);
+            return Ok(Delivered::kept(outcome));
+        }
+        let (ended, wake) = self.kick(&state, &order);
+        drop(state);
+        self.wake(&wake);
+        Ok(ended)
+    }
+
+    /// Hands a kick to the workers. Says which of them are to be woken.
+    fn kick(&self, state: &State, order: &Order) -> (Delivered, SmallVec<[usize; 8]>) {
         // A worker without streams has nothing to end, and one that has stopped would never say so.
-        let workers: Vec<_> = (0..).zip(&state.streams).filter(|(_, streams)| **streams > 0).collect();
+        let workers = (0..).zip(&state.streams).filter(|(_, streams)| **streams > 0);
+        let workers: SmallVec<[usize; 8]> = workers.map(|(worker, _)| worker).collect();
         let tally = Tally::new(workers.len());
-        let workers: Vec<usize> = workers.into_iter().map(|(worker, _)| worker).collect();
         for worker in &workers {
             self.0.inboxes[*worker].push(Work::Kick(Box::new(Kick {
-                user: user.into(),
-                event: event.clone(),
-                blocked: block.is_some(),
+                user: order.user.clone(),
+                event: order.event.clone(),
+                blocked: order.blocked,
                 share: tally.share(),
             })));
         }
-        drop(state);
-        for worker in workers {
-            self.0.inboxes[worker].wake();
+        (Delivered::later(tally), workers)
+    }
+
+    /// Hands out the kicks that nothing stands before any more.
+    pub(super) fn kick_due(&self, state: &mut State) -> SmallVec<[usize; 8]> {
+        self.kick_while(state, |due, settled| due.after <= settled)
+    }
+
+    /// Hands out the kicks that have waited for long enough.
+    pub(super) fn kick_overdue(&self, state: &mut State) -> SmallVec<[usize; 8]> {
+        let now = Instant::now();
+        self.kick_while(state, |due, _| now.saturating_duration_since(due.since) >= PATIENCE)
+    }
+
+    fn kick_while(&self, state: &mut State, is_due: impl Fn(&Due, u64) -> bool) -> SmallVec<[usize; 8]> {
+        let mut wake = SmallVec::new();
+        let settled = state.settled;
+        while let Some(due) = state.kicks.pop_front_if(|due| is_due(due, settled)) {
+            let (ended, workers) = self.kick(state, &due.order);
+            due.outcome.tell(Ok(ended));
+            wake.extend(workers);
         }
-        Ok(Delivered::later(tally))
+        wake
     }
 
     /// Whether a user may not open streams for now.

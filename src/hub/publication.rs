@@ -10,9 +10,8 @@ use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Event, EventId};
 
-use super::NotKept;
-use super::commit::Outcome;
 use super::inbox::Tally;
+use super::outcome::{NotKept, Outcome};
 
 /// What a publisher hands in, checked: ready to get its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -88,13 +87,13 @@ impl Delivered {
     /// meanwhile.
     ///
     /// # Errors
-    /// If the event could not be kept; then it reached nobody.
+    /// If the event could not be kept, or if that is not known in time.
     pub async fn count(&self) -> Result<usize, NotKept> {
-        let delivered;
+        let kept;
         let count = match &self.0 {
             Count::Kept(outcome) => {
-                delivered = outcome.wait().await?;
-                &delivered.0
+                kept = outcome.wait().await?;
+                &kept.0
             }
             known => known,
         };
@@ -102,7 +101,7 @@ impl Delivered {
             Count::Now(streams) => Ok(*streams),
             Count::Later(tally) => Ok(tally.total().await),
             // What was kept is counted at once.
-            Count::Kept(_) => Err(NotKept),
+            Count::Kept(_) => Err(NotKept::Unknown),
         }
     }
 }

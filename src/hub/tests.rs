@@ -1,5 +1,7 @@
 //! The hub's rules, tried without any socket.
 
+mod disk;
+
 use std::time::Duration;
 
 use super::*;

@@ -11,7 +11,6 @@ use crate::event::{Event, Timestamp};
 use crate::hub::DisconnectError;
 use crate::publish::Publisher;
 use crate::publish::publication::{Limits, Object, fields};
-use crate::publish::publisher::not_kept;
 use crate::publish::refusal::{Refusal, RefusalKind};
 
 /// The shortest block.
@@ -40,7 +39,10 @@ pub(super) async fn disconnect(publisher: &Publisher, json: &[u8], now: Timestam
         };
         Refusal::new(kind, error.to_string())
     })?;
-    let ended = ended.count().await.map_err(not_kept)?;
+    let ended = ended.count().await.map_err(|_| {
+        let message = "the store does not answer; the streams end when it does, or in a few seconds";
+        Refusal::new(RefusalKind::Unavailable, message)
+    })?;
     Ok(format!("{{\"disconnected\":{ended}}}").into())
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -218,11 +218,17 @@ fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, Refusal
 }
 
 fn health(publisher: &Publisher) -> Response<Bytes> {
-    let mut text = String::from("{\"status\":\"ok\"");
+    let is_well = publisher.hub().is_well();
+    let mut text = format!("{{\"status\":\"{}\"", if is_well { "ok" } else { "degraded" });
     for (name, value) in publisher.totals().entries() {
         // The names are our own identifiers, which need no escaping.
         text.push_str(&format!(",\"{name}\":{value}"));
     }
     text.push('}');
-    reply::ok(reply::JSON, text)
+    let mut response = reply::ok(reply::JSON, text);
+    if !is_well {
+        // What is published now would not be kept.
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }

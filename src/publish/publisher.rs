@@ -179,7 +179,11 @@ pub(super) fn is_array(json: &[u8]) -> bool {
 
 /// What is said when the store has failed. It is the same for all of a batch.
 pub(super) fn not_kept(error: NotKept) -> Refusal {
-    Refusal::new(RefusalKind::Unavailable, format!("{error}; nothing was published, try again later"))
+    let advice = match error {
+        NotKept::Failed => "nothing was published, try again later",
+        NotKept::Unknown => "send it again with the same key, which makes it once",
+    };
+    Refusal::new(RefusalKind::Unavailable, format!("{error}; {advice}"))
 }
 
 fn refused(error: PublishError, batch: bool) -> Refusal {

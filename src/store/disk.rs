@@ -2,30 +2,38 @@
 //!
 //! Writing is [`DiskWriter`]'s, of which there is one; everybody else reads. Invariants: a batch is kept whole or not
 //! at all, with the numbers of its channels and its idempotency keys; what is read is what was kept before, and a
-//! reader is told that events are gone before they go; no lock is held while the disk is read.
+//! reader is told that events are gone before they go; no lock is held while the disk is read. A batch that was refused
+//! is never read, and what was damaged is never believed: the way back from both is in `recovery` and `open`.
 
+mod aside;
+mod engine;
 mod entry;
 mod error;
 mod index;
+mod journal;
 mod open;
+mod recovery;
 mod trim;
+mod witness;
 mod writer;
 
 use std::iter::Peekable;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use fjall::{Database, Keyspace};
 use smallvec::SmallVec;
 
 use super::page::PageBuilder;
 use super::{Limits, Page, Record};
 use crate::event::{ChannelName, Epoch, Timestamp};
 
+pub use aside::Aside;
 pub use error::DiskError;
 pub use open::{OpenDisk, SyncMode};
 pub use writer::{DiskWriter, Kept, KeptKey};
 
+use engine::Engine;
 use index::Index;
 
 /// A reader of the store. Cloning it is cheap.
@@ -37,22 +45,13 @@ struct Shared {
     limits: Limits,
     sync: SyncMode,
     epoch: Epoch,
-    engine: Engine,
+    /// None while it is opened again.
+    engine: RwLock<Option<Arc<Engine>>>,
     index: Mutex<Index>,
-}
-
-struct Engine {
-    database: Database,
-    /// By channel and number.
-    events: Keyspace,
-    /// What is known of a channel, by its number.
-    channels: Keyspace,
-    /// The newest event of a channel and collapse key.
-    collapses: Keyspace,
-    /// Idempotency keys, by the time until which they are remembered.
-    keys: Keyspace,
-    /// The version, the epoch, the head, and who runs.
-    about: Keyspace,
+    /// Whether a reader has found what was never written.
+    is_damaged: AtomicBool,
+    #[cfg(test)]
+    fault: fault::Fault,
 }
 
 impl Disk {
@@ -68,6 +67,24 @@ impl Disk {
         upto: u64,
         now: Timestamp,
     ) -> Result<Page, DiskError> {
+        let page = self.read_page(channels, after, upto, now);
+        if page.as_ref().is_err_and(DiskError::is_damage) {
+            self.0.is_damaged.store(true, Ordering::Relaxed);
+        }
+        page
+    }
+
+    fn read_page(
+        &self,
+        channels: &[ChannelName],
+        after: u64,
+        upto: u64,
+        now: Timestamp,
+    ) -> Result<Page, DiskError> {
+        // Taken before the index is looked at: the index is never older than the engine.
+        let engine = self.engine()?;
+        #[cfg(test)]
+        self.0.fault.reading()?;
         let logs: SmallVec<[u64; 4]> = {
             let index = self.index();
             if channels.iter().any(|channel| after < index.lost(channel)) {
@@ -76,7 +93,8 @@ impl Disk {
             let logs = channels.iter().filter_map(|channel| index.get(channel));
             logs.filter(|log| log.last > after).map(|log| log.id).collect()
         };
-        let mut logs: SmallVec<[_; 4]> = logs.into_iter().map(|id| self.read(id, after, upto)).collect();
+        let mut logs: SmallVec<[_; 4]> =
+            logs.into_iter().map(|id| self.read(&engine, id, after, upto)).collect();
         let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
         let oldest = Timestamp(now.0.saturating_sub(age));
         let mut page = PageBuilder::new(upto);
@@ -117,14 +135,25 @@ impl Disk {
         self.index().head
     }
 
-    fn read(&self, channel: u64, after: u64, upto: u64) -> Peekable<impl Iterator<Item = Read>> {
+    fn read(
+        &self,
+        engine: &Engine,
+        channel: u64,
+        after: u64,
+        upto: u64,
+    ) -> Peekable<impl Iterator<Item = Read> + use<>> {
         let range = entry::event_key(channel, after.saturating_add(1))..=entry::event_key(channel, upto);
         let epoch = self.0.epoch;
         let read = move |guard: fjall::Guard| {
             let (key, value) = guard.into_inner()?;
-            entry::event(epoch, &key, &value).map(Arc::new).ok_or(DiskError::Damaged)
+            entry::event(epoch, &key, &value).map(Arc::new).ok_or(DiskError::strange("an event"))
         };
-        self.0.engine.events.range(range).map(read).peekable()
+        engine.events.range(range).map(read).peekable()
+    }
+
+    /// The engine, for as long as it takes to read a page or write a batch.
+    fn engine(&self) -> Result<Arc<Engine>, DiskError> {
+        self.0.engine.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(DiskError::Away)
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -156,6 +185,9 @@ impl std::fmt::Debug for Disk {
         f.debug_struct("Disk").field("path", &self.0.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fault;
 
 #[cfg(test)]
 mod tests;

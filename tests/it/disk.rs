@@ -1,11 +1,12 @@
 //! A store on disk: history goes on over every end of the process, and what is acknowledged has been kept.
 
 mod crash;
+mod failing;
+mod power;
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::program::command;
 use crate::support::{NO_APP, Program, Said, Subscriber, in_front_of, publish};
 
 /// A configuration whose store is in a folder that outlives the program's own.
@@ -65,23 +66,6 @@ fn ids_go_on_over_a_restart_and_a_kill() {
         assert_eq!(program.end().code, Some(0));
         std::fs::remove_dir_all(folder.path().join("store")).unwrap();
     }
-}
-
-#[test]
-fn a_store_that_cannot_be_had_is_an_error_that_says_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = on_disk(&folder, "");
-    let _first = Program::run(&config);
-    let refused = |config: &str| {
-        let own = tempfile::tempdir().unwrap();
-        let output = command(own.path(), config).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(refused(&config).contains("is in use by another process"));
-    std::fs::write(folder.path().join("file"), "").unwrap();
-    let said = refused(&config.replace("/store\"", "/file\""));
-    assert!(said.contains("cannot write to the store") && said.contains("/file"), "{said}");
 }
 
 #[test]

@@ -52,6 +52,11 @@ pub(super) fn event(epoch: Epoch, key: &[u8], value: &[u8]) -> Option<Record> {
     })
 }
 
+/// Whether these bytes are an event's.
+pub(super) fn is_event(value: &[u8]) -> bool {
+    event(Epoch::from_bits(0), &[0; 16], value).is_some()
+}
+
 /// The first eight bytes as a number.
 pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))

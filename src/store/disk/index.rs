@@ -57,12 +57,22 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Of a history that has lost all up to `head`.
+    pub(super) fn after(head: u64) -> Self {
+        Self { head, forgotten: head, ..Self::default() }
+    }
+
     pub(super) fn get(&self, channel: &ChannelName) -> Option<&Log> {
         self.logs.get(channel)
     }
 
     pub(super) fn len(&self) -> usize {
         self.logs.len()
+    }
+
+    /// What is known of each.
+    pub(super) fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.logs.values()
     }
 
     /// Puts in what is now true of a channel.

@@ -1,5 +1,8 @@
 //! What the disk store keeps over whatever happens to it, and what it admits to have lost.
 
+mod damage;
+mod failing;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -161,14 +164,14 @@ fn one_that_may_lack_its_end_begins_an_epoch_and_keeps_its_history() {
     let OpenDisk { disk, writer, is_new_epoch, .. } = begin(2);
     assert_eq!((disk.epoch(), is_new_epoch), (first, false));
     // Now the machine did.
-    disk.0.engine.about.insert(open::RUNNING, "interval another-start").unwrap();
+    disk.engine().unwrap().about.insert(engine::RUNNING, "interval another-start").unwrap();
     drop((disk, writer));
     let OpenDisk { disk, writer, is_new_epoch, .. } = begin(3);
     assert_eq!((disk.epoch(), is_new_epoch, disk.head()), (Epoch::from_bits(3), true, 1));
     let page = disk.page(&[channel("a")], 0, 1, Timestamp(0)).unwrap();
     assert!(page.records[0].frame.text().starts_with(format!("id: {}-1\n", disk.epoch()).as_bytes()));
     // What is synced each time is whole whatever happened.
-    disk.0.engine.about.insert(open::RUNNING, "always another-start").unwrap();
+    disk.engine().unwrap().about.insert(engine::RUNNING, "always another-start").unwrap();
     drop((disk, writer));
     assert_eq!(begin(4).disk.epoch(), Epoch::from_bits(3));
 }
@@ -179,7 +182,7 @@ fn who_cannot_have_it_is_told_why() {
     let OpenDisk { disk, writer, .. } = open(&folder);
     let error = open_with(&folder, LIMITS, SyncMode::Always, 1).unwrap_err();
     assert!(matches!(error, DiskError::Locked { .. }), "{error}");
-    disk.0.engine.about.insert("version", 2u64.to_be_bytes()).unwrap();
+    disk.engine().unwrap().about.insert("version", 2u64.to_be_bytes()).unwrap();
     drop((disk, writer));
     let error = open_with(&folder, LIMITS, SyncMode::Always, 1).unwrap_err();
     assert!(matches!(error, DiskError::Newer { .. }), "{error}");
@@ -203,7 +206,7 @@ fn a_torn_end_is_cut_off_and_told() {
     drop((disk, writer));
     let journals = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
     let journal = journals.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap();
-    let size = open::written(&journal).unwrap();
+    let size = journal::written(&journal).unwrap();
     std::fs::OpenOptions::new().write(true).open(&journal).unwrap().set_len(size - 5).unwrap();
     let OpenDisk { disk, repaired, .. } = open(&folder);
     assert!(repaired > 0);
@@ -259,7 +262,7 @@ proptest! {
         while writer.trim(Timestamp(now), 5).unwrap() {}
         let index = disk.index();
         prop_assert!(index.bytes <= 4_000 && index.len() <= 8);
-        let there = disk.0.engine.events.iter().count() as u64;
+        let there = disk.engine().unwrap().events.iter().count() as u64;
         let counted: u64 = (0..12).filter_map(|c| index.get(&channel(&format!("c{c}")))).map(|log| log.events).sum();
         prop_assert_eq!(there, counted);
     }

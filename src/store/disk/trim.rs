@@ -5,7 +5,7 @@
 
 use fjall::PersistMode;
 
-use super::open::FORGOTTEN;
+use super::engine::FORGOTTEN;
 use super::writer::cost;
 use super::{DiskError, DiskWriter, entry};
 use crate::event::{ChannelName, Timestamp};
@@ -35,7 +35,8 @@ impl DiskWriter {
         let mut done = 0;
         while done < most {
             let Some((channel, why)) = self.next_over(now) else { return Ok(false) };
-            done += 1 + self.cut(&channel, why)?;
+            let cut = self.cut(&channel, why);
+            done += 1 + self.note(cut)?;
         }
         Ok(true)
     }
@@ -45,7 +46,12 @@ impl DiskWriter {
     /// # Errors
     /// If the disk fails.
     pub fn forget_keys(&mut self, now: Timestamp, most: usize) -> Result<(), DiskError> {
-        let engine = &self.disk.0.engine;
+        let forgotten = self.drop_keys(now, most);
+        self.note(forgotten)
+    }
+
+    fn drop_keys(&self, now: Timestamp, most: usize) -> Result<(), DiskError> {
+        let engine = self.disk.engine()?;
         let mut writing = engine.database.batch().durability(Some(PersistMode::Buffer));
         for guard in engine.keys.range(..now.0.to_be_bytes()).take(most) {
             writing.remove(&engine.keys, guard.key()?);
@@ -82,13 +88,12 @@ impl DiskWriter {
 
     /// Drops the oldest of a channel. Says how many.
     fn cut(&mut self, channel: &ChannelName, why: Why) -> Result<usize, DiskError> {
-        let shared = &self.disk.0;
-        let (engine, limits) = (&shared.engine, &shared.limits);
+        let (engine, limits) = (self.disk.engine()?, &self.disk.0.limits);
         let Some(mut log) = self.disk.index().get(channel).cloned() else { return Ok(0) };
         let mut writing = engine.database.batch().durability(Some(PersistMode::Buffer));
         let (mut dropped, mut room) = (0, 0);
         let mut oldest = None;
-        for read in self.disk.read(log.id, log.lost, u64::MAX) {
+        for read in self.disk.read(&engine, log.id, log.lost, u64::MAX) {
             let record = read?;
             let goes = match why {
                 Why::Own => log.events > limits.events as u64 || log.bytes > limits.bytes as u64,

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use fjall::PersistMode;
+use fjall::{PersistMode, Slice};
 use rustix::fs::statvfs;
 use smallvec::SmallVec;
 
+use super::engine::{Engine, HEAD, NEXT_ID, RUNNING};
 use super::index::Log;
-use super::open::{HEAD, NEXT_ID, RUNNING};
+use super::witness::{Newest, Witness};
 use super::{Disk, DiskError, SyncMode, entry};
 use crate::event::{ChannelName, EventId, Timestamp};
 use crate::store::Record;
@@ -18,6 +19,9 @@ pub(super) const RECORD_OVERHEAD: u64 = 64;
 /// So many bytes are left free on the disk. The engine needs room to tidy up, and one that has failed to write takes
 /// nothing more until it is opened again.
 const RESERVE: u64 = 64 << 20;
+
+/// What a batch writes beside events, collapse keys and channels.
+const NUMBERS: usize = 2;
 
 /// A channel is cut back to its bounds when it is over them by this share, so that it is not done for every event.
 const SLACK: usize = 8;
@@ -75,44 +79,80 @@ impl KeptKey {
 #[derive(Debug)]
 pub struct DiskWriter {
     pub(super) disk: Disk,
-    /// The number of the next channel.
-    next_id: u64,
+    /// The number of the channel that was named last.
+    pub(super) next_id: u64,
     /// Channels that are over their bounds.
     pub(super) over: VecDeque<ChannelName>,
-    is_synced: bool,
+    pub(super) is_synced: bool,
+    pub(super) witness: Witness,
+    /// Whether the engine has to be opened again.
+    pub(super) has_failed: bool,
+    /// Whether the engine failed at its own work, for which damage may be the reason.
+    pub(super) is_suspect: bool,
+    /// Whether a batch that failed may be in the journal.
+    pub(super) may_have_kept: bool,
 }
 
 /// What a batch comes to, before it is written.
 #[derive(Default)]
 struct Staged {
-    events: BTreeMap<[u8; 16], Vec<u8>>,
+    events: BTreeMap<[u8; 16], Slice>,
     collapsed: Vec<[u8; 16]>,
     collapses: HashMap<Vec<u8>, [u64; 2]>,
     logs: HashMap<ChannelName, Log>,
 }
 
 impl DiskWriter {
-    pub(super) fn new(disk: Disk, next_id: u64) -> Self {
-        Self { disk, next_id, over: VecDeque::new(), is_synced: true }
+    pub(super) fn new(disk: Disk, next_id: u64, witness: Witness) -> Self {
+        Self {
+            disk,
+            next_id,
+            over: VecDeque::new(),
+            is_synced: true,
+            witness,
+            has_failed: false,
+            is_suspect: false,
+            may_have_kept: false,
+        }
     }
 
     /// Keeps a batch. When this returns it is read by whoever reads, and as safe as the store promises.
     ///
     /// # Errors
-    /// Then nothing of it is kept that anybody could read.
+    /// Then nothing of it is kept that anybody could read. Unless it was only for want of room, nothing more is taken
+    /// before [`Self::recover`].
     pub fn write<'k>(&mut self, batch: impl Iterator<Item = &'k Kept> + Clone) -> Result<(), DiskError> {
-        self.check_room()?;
+        if !self.is_sound() {
+            return Err(DiskError::Away);
+        }
+        let copies = |kept: &Kept| kept.record.frame.len() * kept.channels.len();
+        self.check_room(2 * batch.clone().map(copies).sum::<usize>() as u64)?;
+        let written = self.write_with_room(batch);
+        self.note(written)
+    }
+
+    fn write_with_room<'k>(
+        &mut self,
+        batch: impl Iterator<Item = &'k Kept> + Clone,
+    ) -> Result<(), DiskError> {
+        let engine = self.disk.engine()?;
         let mut staged = Staged::default();
         for kept in batch.clone() {
-            let value = entry::event_value(&kept.record);
+            // One copy, however many channels it is for.
+            let value = Slice::from(entry::event_value(&kept.record));
             for channel in &kept.channels {
-                self.stage(&mut staged, channel, &kept.record, value.clone())?;
+                self.stage(&engine, &mut staged, channel, &kept.record, value.clone())?;
             }
         }
         let head = batch.clone().map(|kept| kept.record.seq).max().unwrap_or_default();
-        let (engine, sync) = (&self.disk.0.engine, self.disk.0.sync);
+        let sync = self.disk.0.sync;
         let durability = if sync == SyncMode::Always { PersistMode::SyncData } else { PersistMode::Buffer };
-        let mut writing = engine.database.batch().durability(Some(durability));
+        let items = staged.events.len() + staged.collapsed.len() + staged.collapses.len();
+        let mut writing = fjall::OwnedWriteBatch::with_capacity(
+            engine.database.clone(),
+            items + staged.logs.len() + NUMBERS,
+        );
+        writing = writing.durability(Some(durability));
         for (key, value) in staged.events {
             writing.insert(&engine.events, key, value);
         }
@@ -130,8 +170,15 @@ impl DiskWriter {
         }
         writing.insert(&engine.about, HEAD, head.to_be_bytes());
         writing.insert(&engine.about, NEXT_ID, self.next_id.to_be_bytes());
+        #[cfg(test)]
+        self.disk.0.fault.writing()?;
+        self.may_have_kept = true;
         writing.commit()?;
+        #[cfg(test)]
+        self.disk.0.fault.written()?;
+        self.may_have_kept = false;
         self.is_synced = sync == SyncMode::Always;
+        self.witness.say(Newest { epoch: self.disk.0.epoch, seq: head, is_closed: false });
 
         let limits = &self.disk.0.limits;
         let is_over = |number: u64, limit: usize| number > (limit + limit / SLACK) as u64;
@@ -146,16 +193,31 @@ impl DiskWriter {
         Ok(())
     }
 
+    /// Takes note of an error, and gives it back.
+    pub(super) fn note<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
+        if let Err(error) = &result {
+            self.has_failed = true;
+            if error.had_failed() {
+                // Then nothing of this has been looked at.
+                self.may_have_kept = false;
+            }
+            self.is_suspect |= error.had_failed() || error.is_damage();
+        }
+        result
+    }
+
     /// Makes what was written safe from a power cut, if it is not.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn sync(&mut self) -> Result<(), DiskError> {
-        if !self.is_synced {
-            self.disk.0.engine.database.persist(PersistMode::SyncData)?;
-            self.is_synced = true;
+        if self.is_synced {
+            return Ok(());
         }
-        Ok(())
+        let engine = self.disk.engine()?;
+        let synced = engine.database.persist(PersistMode::SyncData).map_err(DiskError::from);
+        self.is_synced = synced.is_ok();
+        self.note(synced)
     }
 
     /// Takes note that the process has ended well.
@@ -163,18 +225,22 @@ impl DiskWriter {
     /// # Errors
     /// If the disk fails; then the store is as after a crash.
     pub fn close(self) -> Result<(), DiskError> {
-        let engine = &self.disk.0.engine;
+        let engine = self.disk.engine()?;
         let mut writing = engine.database.batch().durability(Some(PersistMode::SyncAll));
         writing.remove(&engine.about, RUNNING);
-        Ok(writing.commit()?)
+        writing.commit()?;
+        let seq = self.disk.index().head;
+        self.witness.say(Newest { epoch: self.disk.0.epoch, seq, is_closed: true });
+        Ok(())
     }
 
     fn stage(
         &mut self,
+        engine: &Engine,
         staged: &mut Staged,
         channel: &ChannelName,
         record: &Record,
-        value: Vec<u8>,
+        value: Slice,
     ) -> Result<(), DiskError> {
         let log = staged.logs.entry(channel.clone()).or_insert_with(|| {
             let index = self.disk.index();
@@ -189,8 +255,9 @@ impl DiskWriter {
             let older = match staged.collapses.get(&key) {
                 Some(older) => Some(*older),
                 None => {
-                    let kept = self.disk.0.engine.collapses.get(&key)?;
-                    kept.map(|kept| entry::numbers(&kept).ok_or(DiskError::Damaged)).transpose()?
+                    let kept = engine.collapses.get(&key)?;
+                    kept.map(|kept| entry::numbers(&kept).ok_or(DiskError::strange("a collapse key")))
+                        .transpose()?
                 }
             };
             if let Some([seq, cost]) = older.filter(|[seq, _]| *seq > log.lost) {
@@ -213,11 +280,12 @@ impl DiskWriter {
         Ok(())
     }
 
-    fn check_room(&self) -> Result<(), DiskError> {
+    /// Looks whether there is room for so many bytes, and a reserve.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), DiskError> {
         let path = &self.disk.0.path;
         let folder = |cause: rustix::io::Errno| DiskError::Folder { path: path.clone(), cause: cause.into() };
         let room = statvfs(path).map_err(folder)?;
-        if room.f_bavail.saturating_mul(room.f_frsize) < RESERVE {
+        if room.f_bavail.saturating_mul(room.f_frsize) < RESERVE + bytes {
             return Err(DiskError::Full { path: path.clone() });
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::PATIENCE;
@@ -50,7 +50,26 @@ impl Program {
 
     /// The same, in a folder that has been prepared.
     pub(crate) fn run_in(folder: TempDir, config: &str) -> Self {
-        let mut child = command(folder.path(), config).spawn().unwrap();
+        let command = command(folder.path(), config);
+        Self::start(folder, command)
+    }
+
+    /// The same, but a file that is too large is an error and not its end, as under a shell that says so.
+    pub(crate) fn run_with_small_files(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = command(folder.path(), config);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(plain.get_program())
+            .args(plain.get_args());
+        shell.current_dir(folder.path());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start(folder, shell)
+    }
+
+    fn start(folder: TempDir, mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let stdout = std::thread::spawn(move || {
             let mut text = String::new();
@@ -95,6 +114,12 @@ impl Program {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Lets its files grow to so many bytes from now on.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
     }
 
     /// Waits for its end.

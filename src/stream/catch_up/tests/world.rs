@@ -76,7 +76,10 @@ impl World {
     pub(super) fn new() -> Self {
         let limits =
             Limits { age: AGE, events: HISTORY, bytes: 1 << 24, max_bytes: 1 << 26, max_channels: 99 };
-        let hub = Hub::new(1, Memory::new(limits), Epoch::from_bits(1));
+        Self::over(Hub::new(1, Memory::new(limits), Epoch::from_bits(1)))
+    }
+
+    pub(super) fn over(hub: Hub) -> Self {
         let route = StreamRoute { backlog: 400, heartbeat: None, ..StreamRoute::new(vec![]) };
         Self {
             streams: Streams::new(hub.clone(), 0, std::sync::Arc::default(), None),
