@@ -34,8 +34,10 @@
 //!
 //! # A request
 //!
-//! [`listener`] accepts → [`connection`] shakes hands, picks HTTP/1 or HTTP/2 by ALPN, watches the deadlines →
-//! [`router`] checks the request (method, target, Host, framing, SNI) and finds its route →
+//! [`listener`] accepts → [`connection`] learns who the client is (from the header of the PROXY protocol, if a trusted
+//! balancer is in front), counts its address, shakes hands with whom the listener serves, picks HTTP/1 or HTTP/2 by
+//! ALPN, watches the deadlines → [`router`] checks the request (method, target, Host, framing, SNI), sends it on to
+//! https where the listener says so, and finds its route →
 //!
 //! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
 //!   ([`http`]); then a pooled connection, or a new one; bodies pass through as they come.
@@ -110,6 +112,10 @@
 //! * `transport` is a module of its own below the others: both the proxy's tunnels and the parked streams own sockets.
 //! * Apps are spoken to by an HTTP/1.1 client of our own (`proxy`), not by hyper's: that one runs a task for each
 //!   connection and hands requests and bodies over by channels, a third of the instructions of a small request.
+//! * `server_names` also decide who is shown a certificate: a host that is not among them is turned away in the
+//!   handshake. Without them the first certificate is for everybody, as with nginx.
+//! * Where clients show certificates no session is taken up again, neither from a ticket nor from a cache: who is no
+//!   longer vouched for is out with the next connection.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

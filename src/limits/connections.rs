@@ -73,8 +73,9 @@ impl AddressLimit {
 impl Table {
     /// A poisoned lock is taken: a count is whole before anything can panic.
     fn shard(&self, key: u64) -> MutexGuard<'_, Counts> {
-        let place = self.hasher.hash_one(key) as usize % SHARDS;
-        self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
+        let place = self.hasher.hash_one(key) % SHARDS as u64;
+        // Below the number of parts.
+        self.shards[usize::try_from(place).unwrap_or(0)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,7 +121,7 @@ mod tests {
         let limit = AddressLimit::new(NonZero::new(1).unwrap());
         let mut counted = Vec::new();
         let mut uncounted = 0;
-        for bits in 0..(MAX_KEYS as u32 + MAX_KEYS as u32 / 8) {
+        for bits in 0..u32::try_from(MAX_KEYS + MAX_KEYS / 8).unwrap() {
             match limit.enter(std::net::Ipv4Addr::from_bits(bits).into()) {
                 Entry::Counted(place) => counted.push(place),
                 Entry::Uncounted => uncounted += 1,

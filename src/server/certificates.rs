@@ -1,15 +1,15 @@
 //! The certificates of the listeners, from the configuration into TLS, and again whenever their files change.
 //!
-//! Invariants: what is served is always a whole that belongs together; files that are being written, or that are wrong,
-//! leave it as it was. No connection is touched.
+//! Invariants: a certificate and its key always belong together; files that are being written, or that are wrong, leave
+//! what they were read into before as it was. No connection is touched.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::config::{Certificate, CertificateError, ClientCa, FileStamp, Listen};
+use crate::config::{Certificate, ClientCa, FileStamp, Listen};
 use crate::tls::{Identity, Tls, TlsError};
 
 /// How often the files are looked at. They are read when they have stayed the same from one look to the next, since who
@@ -38,15 +38,15 @@ pub(super) struct Keeper {
     listeners: Vec<Kept>,
 }
 
-/// The files of one listener.
+/// What one listener serves, and the files it is from.
 #[derive(Debug)]
 struct Kept {
     /// As people know it.
     listener: String,
     tls: Tls,
-    /// Certificates, each with its key.
-    pairs: Vec<(PathBuf, PathBuf)>,
-    client_ca: Option<PathBuf>,
+    /// The last good ones.
+    certificates: Vec<Certificate>,
+    client_ca: Option<ClientCa>,
     /// What was there when the files were read last.
     read: Vec<FileStamp>,
     /// What was there at the last look.
@@ -56,12 +56,11 @@ struct Kept {
 impl Keeper {
     /// Takes a listener's files into its care.
     pub(super) fn add(&mut self, listener: String, tls: Tls, listen: &Listen) {
-        let pairs = listen.tls.iter().map(|one| (one.cert_path.clone(), one.key_path.clone())).collect();
-        let client_ca = listen.client_ca.as_ref().map(|ca| ca.path.clone());
-        let stamps = listen.tls.iter().flat_map(|one| one.stamps);
-        let read: Vec<_> = stamps.chain(listen.client_ca.as_ref().map(|ca| ca.stamp)).collect();
+        let (certificates, client_ca) = (listen.tls.clone(), listen.client_ca.clone());
+        let stamps = certificates.iter().flat_map(|one| one.stamps);
+        let read: Vec<_> = stamps.chain(client_ca.as_ref().map(|ca| ca.stamp)).collect();
         let seen = read.clone();
-        self.listeners.push(Kept { listener, tls, pairs, client_ca, read, seen });
+        self.listeners.push(Kept { listener, tls, certificates, client_ca, read, seen });
     }
 
     /// Looks at the files for ever.
@@ -92,60 +91,43 @@ impl Kept {
         // Read once, whatever comes of it: files that are wrong are spoken of once.
         self.read = now;
         let listener = &self.listener;
-        match self.load() {
-            Ok(()) => tracing::info!(%listener, "the certificates have changed and are served from now on"),
-            Err(error) => tracing::warn!(
-                %listener, %error,
-                "the certificates have changed and cannot be used; those from before are still served"
-            ),
-        }
-    }
-
-    fn load(&self) -> Result<(), LoadError> {
-        let mut certificates = Vec::with_capacity(self.pairs.len());
-        for (cert, key) in &self.pairs {
-            let loaded = Certificate::load(cert, key).map_err(|error| {
-                let path = if error.is_of_key() { key } else { cert };
-                LoadError::File { path: path.clone(), cause: error }
-            });
-            certificates.push(loaded?);
-        }
-        let load = |path: &PathBuf| {
-            ClientCa::load(path).map_err(|cause| LoadError::File { path: path.clone(), cause })
+        let wrong = |path: &Path, error: &dyn fmt::Display| {
+            tracing::warn!(
+                %listener, path = %path.display(), %error,
+                "certificates have changed and cannot be used; what was there before is still served"
+            );
         };
-        let client_ca = self.client_ca.as_ref().map(load).transpose()?;
-        self.tls.replace(identity(&certificates, client_ca.as_ref())).map_err(LoadError::Tls)
+        // Each by itself: one that is wrong is in nobody's way.
+        let mut is_new = false;
+        for kept in &mut self.certificates {
+            if kept.stamps == [&kept.cert_path, &kept.key_path].map(|path| FileStamp::of(path)) {
+                continue;
+            }
+            match Certificate::load(&kept.cert_path, &kept.key_path) {
+                Ok(loaded) => (*kept, is_new) = (loaded, true),
+                Err(error) if error.is_of_key() => wrong(&kept.key_path, &error),
+                Err(error) => wrong(&kept.cert_path, &error),
+            }
+        }
+        if let Some(kept) = &mut self.client_ca
+            && kept.stamp != FileStamp::of(&kept.path)
+        {
+            match ClientCa::load(&kept.path) {
+                Ok(loaded) => (*kept, is_new) = (loaded, true),
+                Err(error) => wrong(&kept.path, &error),
+            }
+        }
+        if is_new {
+            match self.tls.replace(identity(&self.certificates, self.client_ca.as_ref())) {
+                Ok(()) => tracing::info!(%listener, "new certificates are served from now on"),
+                Err(error) => tracing::warn!(%listener, %error, "new certificates cannot be served"),
+            }
+        }
     }
 
     fn stamps(&self) -> Vec<FileStamp> {
-        let files = self.pairs.iter().flat_map(|(cert, key)| [cert, key]).chain(&self.client_ca);
+        let pairs = self.certificates.iter().flat_map(|one| [&one.cert_path, &one.key_path]);
+        let files = pairs.chain(self.client_ca.as_ref().map(|ca| &ca.path));
         files.map(|path| FileStamp::of(path)).collect()
-    }
-}
-
-/// Why certificates that have changed are not served.
-#[derive(Debug)]
-enum LoadError {
-    /// A file is wrong.
-    File { path: PathBuf, cause: CertificateError },
-    /// TLS cannot be served with them.
-    Tls(TlsError),
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, cause } => write!(f, "{}: {cause}", path.display()),
-            Self::Tls(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File { cause, .. } => Some(cause),
-            Self::Tls(error) => Some(error),
-        }
     }
 }

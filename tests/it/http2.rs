@@ -1,5 +1,6 @@
 //! HTTP/2 from the client, HTTP/1.1 to the app.
 
+mod bounds;
 mod faults;
 
 use std::sync::{Arc, Barrier, mpsc};

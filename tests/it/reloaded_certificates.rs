@@ -97,10 +97,13 @@ fn who_vouches_for_clients_changes_too() {
 fn files_that_are_wrong_leave_the_last_good_ones_and_are_spoken_of_once() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "site", &["test"]);
-    let settings = Settings { listen: LISTEN, ..Settings::default() };
+    certificate(folder.path(), "other", &["other.example"]);
+    let listen = "tls = [{ cert = \"site.crt\", key = \"site.key\" }, { cert = \"other.crt\", key = \"other.key\" }]\n";
+    let settings = Settings { listen, ..Settings::default() };
     let program = Program::run_in(folder, &settings.text(&[NO_APP]));
     let folder = program.folder.path();
-    let shown = || Session::begin(&program.address, "test", &client_config(&[])).unwrap().certificate;
+    let shown_for = |host| Session::begin(&program.address, host, &client_config(&[])).unwrap().certificate;
+    let shown = || shown_for("test");
     let good = written(folder, "site");
 
     // The key of another one; then half a file; then none; each for long enough to be seen.
@@ -117,11 +120,20 @@ fn files_that_are_wrong_leave_the_last_good_ones_and_are_spoken_of_once() {
     fs::remove_file(folder.join("site.key")).unwrap();
     fs::copy(folder.join("new.crt"), folder.join("site.crt")).unwrap();
     wait("the key file cannot be read");
+    // Another one is in nobody's way.
+    certificate(folder, "other", &["other.example"]);
+    wait("new certificates are served from now on");
+    assert!(shown_for("other.example") == written(folder, "other"));
 
     fs::copy(folder.join("new.key"), folder.join("site.key")).unwrap();
-    program.says("are served from now on");
+    let begun = std::time::Instant::now();
+    while program.said().matches("are served from now on").count() < 2 {
+        assert!(begun.elapsed() < crate::support::PATIENCE, "{}", program.said());
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
     assert!(shown() == next);
     assert!(publish(&program.publish_socket(), r#"{"user": 1, "data": 1}"#)["id"].is_string());
     let said = program.said();
-    assert_eq!(said.matches("cannot be used").count(), 3, "{said}");
+    // The last of the three was wrong when the other one changed, too.
+    assert_eq!(said.matches("cannot be used").count(), 4, "{said}");
 }
