@@ -27,7 +27,7 @@ use crate::metrics::Counters;
 use crate::proxy::Switched;
 use crate::stream::{Grant, Streams};
 use crate::tls::{Certificates, is_h2};
-use crate::transport::{Socket, Transport};
+use crate::transport::{DirectFiles, Socket, Transport};
 
 pub use watch::Tracked;
 
@@ -62,6 +62,8 @@ pub struct Info {
     pub h2: bool,
     /// The listener.
     pub settings: Rc<Settings>,
+    /// How parts of files get to the socket unread; none where they are encrypted.
+    pub direct: Option<Rc<DirectFiles>>,
 }
 
 /// What becomes of a request.
@@ -197,7 +199,13 @@ async fn run<H: Handler>(
     let (trusted, is_tls) = (is_trusted(&settings.trusted, address), settings.tls.is_some());
     let peer = Peer::new(address, is_tls, trusted);
     let Some((_, acceptor)) = &settings.tls else {
-        let info = Rc::new(Info { peer, sni: None, h2: false, settings: settings.clone() });
+        let info = Rc::new(Info {
+            peer,
+            sni: None,
+            h2: false,
+            settings: settings.clone(),
+            direct: Some(Rc::default()),
+        });
         return http1::serve(shared, info, Transport::Plain(socket), held).await;
     };
     // Boxed: the handshake's state is large and is gone soon.
@@ -210,7 +218,7 @@ async fn run<H: Handler>(
     let session = stream.get_mut().1;
     session.set_buffer_limit(Some(SESSION_BUFFER));
     let (sni, h2) = (session.server_name().map(str::to_owned), is_h2(session.alpn_protocol()));
-    let info = Rc::new(Info { peer, sni, h2, settings: settings.clone() });
+    let info = Rc::new(Info { peer, sni, h2, settings: settings.clone(), direct: None });
     let transport = Transport::Tls(Box::new(stream));
     if h2 {
         http2::serve(shared, info, transport).await

@@ -11,6 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+mod direct;
+
+pub use direct::{DirectFiles, LONGEST};
+
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
