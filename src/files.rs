@@ -149,52 +149,48 @@ impl Files {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(FilesError::Method);
         }
-        let path = target.path();
-        let below = path.get(self.own..).ok_or(FilesError::Missing)?;
+        let below = target.path().get(self.own..).ok_or(FilesError::Missing)?;
         let codings = Codings::accepted(request);
         let key = cache::key(below, codings);
         let folder = self.root.folder().map_err(|error| self.failed(error))?;
-        let kept = self.cache.find(&key, &folder.folder);
-        let kept = match kept {
+        let kept = match self.cache.find(&key, &folder.folder) {
             Some(kept) => kept,
-            None => match self.find(FilePath::parse(below).ok_or(FilesError::Missing)?, codings).await? {
-                Found::File(file) => match self.keep(key, &file) {
+            None => {
+                let path = FilePath::parse(below).ok_or(FilesError::Missing)?;
+                let Found::File(file) = self.find(path, codings).await? else { return Ok(redirect(target)) };
+                let media = media(file.path.as_bytes());
+                let cache = self.cache_of(target.path(), below, media);
+                match self.keep(key, &file, media, &cache) {
                     Some(kept) => kept,
                     None => {
-                        let kind = media(file.path.as_bytes());
-                        let represented = file.represented(
-                            HeaderValue::from_static(kind.name),
-                            kind.may_be_coded,
-                            self.cache_of(path, below, kind),
-                        );
+                        let kind = HeaderValue::from_static(media.name);
+                        let represented = file.represented(kind, media.may_be_coded, cache);
                         return represented.answer(method, request, true, &self.sending.by(direct));
                     }
-                },
-                Found::Folder => return Ok(redirect(target)),
-            },
+                }
+            }
         };
-        let kind = kept.media;
         let represented = Representation {
             size: kept.meta.size,
             source: Source::Memory(kept.bytes),
             validators: kept.validators,
-            kind: HeaderValue::from_static(kind.name),
+            kind: HeaderValue::from_static(kept.media.name),
             coding: kept.coding,
-            varies: kind.may_be_coded,
-            cache: self.cache_of(path, below, kind),
+            varies: kept.media.may_be_coded,
+            cache: kept.cache,
         };
         represented.answer(method, request, true, &self.sending.by(direct))
     }
 
     /// Keeps a small file of which it is certain that it would be seen to change.
-    fn keep(&self, key: Key, file: &FoundFile) -> Option<Kept> {
+    fn keep(&self, key: Key, file: &FoundFile, media: Media, cache: &HeaderValue) -> Option<Kept> {
         let meta = file.meta;
         if meta.size == 0 || meta.size > cache::LARGEST {
             return None;
         }
         let validators = Validators::of(&meta, file.coding, SystemTime::now());
         let bytes = validators.is_strong.then(|| read_small(&file.file, 0..meta.size)).flatten()?;
-        let kept = Kept { bytes, meta, validators, media: media(file.path.as_bytes()), coding: file.coding };
+        let kept = Kept { bytes, meta, validators, media, coding: file.coding, cache: cache.clone() };
         let path =
             file.coding.map_or_else(|| file.path.clone(), |coding| file.path.with_suffix(suffix(coding)));
         self.cache.keep(key, path, kept.clone());

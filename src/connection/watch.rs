@@ -219,7 +219,8 @@ impl AsyncWrite for Watched {
     ) -> Poll<io::Result<usize>> {
         self.watch.flushed.set(false);
         let this = &mut *self;
-        let polled = match (&this.direct, &mut this.transport, DirectFiles::before_stand_in(slices)) {
+        let before = this.direct.as_ref().and_then(|_| DirectFiles::before_stand_in(slices));
+        let polled = match (&this.direct, &mut this.transport, before) {
             (Some(direct), Transport::Plain(socket), Some(0)) => {
                 direct.poll_send(cx, socket, slices[0].len())
             }

@@ -311,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    fn file(size: usize) -> (File, Vec<u8>) {
+    fn file(size: u32) -> (File, Vec<u8>) {
         let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
@@ -323,9 +323,9 @@ mod tests {
         for size in [0, 1, 1000, 65_536, 65_537, 1_000_000] {
             let (file, bytes) = file(size);
             let sending = Sending::default();
-            let body = FileBody::part(file, 0..size as u64, &sending.by(None));
-            assert_eq!(body.size_hint().exact(), Some(size as u64));
-            assert_eq!(sending.0.get(), usize::from(size > SMALL as usize));
+            let body = FileBody::part(file, 0..size.into(), &sending.by(None));
+            assert_eq!(body.size_hint().exact(), Some(size.into()));
+            assert_eq!(sending.0.get(), usize::from(u64::from(size) > SMALL));
             assert!(body.collect().await.unwrap().to_bytes() == bytes, "{size}");
             assert_eq!(sending.0.get(), 0);
         }

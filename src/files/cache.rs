@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -48,6 +49,8 @@ pub(super) struct Kept {
     pub(super) validators: Validators,
     pub(super) media: Media,
     pub(super) coding: Option<Coding>,
+    /// How long it may be kept by others.
+    pub(super) cache: HeaderValue,
 }
 
 #[derive(Debug)]
@@ -116,6 +119,7 @@ mod tests {
             validators: Validators::of(&meta, None, SystemTime::now()),
             media: media(b"a"),
             coding: None,
+            cache: HeaderValue::from_static(""),
         };
         let cache = Cache::default();
         for n in 0..1000 {

@@ -10,7 +10,7 @@ use crate::support::{NO_APP, Sidestream, Site, tls};
 const SIZE: usize = 10 * 1024 * 1024 + 3;
 
 fn bytes() -> Vec<u8> {
-    (0..SIZE).map(|n| (n % 251) as u8).collect()
+    (0..=250).cycle().take(SIZE).collect()
 }
 
 #[test]
