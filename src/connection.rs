@@ -32,7 +32,7 @@ use crate::metrics::Counters;
 use crate::proxy::Switched;
 use crate::stream::{Grant, Streams};
 use crate::tls::{Credentials, Tls, is_h2};
-use crate::transport::{Socket, Transport};
+use crate::transport::{DirectFiles, Socket, Transport};
 
 pub use error::ConnectionError;
 pub use handshake::MAX_HANDSHAKES;
@@ -71,6 +71,8 @@ pub struct Info {
     pub h2: bool,
     /// The listener.
     pub settings: Rc<Settings>,
+    /// How parts of files get to the socket unread; none where they are encrypted.
+    pub direct: Option<Rc<DirectFiles>>,
 }
 
 /// What becomes of a request.
@@ -193,7 +195,8 @@ async fn run<H: Handler>(
     let held = (held, shared.admit(address, trusted)?);
     let peer = Peer::new(address, is_tls, trusted);
     let Some(tls) = &settings.tls else {
-        let info = Info { peer, sni: None, credentials: None, h2: false, settings: settings.clone() };
+        let direct = Some(Rc::default());
+        let info = Info { peer, sni: None, credentials: None, h2: false, settings: settings.clone(), direct };
         return http1::serve(shared, Rc::new(info), Transport::Plain(socket), held).await;
     };
     // Boxed: the handshake's state is large and is gone soon.
@@ -210,7 +213,7 @@ async fn run<H: Handler>(
         _ => peer,
     };
     let credentials = Some(credentials);
-    let info = Rc::new(Info { peer, sni, credentials, h2, settings: settings.clone() });
+    let info = Rc::new(Info { peer, sni, credentials, h2, settings: settings.clone(), direct: None });
     let transport = Transport::Tls(Box::new(stream));
     if h2 {
         http2::serve(shared, info, transport).await

@@ -11,6 +11,7 @@
 //! file that is replaced meanwhile is sent as it was.
 
 mod body;
+mod cache;
 mod condition;
 mod handed;
 mod immutable;
@@ -24,7 +25,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
@@ -33,15 +36,18 @@ use tokio::task::spawn_blocking;
 
 use crate::config::{FilesRoute, Immutable};
 use crate::http::{Coding, Codings};
+use crate::transport::DirectFiles;
 
 pub use body::{FileBody, FileBodyError};
 pub use handed::{Client, Handed};
 
-use body::Sending;
+use body::{Sending, read_small};
+use cache::{Cache, Kept, Key};
+use condition::Validators;
 use immutable::is_immutable;
-use media::media;
+use media::{Media, media};
 use path::FilePath;
-use reply::Representation;
+use reply::{Representation, Source};
 use root::{Meta, Opened, Root, is_absent, open_beneath};
 
 /// How long a file may be kept whose name holds a hash of what is in it: a year, which is for ever (RFC 9111).
@@ -63,6 +69,7 @@ pub struct Files {
     immutable: Immutable,
     internal: bool,
     sending: Sending,
+    cache: Cache,
     /// Whether it has been said that links lead out of the root.
     said: Cell<bool>,
 }
@@ -121,6 +128,7 @@ impl Files {
             immutable: route.immutable.clone(),
             internal: route.internal,
             sending: Sending::default(),
+            cache: Cache::default(),
             said: Cell::new(false),
         }
     }
@@ -136,30 +144,72 @@ impl Files {
         method: &Method,
         target: &Uri,
         request: &HeaderMap,
+        direct: Option<&Rc<DirectFiles>>,
     ) -> Result<Response<FileBody>, FilesError> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(FilesError::Method);
         }
-        let path = target.path();
-        let below = path.get(self.own..).ok_or(FilesError::Missing)?;
-        let found = self.find(FilePath::parse(below).ok_or(FilesError::Missing)?, request).await?;
-        let Found::File(file) = found else { return Ok(redirect(target)) };
-        let kind = media(file.path.as_bytes());
-        let cache = if is_immutable(&self.immutable, path, below) {
+        let below = target.path().get(self.own..).ok_or(FilesError::Missing)?;
+        let codings = Codings::accepted(request);
+        let key = cache::key(below, codings);
+        let folder = self.root.folder().map_err(|error| self.failed(error))?;
+        let kept = match self.cache.find(&key, &folder.folder) {
+            Some(kept) => kept,
+            None => {
+                let path = FilePath::parse(below).ok_or(FilesError::Missing)?;
+                let Found::File(file) = self.find(path, codings).await? else { return Ok(redirect(target)) };
+                let media = media(file.path.as_bytes());
+                let cache = self.cache_of(target.path(), below, media);
+                match self.keep(key, &file, media, &cache) {
+                    Some(kept) => kept,
+                    None => {
+                        let kind = HeaderValue::from_static(media.name);
+                        let represented = file.represented(kind, media.may_be_coded, cache);
+                        return represented.answer(method, request, true, &self.sending.by(direct));
+                    }
+                }
+            }
+        };
+        let represented = Representation {
+            size: kept.meta.size,
+            source: Source::Memory(kept.bytes),
+            validators: kept.validators,
+            kind: HeaderValue::from_static(kept.media.name),
+            coding: kept.coding,
+            varies: kept.media.may_be_coded,
+            cache: kept.cache,
+        };
+        represented.answer(method, request, true, &self.sending.by(direct))
+    }
+
+    /// Keeps a small file of which it is certain that it would be seen to change.
+    fn keep(&self, key: Key, file: &FoundFile, media: Media, cache: &HeaderValue) -> Option<Kept> {
+        let meta = file.meta;
+        if meta.size == 0 || meta.size > cache::LARGEST {
+            return None;
+        }
+        let validators = Validators::of(&meta, file.coding, SystemTime::now());
+        let bytes = validators.is_strong.then(|| read_small(&file.file, 0..meta.size)).flatten()?;
+        let kept = Kept { bytes, meta, validators, media, coding: file.coding, cache: cache.clone() };
+        let path =
+            file.coding.map_or_else(|| file.path.clone(), |coding| file.path.with_suffix(suffix(coding)));
+        self.cache.keep(key, path, kept.clone());
+        Some(kept)
+    }
+
+    fn cache_of(&self, path: &str, below: &str, kind: Media) -> HeaderValue {
+        if is_immutable(&self.immutable, path, below) {
             FOR_EVER
         } else if kind.name.starts_with("text/html") {
             ASK_AGAIN
         } else {
             FOR_A_WHILE
-        };
-        let kind = (HeaderValue::from_static(kind.name), kind.may_be_coded);
-        file.represented(kind, cache).answer(method, request, true, &self.sending)
+        }
     }
 
     /// Finds a file: at once, if all that it takes is in the kernel's caches, else on a thread that may wait.
-    async fn find(&self, path: FilePath, request: &HeaderMap) -> Result<Found, FilesError> {
-        let codings =
-            if media(path.as_bytes()).may_be_coded { Codings::accepted(request) } else { Codings::default() };
+    async fn find(&self, path: FilePath, codings: Codings) -> Result<Found, FilesError> {
+        let codings = if media(path.as_bytes()).may_be_coded { codings } else { Codings::default() };
         let mut search = Search { path, index: self.index.clone(), codings };
         loop {
             let folder = self.root.folder().map_err(|error| self.failed(error))?;
@@ -234,9 +284,18 @@ struct FoundFile {
 }
 
 impl FoundFile {
-    fn represented(self, (kind, may_be_coded): (HeaderValue, bool), cache: HeaderValue) -> Representation {
+    fn represented(self, kind: HeaderValue, varies: bool, cache: HeaderValue) -> Representation {
         let Self { file, meta, coding, .. } = self;
-        Representation { file, meta, kind, coding, varies: may_be_coded, cache }
+        let validators = Validators::of(&meta, coding, SystemTime::now());
+        Representation {
+            source: Source::File(file),
+            size: meta.size,
+            validators,
+            kind,
+            coding,
+            varies,
+            cache,
+        }
     }
 }
 
@@ -260,12 +319,7 @@ impl Search {
     fn open(&self, folder: &OwnedFd, path: FilePath, now: bool) -> Result<Option<FoundFile>, Errno> {
         let Opened::File(file, meta) = open_beneath(folder, &path, now)? else { return Ok(None) };
         for coding in self.codings.iter() {
-            let suffix = match coding {
-                Coding::Brotli => "br",
-                Coding::Zstd => "zst",
-                Coding::Gzip => "gz",
-            };
-            match open_beneath(folder, &path.with_suffix(suffix), now) {
+            match open_beneath(folder, &path.with_suffix(suffix(coding)), now) {
                 // One that is older was made of something else.
                 Ok(Opened::File(coded, its)) if its.modified.0 >= meta.modified.0 => {
                     return Ok(Some(FoundFile { path, file: coded, meta: its, coding: Some(coding) }));
@@ -275,6 +329,15 @@ impl Search {
             }
         }
         Ok(Some(FoundFile { path, file, meta, coding: None }))
+    }
+}
+
+/// How the name of an encoded form goes on.
+fn suffix(coding: Coding) -> &'static str {
+    match coding {
+        Coding::Brotli => "br",
+        Coding::Zstd => "zst",
+        Coding::Gzip => "gz",
     }
 }
 

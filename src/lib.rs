@@ -48,6 +48,11 @@
 //!   connection's task takes the socket back once nothing is left to write, and [`stream::park`] gives it to a task
 //!   of a few hundred bytes. On HTTP/2 the stream is a response body. Where only the app knows a session, or keys
 //!   have to be fetched, the request waits for the control thread, which asks once for all workers ([`fetch`]).
+//! * **files**: the target, decoded once segment by segment, is opened beneath the route's folder by openat2, which
+//!   follows no link out of it ([`files`]). What the kernel has in its caches is answered by the worker, what it has not
+//!   by a thread that may wait. Small files are sent from memory after one system call has said that they are still
+//!   the same; large ones go by sendfile where nothing is encrypted ([`transport::DirectFiles`]). An app hands in a file
+//!   of an `internal` route by naming it in its answer, and a route may leave what is no file to the app.
 //! * **publish**: a webhook's signature, a token or an identity is checked, a map makes a publication of a foreign
 //!   body, and then it is one like any other.
 //!
@@ -116,6 +121,7 @@
 //!   handshake. Without them the first certificate is for everybody, as with nginx.
 //! * Where clients show certificates no session is taken up again, neither from a ticket nor from a cache: who is no
 //!   longer vouched for is out with the next connection.
+//! * Static files are served by code of our own and not by tower-http's `ServeDir`; `files` says why.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

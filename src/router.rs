@@ -33,6 +33,7 @@ use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{Grant, StreamError, StreamSettings, Streams};
 use crate::tls::Credentials;
+use crate::transport::DirectFiles;
 
 pub use body::ReplyBody;
 pub use redirect::{Hosts, Redirect};
@@ -73,6 +74,8 @@ pub struct Origin<'a> {
     pub h2: bool,
     /// How long the client may pause within a request body.
     pub body_stall: Duration,
+    /// How parts of files get to its socket unread, if they do.
+    pub direct: Option<&'a Rc<DirectFiles>>,
 }
 
 impl Origin<'_> {
@@ -216,7 +219,7 @@ impl Router {
         }
         let found = match found {
             Ok((Do::Files(files, otherwise), host)) => {
-                match files.answer(&parts.method, &parts.uri, &parts.headers).await {
+                match files.answer(&parts.method, &parts.uri, &parts.headers, origin.direct).await {
                     Ok(mut response) => {
                         cors::put(allowed.as_deref(), &mut response);
                         return Routed::Reply(body::finish(response.map(ReplyBody::file), log));
@@ -243,7 +246,9 @@ impl Router {
                     body_stall: origin.body_stall,
                 };
                 // What a file would need, if the app is going to hand one in.
-                let client = self.takes_handed.then(|| Box::new(Client::of(&parts.method, &parts.headers)));
+                let client = self
+                    .takes_handed
+                    .then(|| Box::new(Client::of(&parts.method, &parts.headers, origin.direct)));
                 let answer = match self.proxy.forward(parts, body, to) {
                     Ok(answer) => answer.await,
                     Err(error) => Err(error),

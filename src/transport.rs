@@ -16,6 +16,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 pub use spare::{Spares, lacks_descriptors};
+mod direct;
+
+pub use direct::{DirectFiles, LONGEST};
 
 /// A connected socket.
 #[derive(Debug)]

@@ -288,6 +288,7 @@ impl Handler for Route {
             server_names: &settings.server_names,
             h2: info.h2,
             body_stall: settings.deadlines.body_stall,
+            direct: info.direct.as_ref(),
         };
         match self.router.route(request, origin).await {
             Routed::Reply(response) => Outcome::Reply(response),

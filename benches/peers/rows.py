@@ -79,6 +79,25 @@ def requests(name: str, title: str, protocol: str, path: str) -> Row:
     )
 
 
+def files(name: str, title: str, protocol: str, path: str) -> Row:
+    """Files that the servers read themselves; nginx by sendfile where nothing is encrypted."""
+    connections = "64" if path == "/files/small" else "8"
+    return Row(
+        name,
+        title,
+        (Us, Nchan),
+        (
+            like_nchan(name, "requests", "a second", ("requests", "per_second"), 0.9, 1, more_is_better=True),
+            like_nchan(name, "CPU", "us a request", ("requests", "cpu_us_each"), 1 / 0.9, 1),
+            Figure("p99", "us", ("requests", "latency_us", "p99")),
+        ),
+        protocol,
+        ("--requests", "4", "--path", path, "--connections", connections),
+        ("--requests", "1"),
+        streams=False,
+    )
+
+
 ROWS = [
     Row("idle-h1", "idle stream, HTTP/1.1", (Us, Nchan, Pushpin), (memory(3, 2),), load=streams(10_000), quick=streams(2_000)),
     Row("idle-tls", "idle stream, TLS, HTTP/1.1", (Us, Nchan), (memory(12, 6),), "h1-tls", streams(5_000), streams(1_000)),
@@ -186,5 +205,9 @@ ROWS = [
     requests("proxy-large-h1", "proxied 64 KiB, HTTP/1.1", "h1", "/large"),
     requests("proxy-large-tls", "proxied 64 KiB, TLS, HTTP/1.1", "h1-tls", "/large"),
     requests("proxy-large-h2", "proxied 64 KiB, TLS, HTTP/2", "h2", "/large"),
+    files("file-h1", "file of 1 KiB, HTTP/1.1", "h1", "/files/small"),
+    files("file-tls", "file of 1 KiB, TLS, HTTP/1.1", "h1-tls", "/files/small"),
+    files("file-large-h1", "file of 10 MiB, HTTP/1.1", "h1", "/files/large"),
+    files("file-large-tls", "file of 10 MiB, TLS, HTTP/1.1", "h1-tls", "/files/large"),
 ]
 BY_NAME = {row.name: row for row in ROWS}

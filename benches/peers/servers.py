@@ -5,6 +5,7 @@ much history as the others. Each measurement gets a fresh server in a folder of 
 """
 
 import http.client
+import os
 import subprocess
 import time
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from .machine import SIDESTREAM, Failure, Process, free_port, open_files
 SECRET = "a secret for measurements, of thirty-two bytes and more"
 SMALL = "x" * 60
 LARGE = 64 * 1024
+# Files that the servers have themselves, by name.
+FILES = {"small": 1024, "large": 10 * 1024 * 1024}
 
 
 class Place:
@@ -27,6 +30,10 @@ class Place:
         self.both = folder / "both.pem"
         self.upstream = free_port()
         self.count = 0
+        self.files = folder / "files"
+        self.files.mkdir()
+        for name, size in FILES.items():
+            (self.files / name).write_bytes(os.urandom(size))
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         command += ["-keyout", self.key, "-out", self.cert, "-days", "30", "-subj", "/CN=localhost"]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
@@ -114,6 +121,10 @@ path = "/events"
 auth = ["jwt"]
 heartbeat = {heartbeat}
 backlog = "{backlog}"
+[[route]]
+path = "/files/"
+[route.files]
+root = "{place.files}"
 """)
     socket = folder / "publish.sock"
     command = [str(binary), "run", "--config", "sidestream.toml"]
@@ -136,6 +147,7 @@ def nchan(place: Place):
     ssl_certificate {place.cert};
     ssl_certificate_key {place.key};
     location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location /files/ {{ alias {place.files}/; }}
     location = /sub {{
       nchan_subscriber eventsource;
       nchan_channel_id $arg_id;

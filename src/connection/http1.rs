@@ -34,7 +34,7 @@ pub(super) async fn serve<H: Handler>(
     held: impl Sized + 'static,
 ) -> Result<(), ConnectionError> {
     let watch = Watch::new(true);
-    let settings = info.settings.clone();
+    let (settings, direct) = (info.settings.clone(), info.direct.clone());
     let is_http_10 = Rc::new(std::cell::Cell::new(false));
     let service = Service {
         shared: shared.clone(),
@@ -47,7 +47,7 @@ pub(super) async fn serve<H: Handler>(
         http1::Builder::new()
             .max_header_size(settings.max_headers)
             .max_buf_size(settings.max_headers.max(MIN_BUFFER))
-            .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone() }), service),
+            .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone(), direct }), service),
     );
     let mut timer = Timer::new(&watch, &settings.deadlines);
     let end = {

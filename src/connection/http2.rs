@@ -61,7 +61,7 @@ pub(super) async fn serve<H: Handler>(
         .max_header_list_size(u32::try_from(settings.max_headers).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone() }), service);
+        .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone(), direct: None }), service);
     let mut connection = Box::pin(connection);
     let mut timer = Timer::new(&watch, &settings.deadlines);
     let mut draining = shared.drain.has_begun();

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::config::Deadlines;
 use crate::proxy::Switched;
 use crate::stream::Grant;
-use crate::transport::Transport;
+use crate::transport::{DirectFiles, Transport};
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -171,6 +171,8 @@ impl Timer {
 pub(super) struct Watched {
     pub(super) transport: Transport,
     pub(super) watch: Rc<Watch>,
+    /// The parts of files that go to it unread.
+    pub(super) direct: Option<Rc<DirectFiles>>,
 }
 
 impl Watched {
@@ -206,10 +208,8 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch.flushed.set(false);
-        let polled = Pin::new(&mut self.transport).poll_write(cx, bytes);
-        self.saw_write(polled)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -218,7 +218,17 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.watch.flushed.set(false);
-        let polled = Pin::new(&mut self.transport).poll_write_vectored(cx, slices);
+        let this = &mut *self;
+        let before = this.direct.as_ref().and_then(|_| DirectFiles::before_stand_in(slices));
+        let polled = match (&this.direct, &mut this.transport, before) {
+            (Some(direct), Transport::Plain(socket), Some(0)) => {
+                direct.poll_send(cx, socket, slices[0].len())
+            }
+            (_, transport, before) => {
+                let slices = &slices[..before.unwrap_or(slices.len())];
+                Pin::new(transport).poll_write_vectored(cx, slices)
+            }
+        };
         self.saw_write(polled)
     }
 

@@ -1,7 +1,8 @@
 //! The bytes of a file on their way to a client.
 //!
 //! What is in the page cache is read by the worker itself; what would have to wait for a disk is read by a thread that
-//! may wait (`RWF_NOWAIT` of preadv2(2) tells the two apart). Invariants: one piece of a file is in memory at a time, of
+//! may wait (`RWF_NOWAIT` of preadv2(2) tells the two apart). Where nothing is encrypted, what is in the page cache is not
+//! read at all (`transport::DirectFiles`). Invariants: one piece of a file is in memory at a time, of
 //! at most [`LARGE`] bytes, and less when many are being sent; a file that has become shorter breaks the answer off, since
 //! what was promised cannot be sent.
 
@@ -22,6 +23,8 @@ use http_body::{Body, Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::transport::{DirectFiles, LONGEST};
+
 /// Files up to this many bytes are read before the head of the answer is written, and go out with it.
 pub(super) const SMALL: u64 = 64 * 1024;
 
@@ -38,10 +41,22 @@ const ALL: usize = 16 * 1024 * 1024;
 pub(super) struct Sending(Rc<Cell<usize>>);
 
 impl Sending {
+    /// Together with how one file is to be sent.
+    pub(super) fn by<'a>(&'a self, direct: Option<&'a Rc<DirectFiles>>) -> Way<'a> {
+        Way { sending: self, direct }
+    }
+
     /// How much to read at once.
     fn room(&self) -> usize {
         (ALL / self.0.get().max(1)).clamp(LEAST, LARGE)
     }
+}
+
+/// How one file is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way<'a> {
+    sending: &'a Sending,
+    direct: Option<&'a Rc<DirectFiles>>,
 }
 
 /// The body of an answer that is a file, or parts of one, or nothing.
@@ -73,6 +88,7 @@ struct Pieces {
     given: Option<Bytes>,
     reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
     sending: Sending,
+    direct: Option<Rc<DirectFiles>>,
 }
 
 /// Why the rest of a file cannot be sent.
@@ -108,38 +124,46 @@ impl FileBody {
         Self(State::Whole(Bytes::new()))
     }
 
+    /// Bytes that are here.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self(State::Whole(bytes))
+    }
+
     /// One part of a file. A small one is read now, if that needs no disk.
-    pub(super) fn part(file: File, part: Range<u64>, sending: &Sending) -> Self {
+    pub(super) fn part(file: File, part: Range<u64>, way: &Way<'_>) -> Self {
         let length = part.end - part.start;
         if length == 0 {
             return Self::empty();
         }
-        if length <= SMALL {
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-            // One that came short is looked at again by the body, which says why.
-            if read_now(&file, &mut bytes, part.start).is_ok_and(|read| read == bytes.len()) {
-                return Self(State::Whole(bytes.into()));
-            }
+        // One that came short is looked at again by the body, which says why.
+        match (length <= SMALL).then(|| read_small(&file, part.clone())).flatten() {
+            Some(bytes) => Self::whole(bytes),
+            None => Self::pieces(file, [Piece::Part(part)].into(), way),
         }
-        Self::pieces(file, [Piece::Part(part)].into(), sending)
     }
 
     /// Several pieces; at least one.
-    pub(super) fn pieces(file: File, rest: VecDeque<Piece>, sending: &Sending) -> Self {
+    pub(super) fn pieces(file: File, rest: VecDeque<Piece>, way: &Way<'_>) -> Self {
         let length = |piece: &Piece| match piece {
             Piece::Text(text) => text.len() as u64,
             Piece::Part(part) => part.end - part.start,
         };
         let left = rest.iter().map(length).sum();
-        sending.0.set(sending.0.get() + 1);
+        way.sending.0.set(way.sending.0.get() + 1);
         Self(State::Pieces(Box::new(Pieces {
             file: Arc::new(file),
             rest,
             left,
             given: None,
             reading: None,
-            sending: sending.clone(),
+            sending: way.sending.clone(),
+            direct: way.direct.cloned(),
         })))
+    }
+
+    /// Whether it ended early because of its file.
+    pub fn broke(&self) -> bool {
+        matches!(&self.0, State::Pieces(pieces) if pieces.direct.as_ref().is_some_and(|direct| direct.broke()))
     }
 
     /// How many bytes are still to come.
@@ -170,7 +194,17 @@ impl Pieces {
             // Not asked for: it is its end.
             None => return Poll::Ready(Ok(Bytes::new())),
         };
-        let length = usize::try_from(part.end - part.start).unwrap_or(usize::MAX).min(self.sending.room());
+        let length = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
+        if let Some(direct) = &self.direct {
+            let length = length.min(LONGEST);
+            let last = part.start + length as u64 - 1;
+            // Sending it would wait for the disk. What lies between these two was most likely read with them.
+            if [part.start, last].into_iter().all(|at| read_now(&self.file, &mut [0], at) == Ok(1)) {
+                let bytes = direct.stand_in(self.file.clone(), part.start..last + 1);
+                return Poll::Ready(self.gave(length).map(|()| bytes));
+            }
+        }
+        let length = length.min(self.sending.room());
         let mut memory = self.memory(length);
         match read_now(&self.file, &mut memory[..length], part.start) {
             Ok(read) => {
@@ -219,6 +253,13 @@ impl Drop for Pieces {
     fn drop(&mut self) {
         self.sending.0.set(self.sending.0.get() - 1);
     }
+}
+
+/// Reads a small part whole, if that needs no disk.
+pub(super) fn read_small(file: &File, part: Range<u64>) -> Option<Bytes> {
+    let mut bytes = vec![0; usize::try_from(part.end - part.start).ok()?];
+    let read = read_now(file, &mut bytes, part.start).ok()?;
+    (read == bytes.len()).then(|| bytes.into())
 }
 
 fn read_now(file: &File, bytes: &mut [u8], from: u64) -> Result<usize, Errno> {
@@ -270,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    fn file(size: usize) -> (File, Vec<u8>) {
+    fn file(size: u32) -> (File, Vec<u8>) {
         let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
@@ -282,9 +323,9 @@ mod tests {
         for size in [0, 1, 1000, 65_536, 65_537, 1_000_000] {
             let (file, bytes) = file(size);
             let sending = Sending::default();
-            let body = FileBody::part(file, 0..size as u64, &sending);
-            assert_eq!(body.size_hint().exact(), Some(size as u64));
-            assert_eq!(sending.0.get(), usize::from(size > SMALL as usize));
+            let body = FileBody::part(file, 0..size.into(), &sending.by(None));
+            assert_eq!(body.size_hint().exact(), Some(size.into()));
+            assert_eq!(sending.0.get(), usize::from(u64::from(size) > SMALL));
             assert!(body.collect().await.unwrap().to_bytes() == bytes, "{size}");
             assert_eq!(sending.0.get(), 0);
         }
@@ -295,7 +336,7 @@ mod tests {
         let (file, bytes) = file(300_000);
         let text = |text: &'static str| Piece::Text(Bytes::from_static(text.as_bytes()));
         let pieces = [text("<"), Piece::Part(5..8), text("|"), Piece::Part(100_000..300_000), text(">")];
-        let body = FileBody::pieces(file, pieces.into(), &Sending::default());
+        let body = FileBody::pieces(file, pieces.into(), &Sending::default().by(None));
         assert_eq!(body.left(), 200_006);
         let expected = [b"<", &bytes[5..8], b"|", &bytes[100_000..], b">"].concat();
         assert!(body.collect().await.unwrap().to_bytes() == expected);
@@ -305,7 +346,7 @@ mod tests {
     async fn memory_is_used_again_and_is_bounded() {
         let (file, _) = file(2_000_000);
         let sending = Sending::default();
-        let mut body = FileBody::part(file, 0..2_000_000, &sending);
+        let mut body = FileBody::part(file, 0..2_000_000, &sending.by(None));
         let mut places = std::collections::BTreeSet::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
@@ -321,7 +362,7 @@ mod tests {
     async fn a_file_that_becomes_shorter_breaks_the_answer() {
         let (file, _) = file(1_000_000);
         let handle = file.try_clone().unwrap();
-        let mut body = FileBody::part(file, 0..1_000_000, &Sending::default());
+        let mut body = FileBody::part(file, 0..1_000_000, &Sending::default().by(None));
         body.frame().await.unwrap().unwrap();
         handle.set_len(300_000).unwrap();
         let error = loop {

@@ -20,13 +20,16 @@ const NO_TIME: i64 = 315_619_200;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// What tells one state of a file from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Validators {
     /// The ETag: made of size and time. Not of the inode, which differs from one machine to the next.
-    pub(super) tag: String,
-    /// Whole seconds, as HTTP writes it; none if the file has no time of its own.
-    pub(super) modified: Option<SystemTime>,
-    is_strong: bool,
+    pub(super) tag: HeaderValue,
+    /// As HTTP writes it; none if the file has no time of its own.
+    pub(super) date: Option<HeaderValue>,
+    /// The same in whole seconds.
+    modified: Option<SystemTime>,
+    /// Whether they will tell this state of the file from every other.
+    pub(super) is_strong: bool,
 }
 
 /// What a request wants, according to its conditions.
@@ -54,7 +57,11 @@ impl Validators {
         }
         tag.push('"');
         // Never later than the answer itself (section 8.8.2.1).
-        Self { tag, modified: (has_time && written <= now).then_some(written), is_strong }
+        let modified = (has_time && written <= now).then_some(written);
+        let date = modified.and_then(|time| HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok());
+        // Digits, letters and punctuation are always a valid value.
+        let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { tag, date, modified, is_strong }
     }
 
     /// Holds a request's conditions against this state of the file, in the order of section 13.2.2.
@@ -91,7 +98,8 @@ impl Validators {
     }
 
     fn is_among(&self, lines: GetAll<'_, HeaderValue>, strongly: bool) -> bool {
-        let opaque = self.tag.trim_start_matches("W/").as_bytes();
+        let tag = self.tag.as_bytes();
+        let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
         lines.iter().any(|line| {
             let text = line.as_bytes();
             text.trim_ascii() == b"*"
@@ -130,7 +138,8 @@ mod tests {
     use super::*;
 
     /// 2026-03-01 12:00:00.5 UTC.
-    const META: Meta = Meta { size: 10, modified: (1_772_366_400, 500_000_000), changed: (1_772_366_401, 7) };
+    const META: Meta =
+        Meta { size: 10, modified: (1_772_366_400, 500_000_000), changed: (1_772_366_401, 7), id: (1, 2) };
     const DATE: &str = "Sun, 01 Mar 2026 12:00:00 GMT";
     const BEFORE: &str = "Sun, 01 Mar 2026 11:59:59 GMT";
     const AFTER: &str = "Sun, 01 Mar 2026 12:00:01 GMT";
@@ -154,7 +163,7 @@ mod tests {
         let longer = Validators::of(&Meta { size: 11, ..META }, None, at(60));
         let later = Validators::of(&Meta { modified: (META.modified.0, 500_000_001), ..META }, None, at(60));
         let coded = Validators::of(&META, Some(Coding::Brotli), at(60));
-        let elsewhere = Validators::of(&Meta { changed: (0, 0), ..META }, None, at(60));
+        let elsewhere = Validators::of(&Meta { changed: (0, 0), id: (3, 4), ..META }, None, at(60));
         assert!([&longer, &later, &coded].iter().all(|other| other.tag != TAG));
         assert_eq!(elsewhere.tag, TAG);
     }
@@ -172,9 +181,9 @@ mod tests {
     fn what_was_just_written_is_not_vouched_for() {
         let young = Validators::of(&META, None, at(1));
         assert_eq!(young.tag, format!("W/{TAG}"));
-        let fields = HeaderMap::from_iter([(IF_NONE_MATCH, young.tag.parse().unwrap())]);
+        let fields = HeaderMap::from_iter([(IF_NONE_MATCH, young.tag.clone())]);
         assert_eq!(young.judge(&fields), Verdict::NotModified);
-        for (name, value) in [(IF_RANGE, TAG), (IF_RANGE, &*young.tag), (IF_RANGE, DATE)] {
+        for (name, value) in [(IF_RANGE, TAG), (IF_RANGE, young.tag.to_str().unwrap()), (IF_RANGE, DATE)] {
             let fields = HeaderMap::from_iter([(name, value.parse().unwrap())]);
             assert_eq!(young.judge(&fields), Verdict::Send { range: false }, "{value}");
         }

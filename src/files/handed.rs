@@ -3,6 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
@@ -14,6 +15,8 @@ use http::{Method, Response, StatusCode, response};
 use super::media::media;
 use super::path::FilePath;
 use super::{FileBody, Files, FilesError, Found, PRIVATE};
+use crate::http::Codings;
+use crate::transport::DirectFiles;
 
 /// What an app says of its own body, which is not sent.
 const OF_THE_BODY: [HeaderName; 6] =
@@ -33,18 +36,20 @@ pub struct Client {
     pub method: Method,
     /// Its fields.
     pub fields: HeaderMap,
+    /// How parts of files get to its socket unread, if they do.
+    pub direct: Option<Rc<DirectFiles>>,
 }
 
 impl Client {
     /// Keeps of a request what a file needs.
-    pub fn of(method: &Method, fields: &HeaderMap) -> Self {
+    pub fn of(method: &Method, fields: &HeaderMap, direct: Option<&Rc<DirectFiles>>) -> Self {
         let mut kept = HeaderMap::new();
         for name in OF_THE_REQUEST {
             for value in fields.get_all(&name) {
                 kept.append(&name, value.clone());
             }
         }
-        Self { method: method.clone(), fields: kept }
+        Self { method: method.clone(), fields: kept, direct: direct.cloned() }
     }
 }
 
@@ -77,19 +82,24 @@ impl Files {
         client: &Client,
     ) -> Result<Response<FileBody>, FilesError> {
         // A form that the app has encoded itself stands alone.
-        let none = HeaderMap::new();
         let is_coded = app.headers.contains_key(CONTENT_ENCODING);
-        let found = self.find(handed.0, if is_coded { &none } else { &client.fields }).await?;
+        let codings = if is_coded { Codings::default() } else { Codings::accepted(&client.fields) };
+        let found = self.find(handed.0, codings).await?;
         // There is no target that a client could be sent to.
         let Found::File(file) = found else { return Err(FilesError::Missing) };
         let kind = media(file.path.as_bytes());
         let name = app.headers.get(CONTENT_TYPE).cloned();
         let name = name.unwrap_or(HeaderValue::from_static(kind.name));
-        let represented = file.represented((name, kind.may_be_coded && !is_coded), PRIVATE);
+        let represented = file.represented(name, kind.may_be_coded && !is_coded, PRIVATE);
         let method = if client.method == Method::HEAD { Method::HEAD } else { Method::GET };
         let is_read = matches!(client.method, Method::GET | Method::HEAD);
         let is_asked_for = is_read && app.status == StatusCode::OK;
-        let mut response = represented.answer(&method, &client.fields, is_asked_for, &self.sending)?;
+        let mut response = represented.answer(
+            &method,
+            &client.fields,
+            is_asked_for,
+            &self.sending.by(client.direct.as_ref()),
+        )?;
         if !is_asked_for {
             *response.status_mut() = app.status;
         }

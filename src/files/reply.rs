@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
@@ -12,10 +11,9 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 
 use super::FilesError;
-use super::body::{FileBody, Piece, Sending};
+use super::body::{FileBody, Piece, Way};
 use super::condition::{Validators, Verdict};
 use super::range::{Wanted, wanted};
-use super::root::Meta;
 use crate::http::Coding;
 
 /// How many fields an answer has, at most, with what others add.
@@ -24,13 +22,37 @@ const FIELDS: usize = 12;
 /// A file, and what is said of it.
 #[derive(Debug)]
 pub(super) struct Representation {
-    pub(super) file: File,
-    pub(super) meta: Meta,
+    pub(super) source: Source,
+    pub(super) size: u64,
+    pub(super) validators: Validators,
     pub(super) kind: HeaderValue,
     pub(super) coding: Option<Coding>,
     /// Whether another request may get another coding of it.
     pub(super) varies: bool,
     pub(super) cache: HeaderValue,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(File),
+    /// All of them.
+    Memory(Bytes),
+}
+
+impl Source {
+    fn part(self, part: Range<u64>, way: &Way<'_>) -> FileBody {
+        match self {
+            Self::File(file) => FileBody::part(file, part, way),
+            Self::Memory(bytes) => FileBody::whole(slice(&bytes, &part)),
+        }
+    }
+}
+
+/// A part of bytes that are in memory, and so are no more than a length in memory can say.
+fn slice(bytes: &Bytes, part: &Range<u64>) -> Bytes {
+    let place = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+    bytes.slice(place(part.start)..place(part.end))
 }
 
 impl Representation {
@@ -41,12 +63,12 @@ impl Representation {
         method: &Method,
         request: &HeaderMap,
         is_asked_for: bool,
-        sending: &Sending,
+        way: &Way<'_>,
     ) -> Result<Response<FileBody>, FilesError> {
-        let validators = Validators::of(&self.meta, self.coding, SystemTime::now());
-        let verdict = if is_asked_for { validators.judge(request) } else { Verdict::Send { range: false } };
+        let verdict =
+            if is_asked_for { self.validators.judge(request) } else { Verdict::Send { range: false } };
         let mut fields = HeaderMap::with_capacity(FIELDS);
-        self.describe(&validators, &mut fields);
+        self.describe(&mut fields);
         let range = match verdict {
             Verdict::Failed => return Err(FilesError::Precondition),
             Verdict::NotModified => return Ok(answer(StatusCode::NOT_MODIFIED, fields, FileBody::empty())),
@@ -58,7 +80,7 @@ impl Representation {
         if let Some(coding) = self.coding {
             fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         }
-        let size = self.meta.size;
+        let size = self.size;
         let parts = match range.and_then(|range| range.to_str().ok()).map(|range| wanted(range, size)) {
             Some(Wanted::Nothing) => return Err(FilesError::Range { size }),
             Some(Wanted::Parts(parts)) => parts,
@@ -68,13 +90,13 @@ impl Representation {
                     fields.insert(CONTENT_LENGTH, HeaderValue::from(size));
                     return Ok(answer(StatusCode::OK, fields, FileBody::empty()));
                 }
-                return Ok(answer(StatusCode::OK, fields, FileBody::part(self.file, 0..size, sending)));
+                return Ok(answer(StatusCode::OK, fields, self.source.part(0..size, way)));
             }
         };
         let body = if let [part] = parts.as_slice() {
             fields.insert(CONTENT_RANGE, header(&content_range(part, size)));
             fields.insert(CONTENT_TYPE, self.kind);
-            FileBody::part(self.file, part.clone(), sending)
+            self.source.part(part.clone(), way)
         } else {
             let boundary = format!("{:016x}", fastrand::u64(..));
             fields.insert(CONTENT_TYPE, header(&format!("multipart/byteranges; boundary={boundary}")));
@@ -86,17 +108,26 @@ impl Representation {
                 [Piece::Text(head.into()), Piece::Part(part)]
             };
             let end = Piece::Text(Bytes::from(format!("\r\n--{boundary}--\r\n")));
-            let pieces = parts.into_iter().flat_map(begin).chain([end]).collect();
-            FileBody::pieces(self.file, pieces, sending)
+            let pieces = parts.into_iter().flat_map(begin).chain([end]);
+            match self.source {
+                Source::File(file) => FileBody::pieces(file, pieces.collect(), way),
+                Source::Memory(bytes) => {
+                    let text = |piece| match piece {
+                        Piece::Text(text) => text,
+                        Piece::Part(part) => slice(&bytes, &part),
+                    };
+                    FileBody::whole(pieces.flat_map(text).collect())
+                }
+            }
         };
         Ok(answer(StatusCode::PARTIAL_CONTENT, fields, body))
     }
 
     /// What is said also to who has the file already (RFC 9110, section 15.4.5).
-    fn describe(&self, validators: &Validators, fields: &mut HeaderMap) {
-        fields.insert(ETAG, header(&validators.tag));
-        if let Some(modified) = validators.modified {
-            fields.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(modified)));
+    fn describe(&self, fields: &mut HeaderMap) {
+        fields.insert(ETAG, self.validators.tag.clone());
+        if let Some(date) = &self.validators.date {
+            fields.insert(LAST_MODIFIED, date.clone());
         }
         fields.insert(CACHE_CONTROL, self.cache.clone());
         if self.varies {

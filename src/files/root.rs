@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2, statat};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
@@ -64,6 +64,19 @@ pub(super) struct Meta {
     pub(super) modified: (i64, u64),
     /// When it was put here.
     pub(super) changed: (i64, u64),
+    /// Which file it is on this machine: device and inode.
+    pub(super) id: (u64, u64),
+}
+
+impl Meta {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+            id: (stat.st_dev, stat.st_ino),
+        }
+    }
 }
 
 impl Root {
@@ -115,18 +128,16 @@ pub(super) fn open_beneath(folder: &OwnedFd, path: &FilePath, now: bool) -> Resu
     }?;
     let stat = fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {
-            let meta = Meta {
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified: (stat.st_mtime, stat.st_mtime_nsec),
-                changed: (stat.st_ctime, stat.st_ctime_nsec),
-            };
-            Ok(Opened::File(File::from(file), meta))
-        }
+        FileType::RegularFile => Ok(Opened::File(File::from(file), Meta::of(&stat))),
         FileType::Directory => Ok(Opened::Folder),
         // A pipe, a device, a socket.
         _ => Err(Errno::NOENT),
     }
+}
+
+/// What is at a path now, without opening it. Only good to see whether it is still the file that was opened there.
+pub(super) fn look(folder: &OwnedFd, path: &FilePath) -> Result<Meta, Errno> {
+    Ok(Meta::of(&statat(folder, path.as_path(), AtFlags::empty())?))
 }
 
 fn resolve(folder: &OwnedFd, path: &Path, now: bool) -> Result<OwnedFd, Errno> {

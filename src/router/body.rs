@@ -15,6 +15,9 @@ use crate::files::FileBody;
 use crate::proxy::UpstreamBody;
 use crate::stream::{LimitedBody, StreamBody};
 
+/// How the log says that a file could not be sent whole.
+const FILE_BROKE: &str = "file broke off";
+
 /// The body of an answer. Writes the request's line into the access log when it is dropped.
 #[derive(Debug)]
 pub struct ReplyBody {
@@ -95,7 +98,7 @@ impl Body for ReplyBody {
                     // Nothing comes after trailers, and nobody asks for more.
                     log.whole |= frame.is_trailers();
                 }
-                Some(Err(_)) if matches!(this.kind, Kind::File(_)) => log.broken = Some("file broke off"),
+                Some(Err(_)) if matches!(this.kind, Kind::File(_)) => log.broken = Some(FILE_BROKE),
                 Some(Err(_)) => log.broken = Some("upstream broke off"),
                 None => log.whole = true,
             }
@@ -136,6 +139,9 @@ impl Drop for ReplyBody {
         let whole = self.kind.is_end_stream();
         if let Some(log) = &mut self.log {
             log.whole |= whole;
+            if matches!(&self.kind, Kind::File(file) if file.broke()) {
+                log.broken = Some(FILE_BROKE);
+            }
         }
     }
 }

@@ -185,7 +185,7 @@ fn a_folder_swapped_for_a_link_meanwhile_is_not_left() {
     symlink("../beside", root.join("evil")).unwrap();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let swapping = {
-        let (root, stop) = (root.clone(), stop.clone());
+        let stop = stop.clone();
         std::thread::spawn(move || {
             let turn = root.join("turn");
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
