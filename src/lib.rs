@@ -17,7 +17,8 @@
 //!   ┌─────────────────────────────┐  ┌─────────────────────────┐  ┌────────────────────────────┐
 //!   │ own listeners (SO_REUSEPORT)│  │ the same, all its own   │  │ publish socket, its HTTP   │
 //!   │ connections, h1 and h2      │  │                         │  │ sweeping of history        │
-//!   │ own pool of app connections │  │                         │  │ questions to apps, key sets│
+//!   │ own connections to apps     │  │                         │  │ questions to apps, key sets│
+//!   │                             │  │                         │  │ health checks              │
 //!   │ own table of streams        │  │                         │  │ waiting for the end        │
 //!   └──────────┬──────────────────┘  └───────────┬─────────────┘  └─────────────┬──────────────┘
 //!              │ inbox                           │ inbox                        │
@@ -27,7 +28,8 @@
 //!
 //! A [`worker`] is a thread with a current-thread runtime. Everything that it touches for a request is its own (`Rc`,
 //! `Cell`, `RefCell`), so a proxied request takes no lock; the only shared write is the count of connections. What
-//! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends. The
+//! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends; and what is known of the servers of an
+//! upstream that has several of them or a limit ([`proxy::Standings`]): atomics, and a lock where one has failed. The
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
 //! delivers what it has written ([`hub::Committer`]).
@@ -40,7 +42,8 @@
 //! https where the listener says so, and finds its route →
 //!
 //! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
-//!   ([`http`]); then a pooled connection, or a new one; bodies pass through as they come.
+//!   ([`http`]); then a turn at a server that is well, and a pooled connection to it or a new one (`proxy/pool.rs`,
+//!   `proxy/balance.rs`); bodies pass through as they come.
 //! * **stream**: credentials become an identity, the identity a set of channels, both together a [`stream::Grant`],
 //!   if no limit is in the way ([`limits`]; the rate of an address is asked before all else). A token is verified
 //!   with the provider's key, a session cookie opened with the app's secret, and a ticket with our own, which a
@@ -122,6 +125,14 @@
 //! * Where clients show certificates no session is taken up again, neither from a ticket nor from a cache: who is no
 //!   longer vouched for is out with the next connection.
 //! * Static files are served by code of our own and not by tower-http's `ServeDir`; `files` says why.
+//! * `max_connections` of an upstream counts requests, and open tunnels, not idle connections: one that waits costs an app
+//!   next to nothing, and if it counted, a worker's idle connection would keep the others from the app. HAProxy and
+//!   nginx count the same way.
+//! * A request of up to 4 KiB that went to an app on this machine and was met by a reset is sent again, an order too: the
+//!   system resets what the app has not read, and an app that reads it reads all of it. Without that, whoever waits in
+//!   the queue of a socket loses when gunicorn is stopped.
+//! * `health` of an upstream has a `host`, since Django answers 400 to hosts that it does not know; `ca` is the authority of
+//!   its servers at `https://`.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

@@ -130,15 +130,28 @@ impl Name {
         Err(last)
     }
 
+    /// Its addresses. One connection looks them up anew, and the others go on with the old ones meanwhile; so does that one
+    /// if nobody tells it: if they are of no use any more, they are forgotten.
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        if let Some((since, addresses)) = &*self.known.borrow()
-            && since.elapsed() < NAME_LIFE
-        {
-            return Ok(addresses.clone());
+        let now = Instant::now();
+        let old = match &mut *self.known.borrow_mut() {
+            Some((since, addresses)) => {
+                if now.duration_since(*since) < NAME_LIFE {
+                    return Ok(addresses.clone());
+                }
+                *since = now;
+                Some(addresses.clone())
+            }
+            None => None,
+        };
+        match lookup_host((self.host.as_str(), self.port)).await {
+            Ok(found) => {
+                let found: Vec<_> = found.take(MAX_ADDRESSES).collect();
+                *self.known.borrow_mut() = Some((now, found.clone()));
+                Ok(found)
+            }
+            Err(error) => old.ok_or(error),
         }
-        let found: Vec<_> = lookup_host((self.host.as_str(), self.port)).await?.take(MAX_ADDRESSES).collect();
-        *self.known.borrow_mut() = Some((Instant::now(), found.clone()));
-        Ok(found)
     }
 }
 
@@ -182,6 +195,16 @@ mod tests {
         assert_eq!(name.addresses().await.unwrap(), [old]);
         advance(Duration::from_millis(1)).await;
         assert_eq!(name.addresses().await.unwrap(), ["127.0.0.1:7".parse().unwrap()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_addresses_are_better_than_none() {
+        let old: SocketAddr = "127.0.0.9:1".parse().unwrap();
+        let name = name("app.invalid", 7, vec![old]);
+        advance(NAME_LIFE).await;
+        assert_eq!(name.addresses().await.unwrap(), [old]);
+        *name.known.borrow_mut() = None;
+        assert!(name.addresses().await.is_err());
     }
 
     #[tokio::test]

@@ -89,7 +89,7 @@ async fn hear(upstream: &Rc<Upstream>, is_head: bool) -> Result<Came, String> {
 }
 
 /// Answers of each kind, and whether their connection is used again.
-const ANSWERS: [(&str, bool); 9] = [
+const ANSWERS: [(&str, bool); 12] = [
     ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\n\r\nhello", true),
     ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
     ("HTTP/1.1 204\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n", true),
@@ -99,6 +99,10 @@ const ANSWERS: [(&str, bool); 9] = [
         true,
     ),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true),
+    ("HTTP/1.1 200 OK\r\nKeep-Alive: max=9, timeout=5\r\nContent-Length: 2\r\n\r\nok", true),
+    // It would close it any moment.
+    ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nok", false),
+    ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=x\r\nContent-Length: 2\r\n\r\nok", true),
     ("HTTP/1.0 200 OK\n\nuntil the end", false),
     ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", true),
     ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false),

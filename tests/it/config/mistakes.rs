@@ -64,6 +64,15 @@ fn a_flood_of_mistakes_is_cut() {
 }
 
 #[test]
+fn an_upstream_has_no_more_servers_than_that() {
+    let servers = |count: u32| -> String { (1..=count).map(|n| format!("\"http://app:{n}\", ")).collect() };
+    let text = |count| GOOD.replace("\"http://127.0.0.1:8000\"", &servers(count));
+    assert!(parse(&text(64)).is_ok());
+    let shown = parse(&text(65)).unwrap_err().to_string();
+    assert!(shown.starts_with("error: `servers` has more than 64 entries\n"), "{shown}");
+}
+
+#[test]
 fn a_long_line_is_cut_around_the_caret() {
     let names: String = (0..1000).map(|n| format!("\"host{n}.example\", ")).collect();
     let text = GOOD.replace("\":8080\"", &format!("\":8080\"\nserver_names = [{names}\"a b\", {names}]"));

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::{App, Backend, Client, Sidestream, Site};
+use crate::support::{App, Backend, Client, PATIENCE, Sidestream, Site};
 
 /// Lines for a site in front of several servers; `Site` writes one, and the quotes end it and begin the next.
 fn before(origins: &[&str]) -> Site {
@@ -109,7 +109,7 @@ fn a_server_comes_back_when_one_request_has_found_it_well() {
     });
     let begun = Instant::now();
     while ask(&site) != "back" {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it does not come back");
+        assert!(begun.elapsed() < PATIENCE, "it does not come back");
     }
     assert!(begun.elapsed() > Duration::from_millis(500), "it was not left alone");
     let said = [ask(&site), ask(&site), ask(&site), ask(&site)].concat();

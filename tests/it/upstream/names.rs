@@ -1,6 +1,8 @@
 //! Servers whose host has a name.
 
-use crate::support::{App, Backend, Site};
+use rustix::process::Signal;
+
+use crate::support::{App, Backend, Client, Program, Site, in_front_of};
 
 #[test]
 fn of_the_addresses_of_a_name_the_next_is_tried() {
@@ -24,4 +26,14 @@ fn a_name_that_cannot_be_found_is_no_reason_not_to_start() {
     app.head();
     app.answer("ok");
     assert_eq!(client.response().text(), "ok");
+}
+
+#[test]
+fn the_log_says_which_name_it_is() {
+    let program = Program::run(&in_front_of("http://app.invalid", "", ""));
+    let response = Client::connect(&program.address).get("/", "").response();
+    assert_eq!((response.status, response.field("retry-after")), (502, Some("2")));
+    program.signal(Signal::TERM);
+    let said = program.end().stderr;
+    assert!(said.contains("at http://app.invalid:80: the name of its host cannot be found"), "{said}");
 }
