@@ -283,7 +283,8 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(&runtime, control(hub.clone(), background, checks, keeper, serving, all_ended));
+        LocalSet::new()
+            .block_on(&runtime, control(hub.clone(), background, checks, keeper, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
