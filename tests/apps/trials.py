@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ Results = dict[str, dict[str, list[Outcome]]]
 
 
 @contextmanager
-def site(names: list[str]) -> Iterator[tuple[list[Upstream], list[Front]]]:
-    """All app servers, and these proxies in front of them."""
+def site(names: list[str], servers: Iterable[str] = SERVERS) -> Iterator[tuple[list[Upstream], list[Front]]]:
+    """App servers, and these proxies in front of each of them."""
     folder = Path(tempfile.mkdtemp(prefix="corpus-"))
     folder.chmod(0o755)  # nginx's workers are not root
     upstreams: list[Upstream] = []
     fronts: list[Front] = []
     try:
         write_certificate(folder)
-        upstreams += [Upstream(name, folder) for name in SERVERS]
+        upstreams += [Upstream(name, folder) for name in servers]
         fronts += [Front(name, folder, upstreams) for name in names]
         for started in [*upstreams, *fronts]:
             started.wait()

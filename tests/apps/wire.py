@@ -103,6 +103,7 @@ class Http2:
     ended: set[int] = field(default_factory=set)
     resets: dict[int, int] = field(default_factory=dict)
     goaway: int | None = None
+    settled: bool = False  # the server has said its settings
     closed: bool = False
 
     def __enter__(self) -> "Http2":
@@ -171,6 +172,7 @@ class Http2:
     def _take(self, frame: Frame) -> None:
         match frame:
             case SettingsFrame() if "ACK" not in frame.flags:
+                self.settled = True
                 self.send(SettingsFrame(0, flags=["ACK"]))
             case HeadersFrame() | ContinuationFrame():
                 stream, block, end = self._block or (frame.stream_id, b"", "END_STREAM" in frame.flags)
