@@ -15,8 +15,8 @@ PAGE = HERE.parent.parent / "docs" / "corpus.md"
 INTRODUCTION = """\
 # The corpus
 
-{count} requests as bytes, each with what was meant by it: the files in [`tests/apps/corpus`](../tests/apps/corpus), in the form that
-[`cases.py`](../tests/apps/cases.py) describes. They are requests that readers of HTTP could understand in two ways, that name
+{count} requests as bytes, each with what was meant by it: the files in [`tests/apps/corpus`](../tests/apps/corpus), in the form
+that [`cases.py`](../tests/apps/cases.py) describes. They are requests that readers of HTTP could understand in two ways, that name
 fields which are not theirs to say, or that are no requests. Each goes through Sidestream to {servers}, which write down what they
 receive, and is followed on its connection by a plain request. What an app receives is what was meant, or the case was refused;
 no app sees a request that nobody sent, no client gets an answer that is not its own, and the plain request arrives as itself, or
@@ -34,8 +34,8 @@ def page(corpus: list[Case], results: Results, versions: dict[str, str]) -> str:
     named = f"{', '.join(servers[:-1])} and {servers[-1]}"
     parts = [INTRODUCTION.format(count=len(corpus), servers=named, nginx=versions["nginx"], haproxy=versions["HAProxy"])]
     parts += ["## By app server", "", "As meant / refused instead / otherwise.", ""]
-    parts += _table(["App server", *FRONTS], [[server, *(_counts(results[front][server]) for front in FRONTS)] for server in servers])
-    parts += ["", "## By hazard", "", "Cases that did not go as meant for at least one app server, without those refused instead.", ""]
+    parts += _table(["App server", *FRONTS], [[name, *(_counts(results[front][name]) for front in FRONTS)] for name in servers])
+    parts += ["", "## By hazard", "", "Cases that went otherwise than meant for at least one app server, and were not refused.", ""]
     parts += _table(["Hazard", "Cases", *FRONTS], _by_row(corpus, results))
     parts += ["", "## Case by case", "", "Those that went otherwise behind a control, and how.", ""]
     parts += _table(["Case", *FRONTS[1:]], _differing(corpus, results))
@@ -59,7 +59,9 @@ def _counts(outcomes: list[Outcome]) -> str:
 def _by_row(corpus: list[Case], results: Results) -> list[list[str]]:
     counted = Counter(case.row for case in corpus)
     rows = sorted(counted, key=lambda row: (row[0], int(row[1:])))
-    otherwise = {front: Counter(case.row for number, case in enumerate(corpus) if _texts(results, front, number)) for front in FRONTS}
+    otherwise = {
+        front: Counter(case.row for number, case in enumerate(corpus) if _texts(results, front, number)) for front in FRONTS
+    }
     return [[row, str(counted[row]), *(str(otherwise[front][row] or "") for front in FRONTS)] for row in rows]
 
 

@@ -80,9 +80,10 @@ def _try(case: Case, number: int, front: Front, upstream: Upstream) -> Outcome:
         if case.is_http2:
             answers = _http2(case, sentinel, front.tls[upstream.name], patience)
         else:
-            follows = b"" if case.cut else f"GET {sentinel.target} HTTP/1.1\r\nHost: sentinel\r\nConnection: close\r\n\r\n".encode()
+            follows = f"GET {sentinel.target} HTTP/1.1\r\nHost: sentinel\r\nConnection: close\r\n\r\n".encode()
+            sent = case.raw if case.cut else case.raw + follows
             methods = [wanted.method for wanted in case.wanted]
-            answers = http1(front.plain[upstream.name], case.raw + follows, methods, case.cut, patience)
+            answers = http1(front.plain[upstream.name], sent, methods, case.cut, patience)
     except Silence:
         upstream.new_records()
         return Outcome("left waiting", False)
