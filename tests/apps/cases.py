@@ -4,9 +4,9 @@ r"""The corpus: requests as bytes, and what was meant by each. Files of `corpus/
     < POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello
     > refused 400
 
-The name begins with the row of the hazard. `<` lines are sent, one behind the other, as they stand but for \r \n \t \0 \\ \xHH and
-\{x*900}, which is 900 times x. In `http2*.txt` each is a field (`name: value`), or `METHOD SCHEME AUTHORITY TARGET` for the four
-pseudo-fields, `data TEXT`, or `trailer name: value`. `>` lines say what was meant:
+The name begins with the row of the hazard. `<` lines are sent, one behind the other, as they stand but for \r \n \t \0 \\ \xHH
+and \{x*900}, which is 900 times x. In `http2*.txt` each is a field (`name: value`), or `METHOD SCHEME AUTHORITY TARGET` for the
+four pseudo-fields, `data TEXT`, or `trailer name: value`. `>` lines say what was meant:
 
     refused 400 501          no app may see it; answered with one of these (without a number: any from 400), or just closed
     POST /target             arrives so; repeated for a case that holds several requests

@@ -1,4 +1,4 @@
-"""Writes docs/corpus.md: what came of the corpus behind Sidestream, nginx and HAProxy. Run it as `python tests/apps/matrix.py`."""
+"""Writes docs/corpus.md: what came of the corpus behind Sidestream, nginx and HAProxy. It is run as a program."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,13 +16,13 @@ INTRODUCTION = """\
 # The corpus
 
 {count} requests as bytes, each with what was meant by it: the files in [`tests/apps/corpus`](../tests/apps/corpus), in the form
-that [`cases.py`](../tests/apps/cases.py) describes. They are requests that readers of HTTP could understand in two ways, that name
-fields which are not theirs to say, or that are no requests. Each goes through Sidestream to {servers}, which write down what they
-receive, and is followed on its connection by a plain request. What an app receives is what was meant, or the case was refused;
-no app sees a request that nobody sent, no client gets an answer that is not its own, and the plain request arrives as itself, or
-not at all because the connection was closed. `tests/all` holds Sidestream to it. nginx {nginx} and HAProxy {haproxy}, as
-Debian packages them and with the settings that their users copy, are the control: they show that the apps can be reached
-by what the corpus holds. Not all that they let through does harm by itself.
+that [`cases.py`](../tests/apps/cases.py) describes. They are requests that readers of HTTP could understand in two ways, that
+name fields which are not theirs to say, or that are no requests. Each goes through Sidestream to {servers}, which write down
+what they receive, and is followed on its connection by a plain request. What an app receives is what was meant, or the case was
+refused; no app sees a request that nobody sent, no client gets an answer that is not its own, and the plain request arrives as
+itself, or not at all because the connection was closed. `tests/all` holds Sidestream to it. nginx {nginx} and HAProxy {haproxy},
+as Debian packages them and with the settings that their users copy, are the control: they show that the apps can be reached by
+what the corpus holds. Not all that they let through does harm by itself.
 
 This page is written by `python tests/apps/matrix.py`.
 """
