@@ -332,6 +332,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_not_in_memory_is_read_by_another_thread() {
+        let (file, bytes) = file(500_000);
+        file.sync_all().unwrap();
+        // Where the temporary files are in memory themselves, this leaves them there.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let body = FileBody::part(file, 100..500_000, &Sending::default().by(None));
+        assert!(body.collect().await.unwrap().to_bytes() == bytes[100..]);
+    }
+
+    #[tokio::test]
     async fn pieces_and_text_come_in_their_order() {
         let (file, bytes) = file(300_000);
         let text = |text: &'static str| Piece::Text(Bytes::from_static(text.as_bytes()));
