@@ -31,10 +31,10 @@ pub(super) const SMALL: u64 = 64 * 1024;
 /// How many bytes are read at once of a larger one: at the least, and at the most. More than the least pays while the
 /// piece stays in the processor's cache on its way from the page cache to the socket.
 const LEAST: usize = 64 * 1024;
-const LARGE: usize = 256 * 1024;
+const LARGE: usize = 128 * 1024;
 
-/// What the pieces of all files that one worker is sending may take together before each of them gets the least.
-const ALL: usize = 16 * 1024 * 1024;
+/// What the pieces of all files that one worker is sending may take together before each new one is the least.
+const ALL: usize = 4 * 1024 * 1024;
 
 /// How many files a worker is sending.
 #[derive(Debug, Clone, Default)]
