@@ -106,7 +106,7 @@
 //! proxy, files, stream, publish
 //! unread
 //! hub, auth
-//! store, fetch, limits
+//! store, fetch, limits, compress
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
 //! ```
@@ -139,6 +139,7 @@
 pub mod access_log;
 pub mod auth;
 pub mod cli;
+pub mod compress;
 pub mod config;
 pub mod connection;
 pub mod event;
