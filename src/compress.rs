@@ -88,7 +88,8 @@ impl Compressor {
     ) -> Option<Start> {
         let not_modified = status == StatusCode::NOT_MODIFIED;
         let is_text = || fields::is_one_of(fields, &self.rules.types);
-        let is_whole = not_modified || fields::has_whole_body(status) && fields::may_change(fields) && is_text();
+        let is_whole =
+            not_modified || fields::has_whole_body(status) && fields::may_change(fields) && is_text();
         if !is_whole || length.is_some_and(|length| length < self.rules.min) && !not_modified {
             return None;
         }
@@ -207,7 +208,11 @@ mod tests {
             (200, &[("content-type", "")], None),
             (200, &[], None),
         ] {
-            assert_eq!(coded(&rules, &[accept], status, answer, length), (None, false), "{status} {answer:?}");
+            assert_eq!(
+                coded(&rules, &[accept], status, answer, length),
+                (None, false),
+                "{status} {answer:?}"
+            );
         }
         // These could have been, for another request.
         for (request, answer) in [
@@ -238,7 +243,10 @@ mod tests {
         let mut held: Vec<_> = (0..MOST).map(|_| start().unwrap()).collect();
         let mut fields = map(&[HTML, ("etag", "\"x\"")]);
         assert!(compressor.start(asked, StatusCode::OK, &mut fields, None).is_none());
-        assert_eq!((&fields["vary"], &fields["etag"]), (&"accept-encoding".parse().unwrap(), &"\"x\"".parse().unwrap()));
+        assert_eq!(
+            (&fields["vary"], &fields["etag"]),
+            (&"accept-encoding".parse().unwrap(), &"\"x\"".parse().unwrap())
+        );
         held.pop();
         assert!(start().is_some());
     }

@@ -34,7 +34,11 @@ pub use listen::{Deadlines, Endpoint, Listen, RedirectPort};
 pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
-pub use route::{Action, Compress, Compression, Cors, FilesRoute, HeaderRules, Heartbeat, HeartbeatForm, Immutable, Map, OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, ReadWhen, Replay, Route, Said, StreamRoute, Template, To, Unauthorized};
+pub use route::{
+    Action, Compress, Compression, Cors, FilesRoute, HeaderRules, Heartbeat, HeartbeatForm, Immutable, Map,
+    OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, ReadWhen, Replay, Route, Said,
+    StreamRoute, Template, To, Unauthorized,
+};
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
 pub use store::{Store, StoreKind};

@@ -93,7 +93,8 @@ impl<B: Body<Data = Bytes> + Unpin> Compressed<B> {
                 let piece = self.rest.split_to(self.rest.len().min(TURN - self.used));
                 self.used += piece.len();
                 self.is_unflushed = true;
-                let data = self.coder().and_then(|coder| coder.write(&piece)).map_err(CompressError::Coder)?;
+                let data =
+                    self.coder().and_then(|coder| coder.write(&piece)).map_err(CompressError::Coder)?;
                 if !data.is_empty() {
                     return Poll::Ready(Ok(Some(data.into())));
                 }

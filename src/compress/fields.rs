@@ -1,10 +1,10 @@
 //! The fields of a compressed answer (RFC 9110, sections 8.4 and 8.8; RFC 9111, section 5.2). Pure.
 
+use http::StatusCode;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     HeaderMap, HeaderName, HeaderValue, TRAILER, VARY,
 };
-use http::StatusCode;
 
 use crate::http::Coding;
 
@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn names_become_weak() {
-        for (tag, expected) in [("\"x\"", Some("W/\"x\"")), ("W/\"x\"", Some("W/\"x\"")), ("x", None), ("", None)]
+        for (tag, expected) in
+            [("\"x\"", Some("W/\"x\"")), ("W/\"x\"", Some("W/\"x\"")), ("x", None), ("", None)]
         {
             let mut fields = HeaderMap::from_iter([(ETAG, HeaderValue::from_static(tag))]);
             weaken(&mut fields);

@@ -9,7 +9,9 @@ use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::fields::{HopByHopError, is_dropped, removed_by_connection};
-use super::forwarded::{Peer, X_FORWARDED_FOR, X_FORWARDED_PREFIX, is_forwarding, is_of_certificate, say_forwarded};
+use super::forwarded::{
+    Peer, X_FORWARDED_FOR, X_FORWARDED_PREFIX, is_forwarding, is_of_certificate, say_forwarded,
+};
 
 /// The host of a request that named none: HTTP/1.0 may leave it out, but the app is spoken to in HTTP/1.1.
 const NO_HOST: HeaderValue = HeaderValue::from_static("localhost");
@@ -47,7 +49,8 @@ pub fn request_fields(
         if is_of_certificate(text) {
             continue;
         }
-        let is_said_anew = || *name == X_FORWARDED_FOR || *name == X_FORWARDED_PREFIX && told.prefix.is_some();
+        let is_said_anew =
+            || *name == X_FORWARDED_FOR || *name == X_FORWARDED_PREFIX && told.prefix.is_some();
         if is_forwarding(text) && (!told.peer.trusted || is_said_anew()) {
             continue;
         }

@@ -35,12 +35,17 @@ impl Proxied {
 
     /// Makes of the app's answer the one that the client gets. Rules go first: what they say of the type of the body
     /// and of caches decides whether it is compressed.
-    pub(super) fn answer(&self, response: Response<UpstreamBody>, asked: Option<Asked>) -> Response<ReplyBody> {
+    pub(super) fn answer(
+        &self,
+        response: Response<UpstreamBody>,
+        asked: Option<Asked>,
+    ) -> Response<ReplyBody> {
         let (mut parts, body) = response.into_parts();
         self.rules().apply(&mut parts.headers);
         let start = match (&self.compressor, asked) {
             (Some(compressor), Some(asked)) => {
-                let said = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+                let said =
+                    parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
                 // The body of an answer to a HEAD is none.
                 let length = said.or_else(|| body.size_hint().exact().filter(|_| !asked.is_head));
                 compressor.start(asked, parts.status, &mut parts.headers, length)

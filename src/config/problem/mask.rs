@@ -35,17 +35,19 @@ pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
 
 /// The parts of the text that say what an app is told in `request_headers`, where any value may be a credential.
 fn told_to_apps(text: &str) -> Vec<Range<usize>> {
-    text.match_indices("request_headers").map(|(start, key)| {
-        let after = &text[start + key.len()..];
-        let line = text[..start].rfind('\n').map_or(0, |end| end + 1);
-        let length = if text[line..start].trim_start().starts_with('[') {
-            // A table of its own goes to the next one.
-            after.find("\n[").unwrap_or(after.len())
-        } else {
-            inline(after)
-        };
-        start..start + key.len() + length
-    }).collect()
+    text.match_indices("request_headers")
+        .map(|(start, key)| {
+            let after = &text[start + key.len()..];
+            let line = text[..start].rfind('\n').map_or(0, |end| end + 1);
+            let length = if text[line..start].trim_start().starts_with('[') {
+                // A table of its own goes to the next one.
+                after.find("\n[").unwrap_or(after.len())
+            } else {
+                inline(after)
+            };
+            start..start + key.len() + length
+        })
+        .collect()
 }
 
 /// How long the value is that begins on this line: to the brace that closes its first one, or to the line's end.
@@ -161,12 +163,18 @@ mod tests {
                 "request_headers = { set = { Authorization = \"Bearer x\", A = \"}\", B = 'y' }, remove = [\"C\"] }",
                 "request_headers = { set = { Authorization = \"***\", A = \"***\", B = '***' }, remove = [\"C\"] }",
             ),
-            ("request_headers.set.a = \"x\"\nquery = \"y\"", "request_headers.set.a = \"***\"\nquery = \"y\""),
+            (
+                "request_headers.set.a = \"x\"\nquery = \"y\"",
+                "request_headers.set.a = \"***\"\nquery = \"y\"",
+            ),
             (
                 "[route.proxy.request_headers.set]\na = \"x\"\nb = \"env:B\"\n\n[route.x]\nc = \"y\"",
                 "[route.proxy.request_headers.set]\na = \"***\"\nb = \"env:B\"\n\n[route.x]\nc = \"y\"",
             ),
-            ("request_headers = {\n add = { a = [\"x\", \"y\"] } }\nb = 1", "request_headers = {\n add = { a = [***] } }\nb = 1"),
+            (
+                "request_headers = {\n add = { a = [\"x\", \"y\"] } }\nb = 1",
+                "request_headers = {\n add = { a = [***] } }\nb = 1",
+            ),
             ("request_headers = { set = { a = \"x", "request_headers = { set = { a = ***"),
             ("response_headers = { set = { a = \"x\" } }", "response_headers = { set = { a = \"x\" } }"),
         ] {

@@ -25,7 +25,8 @@ pub(super) fn read(value: &Value<'_>, path: Option<&str>) -> Option<String> {
     value.parse(|text| {
         let prefix = whole(text);
         let Some(path) = path else { return Ok(prefix) };
-        let is_beginning = path.strip_prefix(&*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_beginning =
+            path.strip_prefix(&*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if prefix.is_empty() || prefix.ends_with('/') || !is_beginning {
             let fault = Fault::new(format!("is not a beginning of the path {}", quote(path)));
             return Err(fault.hint("whole parts between `/` only; true is all of the path"));

@@ -151,8 +151,8 @@ impl Side {
     }
 
     fn name(self, text: &str) -> Result<HeaderName, Fault> {
-        let name = HeaderName::from_bytes(text.as_bytes())
-            .map_err(|_| Fault::new("is not the name of a header"))?;
+        let name =
+            HeaderName::from_bytes(text.as_bytes()).map_err(|_| Fault::new("is not the name of a header"))?;
         let own: &[&str] = if self == Self::Request { &REQUEST } else { &RESPONSE };
         if FRAMING.contains(&name.as_str()) || own.contains(&name.as_str()) {
             return Err(Fault::new("is a header that Sidestream sets itself"));
@@ -180,7 +180,9 @@ impl Side {
                 return Err(fault.hint("secrets are for `request_headers`"));
             }
             if *name == http::header::HOST && self == Self::Request && !is_host(text) {
-                return Err(Fault::new("is not a host").hint("write \"shop.example\" or \"shop.example:8080\""));
+                return Err(
+                    Fault::new("is not a host").hint("write \"shop.example\" or \"shop.example:8080\"")
+                );
             }
             HeaderValue::from_str(text).map_err(|_| no_value())
         })?;
@@ -208,8 +210,7 @@ fn is_single(name: &HeaderName) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
 #[cfg(test)]
@@ -230,9 +231,8 @@ mod tests {
             set: lines(&[("x-set", "ours")]),
             add: lines(&[("x-both", "added"), ("link", "<b>"), ("link", "<c>")]),
         };
-        let mut fields: HeaderMap = lines(&[("server", "gunicorn"), ("x-set", "theirs"), ("x-other", "1")])
-            .into_iter()
-            .collect();
+        let mut fields: HeaderMap =
+            lines(&[("server", "gunicorn"), ("x-set", "theirs"), ("x-other", "1")]).into_iter().collect();
         fields.append("x-set", HeaderValue::from_static("twice"));
         fields.append("x-both", HeaderValue::from_static("theirs"));
         fields.append("link", HeaderValue::from_static("<a>"));
@@ -240,9 +240,13 @@ mod tests {
         let shown = |name: &str| {
             fields.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(" ")
         };
-        for (name, expected) in
-            [("server", ""), ("x-set", "ours"), ("x-both", "added"), ("link", "<a> <b> <c>"), ("x-other", "1")]
-        {
+        for (name, expected) in [
+            ("server", ""),
+            ("x-set", "ours"),
+            ("x-both", "added"),
+            ("link", "<a> <b> <c>"),
+            ("x-other", "1"),
+        ] {
             assert_eq!(shown(name), expected, "{name}");
         }
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidestream::config::{
-    AccessLog, Action, Auth, Balance, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin,
-    PublishCheck, Replay, Said, Unauthorized, UpstreamKind,
+    AccessLog, Action, Auth, Balance, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, PublishCheck,
+    Replay, Said, Unauthorized, UpstreamKind,
 };
 
 use super::{GOOD, parse, stream};
