@@ -3,7 +3,7 @@
 //! Invariants: what is compressed is named so in every field that depends on it, and is never an event stream, a
 //! range, an answer that forbids it or one that is coded already. Beside credentials nothing is compressed unless the
 //! route asks for it: whoever can have a browser repeat a request and sees how long the answers are could guess what
-//! is in them (BREACH). Memory is bounded by [`MOST`] answers of at most about 1.1 MiB each, on each worker; an answer
+//! is in them (BREACH). Memory is bounded by [`MOST`] answers of 1.1 MiB at most, on each worker; an answer
 //! that finds no room goes out as it is.
 
 mod body;

@@ -78,6 +78,11 @@ impl<B: Body> Compressed<B> {
         let state = State::Waiting(coding, place);
         Self { body, state, rest: Bytes::new(), used: 0, is_unflushed: false }
     }
+
+    /// The body that is compressed.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Compressed<B> {

@@ -93,7 +93,7 @@ fn decoded(coding: Coding, bytes: &[u8]) -> (Vec<u8>, bool) {
 const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_pieces_come_out_as_they_went_in(
