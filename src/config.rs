@@ -35,9 +35,9 @@ pub use log::{AccessLog, Log};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Cors, FilesRoute, Heartbeat, HeartbeatForm, Immutable, Map, OnGap, Origins, Piece, Pointer,
-    ProxyRoute, PublishCheck, PublishRoute, ReadWhen, Replay, Route, Said, StreamRoute, Template, To,
-    Unauthorized,
+    Action, Compress, Compression, Cors, FilesRoute, HeaderRules, Heartbeat, HeartbeatForm, Immutable, Map,
+    OnGap, Origins, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, ReadWhen, Replay, Route, Said,
+    StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
@@ -164,7 +164,7 @@ impl Config {
                 path: "/".to_owned(),
                 hosts: Vec::new(),
                 cors: None,
-                action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
+                action: Action::Proxy(Box::new(ProxyRoute::new(0, std::slice::from_ref(&upstream)))),
             },
             Route {
                 path: "/events".to_owned(),

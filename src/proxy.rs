@@ -34,7 +34,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Notify;
 
-use crate::config::{self, UpstreamKind};
+use crate::config::{self, HeaderRules, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 use crate::metrics::Counters;
 
@@ -73,6 +73,10 @@ pub struct Forward<'a> {
     pub request_id: HeaderValue,
     /// How long the client may pause within its body.
     pub body_stall: Duration,
+    /// What is taken off the beginning of its path; the route's path begins with it.
+    pub prefix: Option<&'a str>,
+    /// What is changed last in its fields.
+    pub rules: &'a HeaderRules,
 }
 
 /// What the app answered.
@@ -175,10 +179,17 @@ fn prepare(
     }
 
     let mut out = upstream.take_buffer();
-    head::write_request_line(&mut out, &parts.method, target);
-    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id };
-    request_fields(&parts.headers, &told, |name, value| head::write_field(&mut out, name, value))
-        .map_err(ProxyError::Request)?;
+    head::write_request_line(&mut out, &parts.method, target, to.prefix.unwrap_or_default());
+    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, prefix: to.prefix };
+    let fields = request_fields(&parts.headers, &told, |name, value| {
+        if !to.rules.hides(name) {
+            head::write_field(&mut out, name, value);
+        }
+    });
+    fields.map_err(ProxyError::Request)?;
+    for (name, value) in to.rules.lines() {
+        head::write_field(&mut out, name, value.as_bytes());
+    }
     if upgrade {
         head::write_field(&mut out, &CONNECTION, b"upgrade");
         head::write_field(&mut out, &UPGRADE, b"websocket");
@@ -197,7 +208,7 @@ fn prepare(
         }
         None => {
             head::write_field(&mut out, &TRANSFER_ENCODING, b"chunked");
-            Some(Framing::Chunked(announced(&parts.headers)))
+            Some(Framing::Chunked(announced(&parts.headers, to.rules)))
         }
     };
     let body = framing.map(|framing| Body::new(body, to.max_body, to.body_stall, framing));
@@ -205,10 +216,12 @@ fn prepare(
     Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
 }
 
-/// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1).
-fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
+/// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1). What a rule speaks of is not a
+/// client's to say behind its body either.
+fn announced(fields: &HeaderMap, rules: &HeaderRules) -> Vec<HeaderName> {
     let lines = fields.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
     let names = lines.flat_map(|line| line.split(','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
     // No more of them could come.
-    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).take(MAX_FIELDS).collect()
+    names.take(MAX_FIELDS).filter(|name| !rules.hides(name)).collect()
 }

@@ -7,6 +7,7 @@
 mod body;
 mod cors;
 mod handed;
+mod proxied;
 mod redirect;
 mod refusal;
 mod stream;
@@ -24,7 +25,8 @@ use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, Cors, ProxyRoute, TrustedProxies};
+use crate::compress::Room;
+use crate::config::{Action, Config, Cors, HeaderRules, ProxyRoute, TrustedProxies};
 use crate::files::{Client, Files, FilesError};
 use crate::http::{HandedFile, Peer, accepts_json, check_request, covers, host_without_port};
 use crate::limits::Limits;
@@ -40,6 +42,7 @@ pub use redirect::{Hosts, Redirect};
 
 use body::RequestLog;
 use cors::Leave;
+use proxied::Proxied;
 use refusal::Refusal;
 use stream::{Asked, Granted};
 use table::Table;
@@ -137,10 +140,7 @@ struct Entry {
 /// A route's action, ready for use.
 #[derive(Debug)]
 enum Do {
-    Proxy {
-        upstream: usize,
-        max_body: u64,
-    },
+    Proxy(Box<Proxied>),
     /// The files, and what is done with a request for none of them.
     Files(Box<Files>, Option<Box<Do>>),
     Stream(Rc<StreamSettings>),
@@ -151,6 +151,8 @@ impl Router {
     /// Makes a worker's routes.
     pub fn new(config: &Config, features: Features) -> Self {
         let Features { auth, limits, proxy, streams, publisher, counters, log } = features;
+        let room = Room::default();
+        let proxied = |to: &ProxyRoute| Do::Proxy(Box::new(Proxied::new(to, &room)));
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let action = match &route.action {
                 Action::Proxy(to) => proxied(to),
@@ -232,19 +234,24 @@ impl Router {
             }
             other => other,
         };
+        let mut rules = None;
         let refusal = match found {
             Err(refusal) => refusal,
             // Done above.
             Ok((Do::Files(..), _)) => Refusal::NoRoute,
-            Ok((Do::Proxy { upstream, max_body }, host)) => {
+            Ok((Do::Proxy(proxied), host)) => {
                 let to = Forward {
-                    upstream: *upstream,
-                    max_body: *max_body,
+                    upstream: proxied.route.upstream,
+                    max_body: proxied.route.max_body,
                     peer: origin.peer,
                     host: host.as_ref(),
                     request_id: id,
                     body_stall: origin.body_stall,
+                    prefix: proxied.route.strip_prefix.as_deref(),
+                    rules: &proxied.route.request_headers,
                 };
+                rules = Some(proxied.rules());
+                let asked = proxied.asked(&parts);
                 // What a file would need, if the app is going to hand one in.
                 let client = self
                     .takes_handed
@@ -261,11 +268,16 @@ impl Router {
                             let host =
                                 host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
                             match Box::pin(self.hand_over(named, app, client, host)).await {
-                                Ok(response) => return Routed::Reply(body::finish(response, log)),
-                                Err(refusal) => return self.refuse(&refusal, accept.as_ref(), None, log),
+                                Ok(mut response) => {
+                                    proxied.rules().apply(response.headers_mut());
+                                    return Routed::Reply(body::finish(response, log));
+                                }
+                                Err(refusal) => {
+                                    return self.refuse(&refusal, accept.as_ref(), None, rules, log);
+                                }
                             }
                         }
-                        return Routed::Reply(body::finish(response.map(ReplyBody::proxied), log));
+                        return Routed::Reply(body::finish(proxied.answer(response, asked), log));
                     }
                     Ok(Answer::Upgrade(response, app)) => {
                         return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), log), app);
@@ -314,7 +326,7 @@ impl Router {
                 }
             }
         };
-        self.refuse(&refusal, accept.as_ref(), allowed.as_deref(), log)
+        self.refuse(&refusal, accept.as_ref(), allowed.as_deref(), rules, log)
     }
 
     fn refuse(
@@ -322,11 +334,15 @@ impl Router {
         refusal: &Refusal,
         accept: Option<&HeaderValue>,
         allowed: Option<&Leave>,
+        rules: Option<&HeaderRules>,
         log: Option<Box<RequestLog>>,
     ) -> Routed {
         self.count(refusal);
         let mut response = refusal.respond(accepts_json(accept));
         cors::put(allowed, &mut response);
+        if let Some(rules) = rules {
+            rules.apply(response.headers_mut());
+        }
         Routed::Reply(body::finish(response.map(ReplyBody::small), log))
     }
 
@@ -356,10 +372,6 @@ impl Router {
             _ => {}
         }
     }
-}
-
-fn proxied(to: &ProxyRoute) -> Do {
-    Do::Proxy { upstream: to.upstream, max_body: to.max_body }
 }
 
 fn leave(log: Option<Box<RequestLog>>) {

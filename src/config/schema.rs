@@ -134,9 +134,14 @@ pub(super) static CORS: Shape = shape("`cors`", &["origins", "credentials"], &[]
 
 pub(super) static ROUTE_PROXY: Shape = shape(
     "[route.proxy]",
-    &["upstream", "max_body"],
-    &["strip_prefix", "request_headers", "response_headers", "compress"],
+    &["upstream", "max_body", "strip_prefix", "request_headers", "response_headers", "compress"],
+    &[],
 );
+
+pub(super) static HEADER_RULES: Shape =
+    shape("`request_headers` and `response_headers`", &["set", "add", "remove"], &[]);
+
+pub(super) static COMPRESS: Shape = shape("`compress`", &["codings", "cookies", "min", "types"], &[]);
 
 pub(super) static ROUTE_FILES: Shape =
     shape("[route.files]", &["root", "try_upstream", "index", "immutable"], &[]);
@@ -195,6 +200,8 @@ pub(super) static ALL: &[&Shape] = &[
     &ROUTE,
     &CORS,
     &ROUTE_PROXY,
+    &HEADER_RULES,
+    &COMPRESS,
     &ROUTE_FILES,
     &ROUTE_STREAM,
     &HELLO,
@@ -273,7 +280,7 @@ mod tests {
             assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
         }
         assert!(shown.is_empty(), "{shown:?}");
-        for shape in [&TLS, &HEALTH, &CORS, &HELLO, &HEARTBEAT, &ON_GAP] {
+        for shape in [&TLS, &HEALTH, &CORS, &HEADER_RULES, &COMPRESS, &HELLO, &HEARTBEAT, &ON_GAP] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
             }

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::access_log::WorkerLog;
+use crate::compress::Compressed;
 use crate::files::FileBody;
 use crate::proxy::UpstreamBody;
 use crate::stream::{LimitedBody, StreamBody};
@@ -30,6 +31,8 @@ enum Kind {
     /// An answer of our own; taken when it has been sent.
     Small(Option<Bytes>),
     Proxied(UpstreamBody),
+    /// Boxed: rare beside those that are not compressed, and larger.
+    Compressed(Box<Compressed<UpstreamBody>>),
     File(FileBody),
     Stream(StreamBody),
     Limited(LimitedBody),
@@ -42,6 +45,10 @@ impl ReplyBody {
 
     pub(super) fn proxied(body: UpstreamBody) -> Self {
         Self { kind: Kind::Proxied(body), log: None }
+    }
+
+    pub(super) fn compressed(body: Compressed<UpstreamBody>) -> Self {
+        Self { kind: Kind::Compressed(Box::new(body)), log: None }
     }
 
     pub(super) fn file(body: FileBody) -> Self {
@@ -83,6 +90,9 @@ impl Body for ReplyBody {
             Kind::Proxied(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
+            Kind::Compressed(body) => {
+                ready!(Pin::new(&mut **body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
             Kind::File(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
             Kind::Limited(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
@@ -115,6 +125,7 @@ impl Body for ReplyBody {
         match &self.kind {
             Kind::Small(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Proxied(body) => body.size_hint(),
+            Kind::Compressed(body) => body.size_hint(),
             Kind::File(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
             Kind::Limited(body) => body.size_hint(),
@@ -127,6 +138,7 @@ impl Kind {
         match self {
             Self::Small(bytes) => bytes.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
             Self::File(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
             Self::Limited(body) => body.is_end_stream(),

@@ -70,7 +70,7 @@ mod tests {
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 cors: None,
                 action: if *proxy {
-                    Action::Proxy(ProxyRoute { upstream: 0, max_body: 0 })
+                    Action::Proxy(Box::new(ProxyRoute::new(0, &[])))
                 } else {
                     Action::Publish(PublishRoute::new(PublishCheck::Webhook(Vec::new())))
                 },

@@ -13,6 +13,8 @@ mod catch_up;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod compress;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connection_limits;
@@ -35,6 +37,8 @@ mod forwarding;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod headers;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod inbox;
@@ -48,6 +52,8 @@ mod limits;
 mod listening;
 #[cfg(test)]
 mod mutual_tls;
+#[cfg(test)]
+mod prefix;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

@@ -10,9 +10,13 @@ use crate::config::schema;
 /// The parts of the text that must not be shown, in order. `env:NAME` and `file:PATH` are no secrets.
 pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
+    let told = told_to_apps(text);
     for (equals, _) in text.match_indices('=') {
         let known = found.last().is_some_and(|last| last.contains(&equals));
-        if !known && schema::is_secret(key_before(&text[..equals])) {
+        let key = key_before(&text[..equals]);
+        let is_table = || text[equals + 1..].trim_start_matches([' ', '\t']).starts_with('{');
+        let is_told = || told.iter().any(|part| part.contains(&equals)) && key != "remove" && !is_table();
+        if !known && (schema::is_secret(key) || is_told()) {
             found.extend(value_after(text, equals + 1));
         }
     }
@@ -27,6 +31,42 @@ pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
     }
     found.sort_by_key(|range| range.start);
     found
+}
+
+/// The parts of the text that say what an app is told in `request_headers`, where any value may be a credential.
+fn told_to_apps(text: &str) -> Vec<Range<usize>> {
+    text.match_indices("request_headers")
+        .map(|(start, key)| {
+            let after = &text[start + key.len()..];
+            let line = text[..start].rfind('\n').map_or(0, |end| end + 1);
+            let length = if text[line..start].trim_start().starts_with('[') {
+                // A table of its own goes to the next one.
+                after.find("\n[").unwrap_or(after.len())
+            } else {
+                inline(after)
+            };
+            start..start + key.len() + length
+        })
+        .collect()
+}
+
+/// How long the value is that begins on this line: to the brace that closes its first one, or to the line's end.
+fn inline(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) => quote = Some(c),
+            ('{', None) => depth += 1,
+            ('}', None) if depth <= 1 => return at,
+            ('}', None) => depth -= 1,
+            ('\n', None) if depth == 0 => return at,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// The last part of the key that ends here: `secret` of `auth.jwt."secret" `.
@@ -119,6 +159,24 @@ mod tests {
             ("query = \"token\"", "query = \"token\""),
             ("servers = [\"http://u:p@h/\"]", "servers = [\"http://***@h/\"]"),
             ("schlüssel-ü = 1", "schlüssel-ü = 1"),
+            (
+                "request_headers = { set = { Authorization = \"Bearer x\", A = \"}\", B = 'y' }, remove = [\"C\"] }",
+                "request_headers = { set = { Authorization = \"***\", A = \"***\", B = '***' }, remove = [\"C\"] }",
+            ),
+            (
+                "request_headers.set.a = \"x\"\nquery = \"y\"",
+                "request_headers.set.a = \"***\"\nquery = \"y\"",
+            ),
+            (
+                "[route.proxy.request_headers.set]\na = \"x\"\nb = \"env:B\"\n\n[route.x]\nc = \"y\"",
+                "[route.proxy.request_headers.set]\na = \"***\"\nb = \"env:B\"\n\n[route.x]\nc = \"y\"",
+            ),
+            (
+                "request_headers = {\n add = { a = [\"x\", \"y\"] } }\nb = 1",
+                "request_headers = {\n add = { a = [***] } }\nb = 1",
+            ),
+            ("request_headers = { set = { a = \"x", "request_headers = { set = { a = ***"),
+            ("response_headers = { set = { a = \"x\" } }", "response_headers = { set = { a = \"x\" } }"),
         ] {
             assert_eq!(masked(text), want);
         }
