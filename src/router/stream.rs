@@ -9,10 +9,11 @@ use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::{Body as _, Incoming};
 
+use super::Router;
 use super::body::ReplyBody;
 use super::cors::{self, Leave};
+use super::origin::{Origin, shown};
 use super::refusal::Refusal;
-use super::{Origin, Router, shown};
 use crate::auth::AuthError;
 use crate::stream::{
     Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, asks_for_inbox, asks_for_ticket,
