@@ -1,12 +1,17 @@
 //! From a request to what is done with it, and from what went wrong to its status: the one place where errors of the
 //! features meet HTTP.
 //!
-//! Order: the request is checked (method, target, Host, framing), the host is one that the listener and the TLS
-//! session serve, the route is found by path, its action is taken, and whatever the outcome is, it is logged.
+//! Order: the request is checked (method, target, Host, framing, `Expect`); the host is one that the listener and the TLS
+//! session serve; the request came by `https`, if the listener wants that; the route is found by path; what stands before
+//! it is passed (`front`: addresses, a preflight's answer, maintenance, rate, password); its action is taken, which looks
+//! at the length of a body before it asks for any of it; and whatever the outcome is, it is logged.
 
+mod asker;
 mod body;
 mod cors;
+mod front;
 mod handed;
+mod maintenance;
 mod origin;
 mod redirect;
 mod refusal;
@@ -15,7 +20,7 @@ mod table;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use http::header::{ACCEPT, HeaderValue};
 use http::request::Parts;
@@ -24,21 +29,24 @@ use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, Cors, ProxyRoute};
+use crate::config::{Action, Config, Cors, ErrorPages, ProxyRoute};
 use crate::files::{Client, Files, FilesError};
-use crate::http::{HandedFile, accepts_json, check_request, host_without_port};
+use crate::http::{HandedFile, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
-use crate::stream::{Grant, StreamError, StreamSettings, Streams};
+use crate::stream::{Grant, StreamSettings, Streams};
 
 pub use body::ReplyBody;
+pub use front::Fronts;
 pub use origin::Origin;
 pub use redirect::{Hosts, Redirect};
 
+use asker::{Asker, because};
 use body::RequestLog;
 use cors::Leave;
+use front::Front;
 use origin::{check_host, check_scheme, request_id};
 use refusal::Refusal;
 use stream::{Asked, Granted};
@@ -72,6 +80,8 @@ pub struct Features {
     pub counters: Arc<Counters>,
     /// The access log, if there is one.
     pub log: Option<Rc<WorkerLog>>,
+    /// What stands before routes.
+    pub fronts: Fronts,
 }
 
 /// The routes of one worker and all that they need.
@@ -87,10 +97,14 @@ pub struct Router {
     streams: Streams,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
+    /// Pages in the place of ours.
+    pages: Option<Arc<ErrorPages>>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// What a request has to pass first.
+    front: Option<Arc<Front>>,
     action: Do,
     cors: Option<Cors>,
 }
@@ -111,7 +125,7 @@ enum Do {
 impl Router {
     /// Makes a worker's routes.
     pub fn new(config: &Config, features: Features) -> Self {
-        let Features { auth, limits, proxy, streams, publisher, counters, log } = features;
+        let Features { auth, limits, proxy, streams, publisher, counters, log, fronts } = features;
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let action = match &route.action {
                 Action::Proxy(to) => proxied(to),
@@ -128,7 +142,7 @@ impl Router {
                     Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
                 }
             };
-            Entry { action, cors: route.cors.clone() }
+            Entry { front: fronts.of(place), action, cors: route.cors.clone() }
         });
         let routes: Vec<_> = routes.collect();
         let is_internal = |entry: &Entry| matches!(&entry.action, Do::Files(files, _) if files.is_internal());
@@ -142,6 +156,7 @@ impl Router {
             streams,
             counters,
             log,
+            pages: fronts.pages,
         }
     }
 
@@ -160,24 +175,43 @@ impl Router {
     pub async fn route(&self, request: Request<Incoming>, origin: Origin<'_>) -> Routed {
         self.counters.requests.inc();
         // Taken apart once: a head is large, and is not to be moved from one function's future to the next.
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let id = request_id(&parts.headers, origin.peer);
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
-        let accept = parts.headers.get(ACCEPT).cloned();
+        let mut asker = Asker {
+            accept: parts.headers.get(ACCEPT).cloned(),
+            id: self.pages.is_some().then(|| Box::new(id.clone())),
+            is_script: false,
+        };
         // Boxed: rare beside proxied requests, whose future would grow by it.
         let mut allowed = None;
-        let found = self.find(&parts, &origin).map(|(route, host)| {
-            allowed = route.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
-            (&route.action, host)
-        });
-        if let Some(allowed) = &allowed
+        let found = self.find(&parts, &origin);
+        let mut stopped = None;
+        if let Ok((entry, _)) = &found {
+            allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
+            asker.is_script = matches!(entry.action, Do::Stream(_) | Do::Publish(_));
+        }
+        let front = found.as_ref().ok().and_then(|(entry, _)| entry.front.as_deref());
+        let client = front.and_then(|_| origin.address(&parts));
+        if let Some(front) = front {
+            stopped = front.let_in(client).err();
+        }
+        if let (Some(allowed), None) = (&allowed, &stopped)
             && cors::is_preflight(&parts)
         {
             let response = allowed.preflight(&parts.headers);
             return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
         }
+        if let (Some(front), None) = (front, &stopped) {
+            // Boxed: rare beside other requests, whose future would grow by it.
+            stopped = Box::pin(front.pass(&mut parts.headers, client, &self.counters)).await.err();
+        }
+        let found = match (stopped, found) {
+            (Some(stopped), _) => Err(stopped.into()),
+            (None, found) => found.map(|(entry, host)| (&entry.action, host)),
+        };
         let found = match found {
             Ok((Do::Files(files, otherwise), host)) => {
                 match files.answer(&parts.method, &parts.uri, &parts.headers, origin.direct).await {
@@ -223,7 +257,7 @@ impl Router {
                                 host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
                             match Box::pin(self.hand_over(named, app, client, host)).await {
                                 Ok(response) => return Routed::Reply(body::finish(response, log)),
-                                Err(refusal) => return self.refuse(&refusal, accept.as_ref(), None, log),
+                                Err(refusal) => return self.refuse(&refusal, &asker, None, log),
                             }
                         }
                         return Routed::Reply(body::finish(response.map(ReplyBody::proxied), log));
@@ -261,7 +295,9 @@ impl Router {
                     allowed: allowed.as_deref(),
                 };
                 match Box::pin(self.stream(settings, asked, body)).await {
-                    Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
+                    Ok(Granted::Answer(response, refused)) => {
+                        return Routed::Reply(body::finish(response, because(log, refused)));
+                    }
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
                         leave(log);
@@ -275,20 +311,7 @@ impl Router {
                 }
             }
         };
-        self.refuse(&refusal, accept.as_ref(), allowed.as_deref(), log)
-    }
-
-    fn refuse(
-        &self,
-        refusal: &Refusal,
-        accept: Option<&HeaderValue>,
-        allowed: Option<&Leave>,
-        log: Option<Box<RequestLog>>,
-    ) -> Routed {
-        self.count(refusal);
-        let mut response = refusal.respond(accepts_json(accept));
-        cors::put(allowed, &mut response);
-        Routed::Reply(body::finish(response.map(ReplyBody::small), log))
+        self.refuse(&refusal, &asker, allowed.as_deref(), log)
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
@@ -301,20 +324,6 @@ impl Router {
         match &self.routes[route] {
             Entry { action: Do::Files(files, _), .. } if files.is_internal() => Err(Refusal::NoRoute),
             entry => Ok((entry, host)),
-        }
-    }
-
-    fn count(&self, refusal: &Refusal) {
-        match refusal {
-            Refusal::Stream(StreamError::Limited(limited)) => {
-                self.limits.tell(*limited, &self.counters, Instant::now());
-            }
-            Refusal::Stream(_) => self.counters.streams_refused.inc(),
-            _ if refusal.is_upstreams() => {
-                self.counters.upstream_errors.inc();
-                tracing::warn!(error = %refusal, "the app did not answer");
-            }
-            _ => {}
         }
     }
 }

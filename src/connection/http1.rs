@@ -126,7 +126,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
         let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
         self.is_http_10.set(request.version() == Version::HTTP_10);
         Box::pin(async move {
-            match shared.handler.handle(request, &info).await {
+            match shared.answer(request, &info).await {
                 Outcome::Reply(response) => Ok(response.map(|body| Tracked::new(body, in_flight))),
                 Outcome::Tunnel(response, app) => {
                     watch.offer_tunnel(app);

@@ -29,6 +29,8 @@ pub struct Origin<'a> {
     pub credentials: Option<&'a Credentials>,
     /// Where requests of the listener are sent instead; none serves them.
     pub redirect: Option<&'a Redirect>,
+    /// For how long browsers are to come by `https` only, as its answers say it.
+    pub hsts: Option<&'a HeaderValue>,
     /// The hosts that the listener serves; empty is any.
     pub server_names: &'a [String],
     /// Whether the protocol is HTTP/2, where a stream is a body.

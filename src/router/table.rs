@@ -69,6 +69,7 @@ mod tests {
                 path: (*path).to_owned(),
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 cors: None,
+                front: None,
                 action: if *proxy {
                     Action::Proxy(ProxyRoute { upstream: 0, max_body: 0 })
                 } else {

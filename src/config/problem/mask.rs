@@ -12,7 +12,8 @@ pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     for (equals, _) in text.match_indices('=') {
         let known = found.last().is_some_and(|last| last.contains(&equals));
-        if !known && schema::is_secret(key_before(&text[..equals])) {
+        let before = &text[..equals];
+        if !known && (schema::is_secret(key_before(before)) || is_in_passwords(before)) {
             found.extend(value_after(text, equals + 1));
         }
     }
@@ -38,6 +39,20 @@ fn key_before(text: &str) -> &str {
     &text[start..]
 }
 
+/// Whether the key that ends here is the name of somebody with a password: `basic_auth.passwords.anna`, or below
+/// `[route.basic_auth.passwords]`.
+fn is_in_passwords(text: &str) -> bool {
+    let line = text.rfind('\n').map_or(text, |at| &text[at + 1..]);
+    let header = text.rfind("\n[").map_or(text, |at| &text[at + 1..]);
+    let header = header.lines().next().filter(|line| line.starts_with('[')).unwrap_or_default();
+    [line.rsplit([',', '{']).next().unwrap_or_default(), header].iter().any(|keys| {
+        keys.split(['.', ']']).any(|key| key.trim_matches([' ', '\t', '"', '\'', '[']) == PASSWORDS)
+    })
+}
+
+/// The table whose keys are names and whose values are secrets.
+const PASSWORDS: &str = "passwords";
+
 /// The secret part of the value that starts here.
 fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
     let start = at + (text[at..].len() - text[at..].trim_start_matches([' ', '\t']).len());
@@ -48,6 +63,9 @@ fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
             let end = inner.find(quotes).unwrap_or(inner.len());
             return Some(start + quotes.len()..start + quotes.len() + end);
         }
+    }
+    if value.starts_with('{') {
+        return Some(start + 1..start + value.find('}').unwrap_or(value.len()));
     }
     if value.starts_with('[') {
         return Some(start + 1..start + value.find(']').unwrap_or(value.len()));
@@ -115,6 +133,10 @@ mod tests {
             ("secret = \"file:/a/b\"", "secret = \"file:/a/b\""),
             ("secret = \"evn:NAME\"", "secret = \"***\""),
             ("secret =", "secret ="),
+            ("a = { passwords = { anna = \"x\" } }", "a = { passwords = {***} }"),
+            ("passwords.anna = \"x\"", "passwords.anna = \"***\""),
+            ("[route.basic_auth.passwords]\nanna = \"x\"", "[route.basic_auth.passwords]\nanna = \"***\""),
+            ("\n[a.passwords]\n[b]\nanna = \"x\"", "\n[a.passwords]\n[b]\nanna = \"x\""),
             ("socket = \"./s.sock\"", "socket = \"./s.sock\""),
             ("query = \"token\"", "query = \"token\""),
             ("servers = [\"http://u:p@h/\"]", "servers = [\"http://***@h/\"]"),
