@@ -35,6 +35,10 @@ mod forwarding;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod front;
+#[cfg(test)]
+mod hsts;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod inbox;

@@ -65,7 +65,7 @@ fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
         }
     }
     if value.starts_with('{') {
-        return Some(start + 1..start + value.find('}').unwrap_or(value.len()));
+        return Some(start + 1..start + end_of_table(value));
     }
     if value.starts_with('[') {
         return Some(start + 1..start + value.find(']').unwrap_or(value.len()));
@@ -78,6 +78,25 @@ fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
     }
     // Without quotes, or without their end, nobody can say where the secret stops.
     (line > 0).then(|| start..start + line)
+}
+
+/// Where an inline table ends: at its brace, not at one within a string.
+fn end_of_table(value: &str) -> usize {
+    let (mut quote, mut escaped, mut depth) = (None, false, 0_usize);
+    for (at, byte) in value.bytes().enumerate() {
+        match (quote, byte) {
+            (Some(b'"'), _) if escaped => escaped = false,
+            (Some(b'"'), b'\\') => escaped = true,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'{') => depth += 1,
+            (None, b'}') if depth == 1 => return at,
+            (None, b'}') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    value.len()
 }
 
 /// Where the string ends, if what follows it can follow a string.
@@ -134,6 +153,8 @@ mod tests {
             ("secret = \"evn:NAME\"", "secret = \"***\""),
             ("secret =", "secret ="),
             ("a = { passwords = { anna = \"x\" } }", "a = { passwords = {***} }"),
+            ("passwords = { a = \"{SHA}\\\"}\", b = '}x' } # y", "passwords = {***} # y"),
+            ("passwords = { a = \"x }\nb = 1", "passwords = {***"),
             ("passwords.anna = \"x\"", "passwords.anna = \"***\""),
             ("[route.basic_auth.passwords]\nanna = \"x\"", "[route.basic_auth.passwords]\nanna = \"***\""),
             ("\n[a.passwords]\n[b]\nanna = \"x\"", "\n[a.passwords]\n[b]\nanna = \"x\""),

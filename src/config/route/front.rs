@@ -153,7 +153,7 @@ impl RateLimit {
 impl BasicAuth {
     fn read(section: &Section<'_>) -> Option<Self> {
         let realm = section.value("realm").map_or(Some(REALM.to_owned()), |value| value.parse(realm));
-        let help = "write passwords = { anna = \"env:ANNA_PASSWORD\" }, or her line of an htpasswd file";
+        let help = "write passwords = { anna = \"env:ANNA_PASSWORD\" }";
         let passwords = section.required("passwords", help)?;
         let entries = passwords.entries();
         if passwords.is_table() && !(1..=MAX_USERS).contains(&entries.len()) {
