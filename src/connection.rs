@@ -8,6 +8,7 @@
 
 mod caught;
 mod error;
+mod fragment;
 mod handshake;
 mod http1;
 mod http2;

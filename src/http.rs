@@ -26,5 +26,5 @@ pub use origin::from_same_origin;
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};
 pub use request::{Told, cookie_line, forwarded, request_fields};
-pub use target::{RequestError, check_request, covers, host_without_port};
+pub use target::{Fragment, RequestError, check_request, covers, host_without_port};
 pub use trailers::{clean_request_trailers, clean_response_trailers};

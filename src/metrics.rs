@@ -97,7 +97,7 @@ cells! {
     passwords_refused,
     /// Requests refused because of `maintenance`.
     requests_in_maintenance,
-    /// Requests that were answered with 500 since a mistake of ours ended them (a panic).
+    /// Requests that were answered with 500, and connections that ended, because of a mistake of ours (a panic).
     panics,
     /// Requests that the upstream did not answer (502, 503, 504).
     upstream_errors,

@@ -35,7 +35,7 @@ use crate::http::{HandedFile, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
-use crate::publish::{self, Publisher};
+use crate::publish::{self, Publisher, RefusalKind};
 use crate::stream::{Grant, StreamSettings, Streams};
 
 pub use body::ReplyBody;
@@ -283,7 +283,9 @@ impl Router {
                 if response.status() == StatusCode::TOO_MANY_REQUESTS {
                     self.counters.publications_limited.inc();
                 }
+                let refused = response.extensions_mut().remove::<RefusalKind>().map(RefusalKind::code);
                 cors::put(allowed.as_deref(), &mut response);
+                let log = because(log, refused);
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {

@@ -267,6 +267,9 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counters.connections.dec();
+        if std::thread::panicking() {
+            self.counters.panics.inc();
+        }
         self.open.count.set(self.open.count.get() - 1);
         if self.open.count.get() == 0 {
             self.open.closed.notify_one();

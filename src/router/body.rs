@@ -235,7 +235,7 @@ const MAX_HOST: usize = 255;
 
 /// The start of a text that is ASCII if anything is to come of it.
 fn start(text: &str, most: usize) -> &str {
-    text.get(..most).unwrap_or(text.get(..text.len().min(most)).unwrap_or_default())
+    text.get(..text.len().min(most)).unwrap_or_default()
 }
 
 fn protocol(version: Version) -> &'static str {
