@@ -26,12 +26,13 @@ use http::header::{ACCEPT, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Action, Config, Cors, ErrorPages, ProxyRoute};
 use crate::files::{Client, Files, FilesError};
-use crate::http::{HandedFile, check_request, host_without_port};
+use crate::http::{HandedFile, check_request, host_without_port, meanings};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
@@ -91,6 +92,8 @@ pub struct Router {
     routes: Vec<Entry>,
     /// Whether an app can hand in files.
     takes_handed: bool,
+    /// Whether any route keeps somebody out.
+    is_guarded: bool,
     auth: Arc<Authenticator>,
     limits: Limits,
     proxy: Proxy,
@@ -149,6 +152,7 @@ impl Router {
         Self {
             table: Table::new(&config.routes),
             takes_handed: routes.iter().any(is_internal),
+            is_guarded: config.routes.iter().any(|route| route.front.is_some()),
             routes,
             auth,
             limits,
@@ -193,10 +197,11 @@ impl Router {
             allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
             asker.is_script = matches!(entry.action, Do::Stream(_) | Do::Publish(_));
         }
-        let front = found.as_ref().ok().and_then(|(entry, _)| entry.front.as_deref());
-        let client = front.and_then(|_| origin.address(&parts));
-        if let Some(front) = front {
-            stopped = front.let_in(client).err();
+        let fronts = found.as_ref().map(|(entry, host)| self.fronts(&parts, entry, host.as_ref()));
+        let fronts = fronts.unwrap_or_default();
+        let client = if fronts.is_empty() { None } else { origin.address(&parts) };
+        for front in &fronts {
+            stopped = stopped.or(front.let_in(client).err());
         }
         if let (Some(allowed), None) = (&allowed, &stopped)
             && cors::is_preflight(&parts)
@@ -204,9 +209,11 @@ impl Router {
             let response = allowed.preflight(&parts.headers);
             return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
         }
-        if let (Some(front), None) = (front, &stopped) {
-            // Boxed: rare beside other requests, whose future would grow by it.
-            stopped = Box::pin(front.pass(&mut parts.headers, client, &self.counters)).await.err();
+        for front in fronts {
+            if stopped.is_none() {
+                // Boxed: rare beside other requests, whose future would grow by it.
+                stopped = Box::pin(front.pass(&mut parts.headers, client, &self.counters)).await.err();
+            }
         }
         let found = match (stopped, found) {
             (Some(stopped), _) => Err(stopped.into()),
@@ -314,6 +321,30 @@ impl Router {
             }
         };
         self.refuse(&refusal, &asker, allowed.as_deref(), log)
+    }
+
+    /// What a request has to pass: what stands before its route, and before those that an app might take its path to
+    /// mean. An address would be kept out of `/admin/` in vain if `/%61dmin/` led around it.
+    fn fronts<'r>(
+        &'r self,
+        parts: &Parts,
+        entry: &'r Entry,
+        host: Option<&HeaderValue>,
+    ) -> SmallVec<[&'r Front; 1]> {
+        let mut fronts: SmallVec<[&Front; 1]> = entry.front.as_deref().into_iter().collect();
+        if self.is_guarded {
+            let host = host.and_then(|host| host.to_str().ok()).map(host_without_port);
+            for path in meanings(parts.uri.path()) {
+                let meant =
+                    self.table.find(&path, host).and_then(|route| self.routes[route].front.as_deref());
+                if let Some(meant) = meant
+                    && !fronts.iter().any(|front| std::ptr::eq(*front, meant))
+                {
+                    fronts.push(meant);
+                }
+            }
+        }
+        fronts
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.

@@ -1,6 +1,7 @@
 //! `hsts`: said in every answer of a listener with TLS, once.
 
 use crate::support::client::field;
+use crate::support::h2_session::H2Session;
 use crate::support::{App, Client, NO_APP, Site, WEBSOCKET, tls, token};
 
 const NAME: &str = "strict-transport-security";
@@ -60,4 +61,22 @@ fn an_upgrade_and_a_missing_app_say_it_too() {
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
         assert_eq!(field(&head, NAME), Some("max-age=86400"), "{head}");
     }
+}
+
+#[test]
+fn a_stream_of_http2_says_it_once_unless_its_route_does() {
+    let more = "[[route]]\npath = \"/own\"\n[route.stream]\nauth = [\"jwt\"]\n\
+         headers = { strict-transport-security = \"max-age=1\" }";
+    let site = Site::before(NO_APP).tls(&[&["test"]]).listen(HSTS).more(more).start();
+    let mut session = H2Session::connect(site.address());
+    for (path, said) in [("/events", SAID), ("/own", Some("max-age=1")), ("/", SAID)] {
+        let response = session.send("GET", &format!("{path}?token={}", token("1")), &[]);
+        let lines: Vec<_> = response.headers().get_all(NAME).iter().map(|line| line.to_str().ok()).collect();
+        assert_eq!(lines, [said], "{path}");
+    }
+    // On HTTP/1 its head is written by itself.
+    let mut stream = tls::connect(site.address(), "test");
+    let head = stream.send(format!("GET /own?token={} HTTP/1.1\r\nHost: test\r\n\r\n", token("1"))).head();
+    assert_eq!(field(&head, NAME), Some("max-age=1"));
+    assert_eq!(head.to_ascii_lowercase().matches(NAME).count(), 1);
 }

@@ -85,3 +85,31 @@ fn it_holds_for_streams_and_publishers_and_a_page_is_told_why() {
     );
     assert_eq!(client.response().status, 403);
 }
+
+#[test]
+fn no_way_of_writing_its_path_leads_around_it() {
+    let app = ok();
+    let guard = |path: &str, key: &str| {
+        format!("[[route]]\npath = \"{path}\"\n{key}\n[route.proxy]\nupstream = \"app\"\n")
+    };
+    let site = Site::before(app.origin())
+        .more(&guard("/admin/", "deny_from = [\"127.0.0.1\"]"))
+        .more(&guard("/staging/", "basic_auth = { passwords = { bob = \"plain\" } }"))
+        .start();
+    for path in [
+        "/%61dmin/",
+        "/admin%2Fx",
+        "//admin/",
+        "/x/../admin/",
+        "/x/%2e%2e/admin/",
+        "/.//admin/x",
+        "/%2fadmin/",
+    ] {
+        assert_eq!(site.connect().get(path, "").response().status, 403, "{path}");
+        let path = path.replace("admin", "staging").replace("%61dmin", "%73taging");
+        assert_eq!(site.connect().get(&path, "").response().status, 401, "{path}");
+    }
+    for path in ["/x%20y", "/admin", "/xadmin/", "//x/", "/admin%252fx"] {
+        assert_eq!(site.connect().get(path, "").response().status, 200, "{path}");
+    }
+}
