@@ -6,7 +6,9 @@
 //! phase of a connection has a deadline; a connection leaves hyper only when nothing of an earlier response is left to write; what a connection
 //! counts and holds is given back when its task ends, however it ends.
 
+mod caught;
 mod error;
+mod fragment;
 mod handshake;
 mod http1;
 mod http2;
@@ -99,6 +101,9 @@ pub trait Handler: 'static {
         request: Request<Incoming>,
         info: &Rc<Info>,
     ) -> impl Future<Output = Outcome<Self::Body>>;
+
+    /// What a client is told whose request was not answered because of a mistake of ours.
+    fn failed(&self, info: &Info) -> Response<Self::Body>;
 }
 
 /// What the connections of a worker share.

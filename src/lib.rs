@@ -27,7 +27,8 @@
 //! ```
 //!
 //! A [`worker`] is a thread with a current-thread runtime. Everything that it touches for a request is its own (`Rc`,
-//! `Cell`, `RefCell`), so a proxied request takes no lock; the only shared write is the count of connections. What
+//! `Cell`, `RefCell`), so a proxied request takes no lock, unless its route has a `rate` for each address, whose table is in
+//! 64 parts with a lock each; the only shared write is the count of connections. What
 //! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends; and what is known of the servers of an
 //! upstream that has several of them or a limit ([`proxy::Standings`]): atomics, and a lock where one has failed. The
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
@@ -39,7 +40,8 @@
 //! [`listener`] accepts → [`connection`] learns who the client is (from the header of the PROXY protocol, if a trusted
 //! balancer is in front), counts its address, shakes hands with whom the listener serves, picks HTTP/1 or HTTP/2 by
 //! ALPN, watches the deadlines → [`router`] checks the request (method, target, Host, framing, SNI), sends it on to
-//! https where the listener says so, and finds its route →
+//! https where the listener says so, finds its route, and asks what stands before it (addresses, `maintenance`, rate,
+//! password: `router/front.rs`) →
 //!
 //! * **proxy**: hop-by-hop fields and names with underscores go, cookies are joined, forwarding fields are replaced
 //!   ([`http`]); then a turn at a server that is well, and a pooled connection to it or a new one (`proxy/pool.rs`,
@@ -138,6 +140,10 @@
 //! * Text of an app is compressed with Zstandard before Brotli where a client takes both: a third of the time for as few
 //!   bytes. The libraries are called directly and not by async-compression: what comes in is a body's frames, not a
 //!   reader, and turns and flushes are ours to choose.
+//! * Passwords of `basic_auth` are known as they are or by a bcrypt hash; the older kinds of an htpasswd file are refused. An
+//!   address list, a rate or a password is also asked for at paths that an app may take for the route's (`/%61dmin/`), while
+//!   routes themselves are found by the path as it is written.
+//! * `OPTIONS *` is about this server, which has nothing to say of itself: 404.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

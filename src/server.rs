@@ -29,6 +29,7 @@ use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
 use crate::proxy::{HealthChecks, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
+use crate::router::Fronts;
 use crate::shutdown::Signal;
 use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
 use crate::tls::{Tls, TlsError};
@@ -67,7 +68,7 @@ pub enum BindError {
     PublishHttp(listener::BindError),
     /// The store on disk.
     Store(DiskError),
-    /// No random bytes for the epoch or the tickets.
+    /// No random bytes for the epoch, the tickets or the passwords.
     Random,
 }
 
@@ -114,6 +115,7 @@ pub struct Server {
     committer: Option<Committer>,
     counters: Vec<Arc<Counters>>,
     tickets: Tickets,
+    fronts: Fronts,
 }
 
 impl Server {
@@ -175,6 +177,7 @@ impl Server {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
             None => Tickets::random().map_err(|_| BindError::Random)?,
         };
+        let fronts = Fronts::new(&config).map_err(|_| BindError::Random)?;
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
         Ok(Self {
@@ -188,6 +191,7 @@ impl Server {
             committer,
             counters,
             tickets,
+            fronts,
         })
     }
 
@@ -218,6 +222,7 @@ impl Server {
             committer,
             counters,
             tickets,
+            fronts,
             ..
         } = self;
         let log = sink.map(AccessLog::start).transpose()?;
@@ -273,6 +278,7 @@ impl Server {
                 publisher: publisher.clone(),
                 sockets,
                 redirects: redirects.clone(),
+                fronts: fronts.clone(),
                 limit: limit.clone(),
                 addresses: addresses.clone(),
                 log: log.as_ref().map(|log| log.worker(secret_parameters.clone())),
@@ -283,8 +289,10 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new()
-            .block_on(&runtime, control(hub.clone(), background, checks, keeper, serving, all_ended));
+        LocalSet::new().block_on(
+            &runtime,
+            control(hub.clone(), background, checks, (keeper, fronts), serving, all_ended),
+        );
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -307,12 +315,13 @@ async fn control(
     hub: Hub,
     background: Background,
     checks: HealthChecks,
-    keeper: Keeper,
+    (keeper, fronts): (Keeper, Fronts),
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
 ) {
     spawn_local(background.run());
     spawn_local(keeper.run());
+    spawn_local(fronts.watch());
     spawn_local(checks.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);

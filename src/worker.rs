@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::Response;
+use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::body::Incoming;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -24,7 +26,7 @@ use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
 use crate::proxy::{Proxy, Standings};
 use crate::publish::Publisher;
-use crate::router::{Features, Origin, Redirect, ReplyBody, Routed, Router};
+use crate::router::{Features, Fronts, Origin, Redirect, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
 use crate::stream::Streams;
 use crate::tls::Tls;
@@ -60,6 +62,8 @@ pub struct Setup {
     pub sockets: Vec<(Unaccepted, Option<Tls>)>,
     /// Where requests of each listener are sent instead, in the order of the configuration.
     pub redirects: Vec<Option<Redirect>>,
+    /// What stands before the routes of all workers.
+    pub fronts: Fronts,
     /// How many connections all workers may have.
     pub limit: ConnectionLimit,
     /// How many connections an address may have, over all workers.
@@ -99,6 +103,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         publisher,
         sockets,
         redirects,
+        fronts,
         limit,
         addresses,
         log,
@@ -115,10 +120,12 @@ async fn run(setup: Setup) -> io::Result<()> {
         publisher,
         counters: counters.clone(),
         log: log.clone(),
+        fronts,
     };
     let router = Router::new(&config, features);
+    let hsts = config.listen.iter().map(|listen| listen.hsts.map(|hsts| hsts.field())).collect();
     let shared = Rc::new(Shared {
-        handler: Route { router, redirects },
+        handler: Route { router, redirects, hsts },
         streams: streams.clone(),
         counters: counters.clone(),
         drain: Drain::default(),
@@ -260,6 +267,9 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counters.connections.dec();
+        if std::thread::panicking() {
+            self.counters.panics.inc();
+        }
         self.open.count.set(self.open.count.get() - 1);
         if self.open.count.get() == 0 {
             self.open.closed.notify_one();
@@ -272,6 +282,22 @@ struct Route {
     router: Router,
     /// By listener.
     redirects: Vec<Option<Redirect>>,
+    /// What answers say of coming by `https` only. By listener.
+    hsts: Vec<Option<HeaderValue>>,
+}
+
+impl Route {
+    fn hsts(&self, info: &Info) -> Option<&HeaderValue> {
+        self.hsts.get(info.settings.listener).and_then(Option::as_ref)
+    }
+}
+
+/// Says in an answer for how long browsers are to come by `https` only, unless the app says it itself.
+fn put_hsts(hsts: Option<&HeaderValue>, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if let Some(hsts) = hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
+    response
 }
 
 impl Handler for Route {
@@ -285,15 +311,20 @@ impl Handler for Route {
             sni: info.sni.as_deref(),
             credentials: info.credentials.as_deref(),
             redirect: self.redirects.get(settings.listener).and_then(Option::as_ref),
+            hsts: self.hsts(info),
             server_names: &settings.server_names,
             h2: info.h2,
             body_stall: settings.deadlines.body_stall,
             direct: info.direct.as_ref(),
         };
         match self.router.route(request, origin).await {
-            Routed::Reply(response) => Outcome::Reply(response),
+            Routed::Reply(response) => Outcome::Reply(put_hsts(self.hsts(info), response)),
             Routed::Park(grant) => Outcome::Park(grant),
-            Routed::Tunnel(response, app) => Outcome::Tunnel(response, app),
+            Routed::Tunnel(response, app) => Outcome::Tunnel(put_hsts(self.hsts(info), response), app),
         }
+    }
+
+    fn failed(&self, info: &Info) -> Response<ReplyBody> {
+        put_hsts(self.hsts(info), self.router.failed())
     }
 }

@@ -1,5 +1,7 @@
 //! `[[listen]]`: where clients come in, and how long they may take.
 
+mod hsts;
+
 use std::error::Error as _;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +16,8 @@ use super::host::hosts;
 use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
 use super::{Certificate, CertificateError, ClientCa, TrustedProxies, schema};
+
+pub use hsts::Hsts;
 
 /// Room for the head of a request, all its lines together.
 const MAX_HEADERS: usize = 64 * 1024;
@@ -38,6 +42,8 @@ pub struct Listen {
     pub http2: bool,
     /// Whether requests are sent on to `https`, and to which port. Never with `tls`.
     pub redirect_https: Option<RedirectPort>,
+    /// How long browsers are to come by `https` only; none is not said. Only with `tls`.
+    pub hsts: Option<Hsts>,
     /// Whether each connection begins with a header of the PROXY protocol. Some peer is trusted then.
     pub proxy_protocol: bool,
     /// How long a client may take for each step.
@@ -78,6 +84,7 @@ impl Listen {
         let client_ca = section.value("client_ca");
         let http2 = section.value("http2").and_then(|value| value.flag()).unwrap_or(true);
         let redirect = section.value("redirect_https");
+        let hsts = section.value("hsts");
         let proxy_protocol = section.value("proxy_protocol");
         let deadlines = Deadlines::read(section);
         let max_headers = section.room("max_headers", MAX_HEADERS, HEADERS_BOUNDS);
@@ -89,6 +96,7 @@ impl Listen {
         let client_ca = client_ca.and_then(|value| clients(&value, section.report.base, is_tls));
         let has_names = section.has("server_names") && !section.is_empty_list("server_names");
         let redirect_https = redirect.and_then(|value| redirect_port(&value, is_tls, has_names || has_tls));
+        let hsts = hsts.and_then(|value| Hsts::read(&value, is_tls));
         let is_known = if on_unix { trusted.unix } else { !trusted.networks.is_empty() };
         let proxy_protocol = proxy_protocol.is_some_and(|value| flag_of_proxies(&value, on_unix, is_known));
         Some(Self {
@@ -97,6 +105,7 @@ impl Listen {
             client_ca,
             http2,
             redirect_https,
+            hsts,
             proxy_protocol,
             deadlines,
             max_headers,
@@ -113,6 +122,7 @@ impl Listen {
             client_ca: None,
             http2: true,
             redirect_https: None,
+            hsts: None,
             proxy_protocol: false,
             deadlines: Deadlines::default(),
             max_headers: MAX_HEADERS,

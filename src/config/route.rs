@@ -9,6 +9,7 @@ use super::{Upstream, schema, suggest};
 mod compress;
 mod cors;
 mod files;
+mod front;
 mod map;
 mod path;
 mod pattern;
@@ -22,6 +23,7 @@ mod stream;
 pub use compress::{Compress, Compression};
 pub use cors::{Cors, Origins};
 pub use files::{FilesRoute, Immutable};
+pub use front::{BasicAuth, Front, Password, RateBy, RateLimit};
 pub use map::{Map, Piece, Pointer, Template};
 pub use publish::{PublishCheck, PublishRoute, To};
 pub use replay::{ReadWhen, Replay};
@@ -49,6 +51,8 @@ pub struct Route {
     pub hosts: Vec<String>,
     /// Which pages of other origins may use it; none are those of its own origin only.
     pub cors: Option<Cors>,
+    /// What a request has to pass first; none is nothing.
+    pub front: Option<Box<Front>>,
     /// What happens there.
     pub action: Action,
 }
@@ -78,6 +82,7 @@ impl Route {
         let hosts = hosts(section.value("hosts"));
         let cors = section.section("cors", &schema::CORS).and_then(|section| Cors::read(&section));
         let internal = section.value("internal").and_then(|value| value.flag()).unwrap_or(false);
+        let front = Front::read(section);
         let proxy = section.section("proxy", &schema::ROUTE_PROXY);
         let files = section.section("files", &schema::ROUTE_FILES);
         let stream = section.section("stream", &schema::ROUTE_STREAM);
@@ -105,6 +110,7 @@ impl Route {
             only_one_cors(stream);
         }
         files::only_for_files(section, internal);
+        front::only_where_it_counts(section, internal);
         let written = path.as_ref().and_then(|path| path.node().as_str());
         let proxy = proxy.map(|section| {
             ProxyRoute::read(&section, names, upstreams, written).map(Box::new).map(Action::Proxy)
@@ -116,7 +122,8 @@ impl Route {
             stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
         let publish = publish.map(|section| PublishRoute::read(&section, names).map(Action::Publish));
         let path = path?.parse(path::check)?;
-        Some(Self { path: path.to_owned(), hosts, cors, action: proxy.or(files).or(stream).or(publish)?? })
+        let action = proxy.or(files).or(stream).or(publish)??;
+        Some(Self { path: path.to_owned(), hosts, cors, front, action })
     }
 
     /// Whether no request could tell the two apart. A prefix and an exact path are told apart, and a route for some

@@ -27,7 +27,15 @@ pub(super) static ROOT: Shape = shape(
 
 pub(super) static SERVER: Shape = shape(
     "[server]",
-    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies", "secret"],
+    &[
+        "workers",
+        "shutdown_timeout",
+        "max_connections",
+        "trusted_proxies",
+        "secret",
+        "error_pages",
+        "maintenance",
+    ],
     &["temp_dir"],
 );
 
@@ -40,6 +48,7 @@ pub(super) static LISTEN: Shape = shape(
         "client_ca",
         "http2",
         "redirect_https",
+        "hsts",
         "proxy_protocol",
         "handshake_timeout",
         "header_timeout",
@@ -52,6 +61,8 @@ pub(super) static LISTEN: Shape = shape(
 );
 
 pub(super) static TLS: Shape = shape("an entry of `tls`", &["cert", "key"], &[]);
+
+pub(super) static HSTS: Shape = shape("`hsts`", &["max_age", "include_subdomains", "preload"], &[]);
 
 pub(super) static UPSTREAM: Shape = shape(
     "[upstreams.NAME]",
@@ -127,8 +138,28 @@ pub(super) static LIMITS: Shape = shape(
     &[],
 );
 
-pub(super) static ROUTE: Shape =
-    shape("[[route]]", &["path", "hosts", "internal", "cors", "proxy", "files", "stream", "publish"], &[]);
+pub(super) static ROUTE: Shape = shape(
+    "[[route]]",
+    &[
+        "path",
+        "hosts",
+        "internal",
+        "cors",
+        "allow_from",
+        "deny_from",
+        "rate",
+        "basic_auth",
+        "proxy",
+        "files",
+        "stream",
+        "publish",
+    ],
+    &[],
+);
+
+pub(super) static RATE: Shape = shape("`rate`", &["requests", "per", "burst", "by"], &[]);
+
+pub(super) static BASIC_AUTH: Shape = shape("`basic_auth`", &["realm", "passwords"], &[]);
 
 pub(super) static CORS: Shape = shape("`cors`", &["origins", "credentials"], &[]);
 
@@ -188,6 +219,7 @@ pub(super) static ALL: &[&Shape] = &[
     &SERVER,
     &LISTEN,
     &TLS,
+    &HSTS,
     &UPSTREAM,
     &HEALTH,
     &AUTH,
@@ -199,6 +231,8 @@ pub(super) static ALL: &[&Shape] = &[
     &LIMITS,
     &ROUTE,
     &CORS,
+    &RATE,
+    &BASIC_AUTH,
     &ROUTE_PROXY,
     &HEADER_RULES,
     &COMPRESS,
@@ -212,7 +246,7 @@ pub(super) static ALL: &[&Shape] = &[
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.
-const SECRETS: [&str; 5] = ["secret", "token", "webhook", "jwt_secret", "public_key"];
+const SECRETS: [&str; 6] = ["secret", "token", "webhook", "jwt_secret", "public_key", "passwords"];
 
 /// Whether the value of a key must not be shown. A misspelt or foreign key counts when it looks like a secret's.
 pub(super) fn is_secret(key: &str) -> bool {
@@ -280,7 +314,19 @@ mod tests {
             assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
         }
         assert!(shown.is_empty(), "{shown:?}");
-        for shape in [&TLS, &HEALTH, &CORS, &HEADER_RULES, &COMPRESS, &HELLO, &HEARTBEAT, &ON_GAP] {
+        for shape in [
+            &TLS,
+            &HSTS,
+            &HEALTH,
+            &CORS,
+            &RATE,
+            &BASIC_AUTH,
+            &HEADER_RULES,
+            &COMPRESS,
+            &HELLO,
+            &HEARTBEAT,
+            &ON_GAP,
+        ] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
             }

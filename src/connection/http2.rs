@@ -103,7 +103,7 @@ async fn answer<H: Handler>(
     let in_flight = watch.begin();
     // Boxed, so that its state is gone once there is an answer: hyper's task lives for as long as the answer's body, and
     // that of a stream for an hour.
-    match Box::pin(shared.handler.handle(request, &info)).await {
+    match Box::pin(shared.answer(request, &info)).await {
         Outcome::Reply(response) => Ok(response.map(|body| Pieces::new(Tracked::new(body, in_flight)))),
         Outcome::Park(_) | Outcome::Tunnel(..) => Err(NoSocket),
     }

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::fragment::LineWatch;
 use crate::config::Deadlines;
 use crate::proxy::Switched;
 use crate::stream::Grant;
@@ -39,6 +40,8 @@ pub(super) struct Watch {
     parked: RefCell<Option<Grant>>,
     /// A tunnel that wants it.
     tunnel: RefCell<Option<Switched>>,
+    /// Looks for what hyper cuts off of request lines. Not on HTTP/2.
+    pub(super) lines: LineWatch,
 }
 
 impl Watch {
@@ -55,6 +58,7 @@ impl Watch {
             flushed: Cell::new(true),
             parked: RefCell::new(None),
             tunnel: RefCell::new(None),
+            lines: LineWatch::new(),
         })
     }
 
@@ -197,7 +201,11 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
         let watch = &self.watch;
-        if buffer.filled().len() > before && watch.reads_heads && watch.in_flight.get() == 0 {
+        let is_waited_for = watch.in_flight.get() == 0;
+        if watch.reads_heads {
+            watch.lines.see(&buffer.filled()[before..], is_waited_for);
+        }
+        if buffer.filled().len() > before && watch.reads_heads && is_waited_for {
             watch.head_begun.set(true);
             if watch.head_since.get().is_none() {
                 watch.head_since.set(Some(Instant::now()));

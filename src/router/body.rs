@@ -174,6 +174,8 @@ pub(super) struct RequestLog {
     status: u16,
     bytes: u64,
     whole: bool,
+    /// Why it was refused, in a word.
+    pub(super) refused: Option<&'static str>,
     /// Why it ended early, if that was not the client's doing.
     broken: Option<&'static str>,
 }
@@ -194,6 +196,7 @@ impl RequestLog {
             status: 0,
             bytes: 0,
             whole: false,
+            refused: None,
             broken: None,
         }
     }
@@ -209,18 +212,26 @@ impl RequestLog {
 impl Drop for RequestLog {
     fn drop(&mut self) {
         let Some(log) = self.log.take() else { return };
+        if self.status == 0 && std::thread::panicking() {
+            // Whoever catches it says this to the client.
+            (self.status, self.refused, self.whole) = (500, Some("panic"), true);
+        }
         log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
                 .text("id", self.id.to_str().unwrap_or_default())
-                .text("method", self.method.as_str())
-                .text("host", &self.host)
+                .text("method", start(self.method.as_str(), MAX_METHOD))
+                .text("host", start(&self.host, MAX_HOST))
                 .target(&self.target)
                 .text("protocol", protocol(self.version))
                 // As nginx has it: the client went away before there was an answer.
                 .number("status", if self.status == 0 { 499 } else { self.status.into() })
                 .number("bytes", self.bytes)
                 .duration("duration", self.begun.elapsed());
+            let line = match self.refused {
+                Some(word) => line.text("refused", word),
+                None => line,
+            };
             match (self.broken, self.whole, self.status) {
                 (Some(end), ..) => line.text("end", end),
                 (None, false, 1..) if self.method != Method::HEAD => line.text("end", "client went away"),
@@ -228,6 +239,15 @@ impl Drop for RequestLog {
             }
         });
     }
+}
+
+/// The longest method and host that are written, in bytes; what is longer is none. Bounds a line.
+const MAX_METHOD: usize = 32;
+const MAX_HOST: usize = 255;
+
+/// The start of a text that is ASCII if anything is to come of it.
+fn start(text: &str, most: usize) -> &str {
+    text.get(..text.len().min(most)).unwrap_or_default()
 }
 
 fn protocol(version: Version) -> &'static str {

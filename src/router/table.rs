@@ -69,6 +69,7 @@ mod tests {
                 path: (*path).to_owned(),
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 cors: None,
+                front: None,
                 action: if *proxy {
                     Action::Proxy(Box::new(ProxyRoute::new(0, &[])))
                 } else {

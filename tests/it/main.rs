@@ -36,8 +36,11 @@ mod files;
 mod forwarding;
 #[cfg(test)]
 mod framing;
+mod front;
 #[cfg(test)]
 mod headers;
+#[cfg(test)]
+mod hsts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]

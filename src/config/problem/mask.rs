@@ -13,10 +13,11 @@ pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
     let told = told_to_apps(text);
     for (equals, _) in text.match_indices('=') {
         let known = found.last().is_some_and(|last| last.contains(&equals));
-        let key = key_before(&text[..equals]);
+        let before = &text[..equals];
+        let key = key_before(before);
         let is_table = || text[equals + 1..].trim_start_matches([' ', '\t']).starts_with('{');
         let is_told = || told.iter().any(|part| part.contains(&equals)) && key != "remove" && !is_table();
-        if !known && (schema::is_secret(key) || is_told()) {
+        if !known && (schema::is_secret(key) || is_in_passwords(before) || is_told()) {
             found.extend(value_after(text, equals + 1));
         }
     }
@@ -78,6 +79,20 @@ fn key_before(text: &str) -> &str {
     &text[start..]
 }
 
+/// Whether the key that ends here is the name of somebody with a password: `basic_auth.passwords.anna`, or below
+/// `[route.basic_auth.passwords]`.
+fn is_in_passwords(text: &str) -> bool {
+    let line = text.rfind('\n').map_or(text, |at| &text[at + 1..]);
+    let header = text.rfind("\n[").map_or(text, |at| &text[at + 1..]);
+    let header = header.lines().next().filter(|line| line.starts_with('[')).unwrap_or_default();
+    [line.rsplit([',', '{']).next().unwrap_or_default(), header].iter().any(|keys| {
+        keys.split(['.', ']']).any(|key| key.trim_matches([' ', '\t', '"', '\'', '[']) == PASSWORDS)
+    })
+}
+
+/// The table whose keys are names and whose values are secrets.
+const PASSWORDS: &str = "passwords";
+
 /// The secret part of the value that starts here.
 fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
     let start = at + (text[at..].len() - text[at..].trim_start_matches([' ', '\t']).len());
@@ -88,6 +103,9 @@ fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
             let end = inner.find(quotes).unwrap_or(inner.len());
             return Some(start + quotes.len()..start + quotes.len() + end);
         }
+    }
+    if value.starts_with('{') {
+        return Some(start + 1..start + end_of_table(value));
     }
     if value.starts_with('[') {
         return Some(start + 1..start + value.find(']').unwrap_or(value.len()));
@@ -100,6 +118,25 @@ fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
     }
     // Without quotes, or without their end, nobody can say where the secret stops.
     (line > 0).then(|| start..start + line)
+}
+
+/// Where an inline table ends: at its brace, not at one within a string.
+fn end_of_table(value: &str) -> usize {
+    let (mut quote, mut escaped, mut depth) = (None, false, 0_usize);
+    for (at, byte) in value.bytes().enumerate() {
+        match (quote, byte) {
+            (Some(b'"'), _) if escaped => escaped = false,
+            (Some(b'"'), b'\\') => escaped = true,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'{') => depth += 1,
+            (None, b'}') if depth == 1 => return at,
+            (None, b'}') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    value.len()
 }
 
 /// Where the string ends, if what follows it can follow a string.
@@ -155,6 +192,12 @@ mod tests {
             ("secret = \"file:/a/b\"", "secret = \"file:/a/b\""),
             ("secret = \"evn:NAME\"", "secret = \"***\""),
             ("secret =", "secret ="),
+            ("a = { passwords = { anna = \"x\" } }", "a = { passwords = {***} }"),
+            ("passwords = { a = \"{SHA}\\\"}\", b = '}x' } # y", "passwords = {***} # y"),
+            ("passwords = { a = \"x }\nb = 1", "passwords = {***"),
+            ("passwords.anna = \"x\"", "passwords.anna = \"***\""),
+            ("[route.basic_auth.passwords]\nanna = \"x\"", "[route.basic_auth.passwords]\nanna = \"***\""),
+            ("\n[a.passwords]\n[b]\nanna = \"x\"", "\n[a.passwords]\n[b]\nanna = \"x\""),
             ("socket = \"./s.sock\"", "socket = \"./s.sock\""),
             ("query = \"token\"", "query = \"token\""),
             ("servers = [\"http://u:p@h/\"]", "servers = [\"http://***@h/\"]"),

@@ -47,8 +47,14 @@ const REQUIRED: &str = r#"
 const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#max_connections"]),
     ("", &["#secret"]),
+    ("", &["#error_pages"]),
+    ("", &["#maintenance"]),
     ("tls", &["#tls"]),
     ("tls", &["#tls", "#client_ca"]),
+    ("tls", &["#tls", "#hsts"]),
+    ("", &["#allow_from"]),
+    ("", &["#rate"]),
+    ("", &["#basic_auth"]),
     ("", &["#health"]),
     ("servers", &["#servers", "#ca"]),
     ("secret", &["#public_key"]),
@@ -75,7 +81,6 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("token", &["#webhook"]),
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),
-    ("", &["#rate"]),
     ("kind = \"memory\"", &["#kind", "#path", "#sync"]),
 ];
 
@@ -119,6 +124,8 @@ fn folder() -> TempDir {
     write("clients.pem", &cert.pem());
     write("ca.pem", &cert.pem());
     write("key.pem", &signing_key.serialize_pem());
+    fs::create_dir(folder.path().join("errors")).unwrap();
+    write("errors/5xx.html", "<p>{status}");
     write("jwt.pub.pem", &KeyPair::generate().unwrap().public_key_pem());
     folder
 }
