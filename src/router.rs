@@ -74,6 +74,8 @@ pub struct Origin<'a> {
     pub h2: bool,
     /// How long the client may pause within a request body.
     pub body_stall: Duration,
+    /// How many bytes a second the client has to send of a request body; 0 is no bound.
+    pub body_min_rate: u64,
     /// How parts of files get to its socket unread, if they do.
     pub direct: Option<&'a Rc<DirectFiles>>,
 }
@@ -244,6 +246,7 @@ impl Router {
                     host: host.as_ref(),
                     request_id: id,
                     body_stall: origin.body_stall,
+                    body_min_rate: origin.body_min_rate,
                 };
                 // What a file would need, if the app is going to hand one in.
                 let client = self
@@ -349,6 +352,10 @@ impl Router {
                 self.limits.tell(*limited, &self.counters, Instant::now());
             }
             Refusal::Stream(_) => self.counters.streams_refused.inc(),
+            _ if refusal.is_of_spool() => {
+                self.counters.spool_refused.inc();
+                tracing::warn!(error = %refusal, "a request was refused");
+            }
             _ if refusal.is_upstreams() => {
                 self.counters.upstream_errors.inc();
                 tracing::warn!(error = %refusal, "the app did not answer");

@@ -27,8 +27,17 @@ pub(super) static ROOT: Shape = shape(
 
 pub(super) static SERVER: Shape = shape(
     "[server]",
-    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies", "secret"],
-    &["temp_dir"],
+    &[
+        "workers",
+        "shutdown_timeout",
+        "max_connections",
+        "trusted_proxies",
+        "secret",
+        "temp_dir",
+        "spool_memory",
+        "spool_disk",
+    ],
+    &[],
 );
 
 pub(super) static LISTEN: Shape = shape(
@@ -45,6 +54,7 @@ pub(super) static LISTEN: Shape = shape(
         "header_timeout",
         "idle_timeout",
         "body_stall",
+        "body_min_rate",
         "write_stall",
         "max_headers",
     ],
@@ -60,6 +70,8 @@ pub(super) static UPSTREAM: Shape = shape(
         "kind",
         "connect_timeout",
         "response_timeout",
+        "read_timeout",
+        "read_ahead",
         "max_body",
         "balance",
         "max_connections",

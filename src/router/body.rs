@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::access_log::WorkerLog;
 use crate::files::FileBody;
-use crate::proxy::UpstreamBody;
+use crate::proxy::{ReadAhead, ReadsAhead, UpstreamBody};
 use crate::stream::{LimitedBody, StreamBody};
 
 /// How the log says that a file could not be sent whole.
@@ -118,6 +118,15 @@ impl Body for ReplyBody {
             Kind::File(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
             Kind::Limited(body) => body.size_hint(),
+        }
+    }
+}
+
+impl ReadsAhead for ReplyBody {
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        match &self.kind {
+            Kind::Proxied(body) => body.read_ahead(),
+            _ => None,
         }
     }
 }
