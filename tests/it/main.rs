@@ -71,6 +71,8 @@ mod server_names;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod spool;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod stream_auth;

@@ -50,6 +50,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("tls", &["#tls"]),
     ("tls", &["#tls", "#client_ca"]),
     ("", &["#health"]),
+    ("", &["#temp_dir"]),
     ("servers", &["#servers", "#ca"]),
     ("secret", &["#public_key"]),
     ("secret", &["#jwks"]),
