@@ -212,7 +212,8 @@ def test_readers_of_a_kilobyte_a_second_slow_nobody(kind):
         head, _, came = readers.first.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         while len(came) < LARGE:
-            came += last.recv(1 << 20)
+            assert (piece := last.recv(1 << 20)), f"cut after {len(came)} bytes"
+            came += piece
         assert came == bytes(range(256)) * (LARGE // 256)
 
 

@@ -131,8 +131,11 @@ fn a_body_that_goes_on_slowly_arrives_however_long_it_takes() {
         let body = client.exactly(20);
         client.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n").send(body);
     });
-    let settings =
-        Settings { listen: QUICK, upstream: "response_timeout = \"200ms\"", ..Settings::default() };
+    let settings = Settings {
+        listen: QUICK,
+        upstream: "response_timeout = \"200ms\"\nread_timeout = \"200ms\"",
+        ..Settings::default()
+    };
     let site = settings.before(&app);
     let mut client = site.connect();
     let begun = Instant::now();
@@ -239,8 +242,11 @@ fn a_websocket_may_be_quiet_for_as_long_as_it_likes() {
             client.send(line);
         }
     });
-    let settings =
-        Settings { listen: QUICK, upstream: "response_timeout = \"200ms\"", ..Settings::default() };
+    let settings = Settings {
+        listen: QUICK,
+        upstream: "response_timeout = \"200ms\"\nread_timeout = \"200ms\"",
+        ..Settings::default()
+    };
     let site = settings.before(&app);
     let mut client = site.connect();
     let head = client.get("/ws", WEBSOCKET).head();

@@ -70,7 +70,7 @@ fn an_app_is_asked_when_the_body_is_there() {
         assert!(app.request().1 == body);
         app.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
         assert_eq!(client.response().text(), "ok");
-        assert_eq!(open_files_of(folder.path()), 0);
+        site.comes_true(|| "no file".to_owned(), || open_files_of(folder.path()) == 0);
     }
     assert_eq!(site.count("bodies_spooled"), 2);
 }
@@ -136,7 +136,7 @@ fn a_body_that_grows_too_large_or_breaks_off_reaches_nobody() {
     drop(client);
     site.becomes("connections", 0);
     assert!(backend.is_left_alone());
-    assert_eq!(open_files_of(folder.path()), 0);
+    site.comes_true(|| "no file".to_owned(), || open_files_of(folder.path()) == 0);
 }
 
 #[test]
