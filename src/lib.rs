@@ -133,6 +133,13 @@
 //!   the queue of a socket loses when gunicorn is stopped.
 //! * `health` of an upstream has a `host`, since Django answers 400 to hosts that it does not know; `ca` is the authority of
 //!   its servers at `https://`.
+//! * A response is read ahead by the task that sends it, while its client takes nothing (`proxy/ahead.rs`), and not by one
+//!   of its own: an answer that is taken as fast as it comes costs no task, no copy and no timer. A file is used when a client
+//!   has taken nothing for 10 ms.
+//! * The files that bodies wait in are written by the workers themselves, as nginx does: a piece of 64 KiB takes 14 us, less
+//!   than to hand it over. They are closed elsewhere, which takes far longer when they are large.
+//! * `read_timeout` of an upstream is for pauses within an answer; `response_timeout` ends with its head. Of a body that finds
+//!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

@@ -219,7 +219,7 @@ fn prepare(
     let pace = Pace::new(to.body_stall, to.body_min_rate);
     let body = framing.map(|framing| Body::new(body, to.max_body, pace, framing));
     let request = Outgoing::new(out, body, parts.method.is_idempotent());
-    Ok(if is_gathered { request.to_be_gathered() } else { request })
+    Ok(if is_gathered { request.gathered_first() } else { request })
 }
 
 /// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1).

@@ -80,7 +80,7 @@ impl Outgoing {
     }
 
     /// Has its body, if there is one, read before the head is sent.
-    pub(super) fn to_be_gathered(mut self) -> Self {
+    pub(super) fn gathered_first(mut self) -> Self {
         self.is_to_be_gathered = self.body.is_some();
         self
     }

@@ -17,5 +17,5 @@ fn open_files_of(folder: &Path) -> usize {
 
 /// Bytes in which each place can be told from its neighbours.
 fn bytes(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place * 31 % 251) as u8).collect()
+    (0..length).map(|place| u8::try_from(place * 31 % 251).unwrap()).collect()
 }
