@@ -31,7 +31,7 @@ use crate::config::{Deadlines, TrustedProxies};
 use crate::http::{Peer, PeerAddress};
 use crate::limits::{AddressLimit, Entry, Place, Quiet};
 use crate::metrics::Counters;
-use crate::proxy::Switched;
+use crate::proxy::{ReadsAhead, Switched};
 use crate::stream::{Grant, Streams};
 use crate::tls::{Credentials, Tls, is_h2};
 use crate::transport::{DirectFiles, Socket, Transport};
@@ -92,6 +92,7 @@ pub enum Outcome<B> {
 pub trait Handler: 'static {
     /// The bodies of its answers.
     type Body: Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + ReadsAhead
         + Unpin
         + 'static;
 

@@ -144,6 +144,13 @@
 //!   address list, a rate or a password is also asked for at paths that an app may take for the route's (`/%61dmin/`), while
 //!   routes themselves are found by the path as it is written.
 //! * `OPTIONS *` is about this server, which has nothing to say of itself: 404.
+//! * A response is read ahead by the task that sends it, while its client takes nothing (`proxy/ahead.rs`), and not by one
+//!   of its own: an answer that is taken as fast as it comes costs no task, no copy and no timer. A file is used when a client
+//!   has taken nothing for 10 ms.
+//! * The files that bodies wait in are written by the workers themselves, as nginx does: a piece of 64 KiB takes 14 us, less
+//!   than to hand it over. They are closed elsewhere, which takes far longer when they are large.
+//! * `read_timeout` of an upstream is for pauses within an answer; `response_timeout` ends with its head. Of a body that finds
+//!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count.
 

@@ -111,6 +111,12 @@ cells! {
     upstream_retries,
     /// Times a server of several was left alone because it had failed.
     upstream_ejections,
+    /// Request bodies that were written to a file before the app was asked.
+    bodies_spooled,
+    /// Answers that were written to a file since their clients were slower than the app.
+    answers_spooled,
+    /// Requests refused since their bodies could not be kept (`spool_memory`, `spool_disk`).
+    spool_refused,
     /// Streams open now.
     streams,
     /// Streams opened.

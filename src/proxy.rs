@@ -3,10 +3,12 @@
 //! One [`Proxy`] a worker; its connections to the app are its own, so nothing here is locked. HTTP/1.1 is spoken by
 //! what is in this folder: `head` and `framing` are pure, `connection` and `request` read and write, `exchange` puts
 //! them together in the request's own task. Invariants: what a client may not say to an app is never written to it
-//! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one
+//! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways, unless the app serves one
+//! request at a time: then nobody but us waits for the client (`spool`, `ahead`); whatever ends early on one
 //! side ends early on the other: a truncated answer is never ended as if it were whole.
 
 mod address;
+mod ahead;
 mod balance;
 mod body;
 mod connection;
@@ -19,6 +21,7 @@ mod link;
 mod pool;
 mod request;
 mod server;
+mod spool;
 mod stall;
 mod standing;
 mod tunnel;
@@ -38,10 +41,12 @@ use crate::config::{self, HeaderRules, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 use crate::metrics::Counters;
 
+pub use ahead::{ReadAhead, ReadsAhead};
 pub use body::UpstreamBody;
 pub use error::{AnswerError, AnswerFault, AppError, AppFault, ProxyError};
 pub use health::HealthChecks;
 pub use request::BodyError;
+pub use spool::{SpoolError, Spools};
 pub use stall::Stall;
 pub use standing::Standings;
 pub use tunnel::{Switched, tunnel};
@@ -49,7 +54,7 @@ pub use tunnel::{Switched, tunnel};
 use exchange::{Answered, Question, exchange};
 use head::MAX_FIELDS;
 use pool::Upstream;
-use request::{Body, Framing, Outgoing};
+use request::{Body, Framing, Outgoing, Pace};
 
 /// The upstreams of one worker.
 #[derive(Debug)]
@@ -77,6 +82,8 @@ pub struct Forward<'a> {
     pub prefix: Option<&'a str>,
     /// What is changed last in its fields.
     pub rules: &'a HeaderRules,
+    /// How many bytes a second the client has to send of its body; 0 is no bound.
+    pub body_min_rate: u64,
 }
 
 /// What the app answered.
@@ -91,10 +98,16 @@ pub enum Answer {
 
 impl Proxy {
     /// Makes the pools; nothing is connected yet. `standings` are of the same upstreams, for all workers.
-    pub fn new(upstreams: &[config::Upstream], standings: &Standings, counters: &Arc<Counters>) -> Self {
+    pub fn new(
+        upstreams: &[config::Upstream],
+        standings: &Standings,
+        spools: &Arc<Spools>,
+        counters: &Arc<Counters>,
+    ) -> Self {
         let kept = Rc::new(Notify::new());
         let upstreams = upstreams.iter().zip(&standings.0).map(|(upstream, shared)| {
-            Rc::new(Upstream::new(upstream, shared.clone(), counters.clone(), kept.clone()))
+            let (spools, counters) = (spools.clone(), counters.clone());
+            Rc::new(Upstream::new(upstream, shared.clone(), spools, counters, kept.clone()))
         });
         Self { upstreams: upstreams.collect(), kept }
     }
@@ -170,10 +183,6 @@ fn prepare(
     let target = parts.uri.path_and_query().ok_or(ProxyError::Target)?;
     let has_body = !body.is_end_stream();
     let length = body.size_hint().exact();
-    if has_body && length.is_none() && upstream.kind == UpstreamKind::Wsgi {
-        // A WSGI app takes a body without a length for no body at all.
-        return Err(ProxyError::LengthRequired);
-    }
     if length.is_some_and(|length| length > to.max_body) {
         return Err(ProxyError::TooLarge { max: to.max_body });
     }
@@ -194,6 +203,8 @@ fn prepare(
         head::write_field(&mut out, &CONNECTION, b"upgrade");
         head::write_field(&mut out, &UPGRADE, b"websocket");
     }
+    // A worker that serves one request at a time is not to wait for a client.
+    let is_gathered = upstream.kind == UpstreamKind::Wsgi;
     // How the body ends is said once: by its length or by its chunks (RFC 9112, section 6.3).
     let framing = match length {
         _ if !has_body => {
@@ -206,14 +217,20 @@ fn prepare(
             head::write_field(&mut out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
             Some(Framing::Length(length))
         }
+        // A WSGI app takes a body without a length for no body at all.
+        None if is_gathered => Some(Framing::Measured),
         None => {
             head::write_field(&mut out, &TRANSFER_ENCODING, b"chunked");
             Some(Framing::Chunked(announced(&parts.headers, to.rules)))
         }
     };
-    let body = framing.map(|framing| Body::new(body, to.max_body, to.body_stall, framing));
-    out.extend_from_slice(b"\r\n");
-    Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
+    if !matches!(framing, Some(Framing::Measured)) {
+        out.extend_from_slice(b"\r\n");
+    }
+    let pace = Pace::new(to.body_stall, to.body_min_rate);
+    let body = framing.map(|framing| Body::new(body, to.max_body, pace, framing));
+    let request = Outgoing::new(out, body, parts.method.is_idempotent());
+    Ok(if is_gathered { request.gathered_first() } else { request })
 }
 
 /// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1). What a rule speaks of is not a

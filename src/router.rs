@@ -263,6 +263,7 @@ impl Router {
                     body_stall: origin.body_stall,
                     prefix: proxied.route.strip_prefix.as_deref(),
                     rules: &proxied.route.request_headers,
+                    body_min_rate: origin.body_min_rate,
                 };
                 let asked = proxied.asked(&parts);
                 // What a file would need, if the app is going to hand one in.

@@ -27,7 +27,7 @@ use crate::hub::{Committer, Hub};
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
-use crate::proxy::{HealthChecks, Standings};
+use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
@@ -232,6 +232,7 @@ impl Server {
         let stream_limits = Limits::new(&config.limits);
         let addresses = config.limits.connections_per_address.map(AddressLimit::new);
         let standings = Standings::new(&config.upstreams);
+        let spools = spools(&config.server);
         let checks = HealthChecks::new(&config.upstreams, &standings);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
@@ -275,6 +276,7 @@ impl Server {
                 auth: auth.clone(),
                 stream_limits: stream_limits.clone(),
                 standings: standings.clone(),
+                spools: spools.clone(),
                 publisher: publisher.clone(),
                 sockets,
                 redirects: redirects.clone(),
@@ -341,6 +343,16 @@ async fn control(
         () = &mut ended => return,
     }
     ended.await;
+}
+
+/// Where bodies wait. A folder that is of no use is told at once, and not when the first large body comes.
+fn spools(server: &config::Server) -> Arc<Spools> {
+    let spools = Spools::new(server.temp_dir.clone(), server.spool_memory, server.spool_disk);
+    if let Err(error) = spools.check() {
+        let temp_dir = server.temp_dir.display();
+        tracing::warn!(%temp_dir, %error, "no file can be made in temp_dir: large bodies for wsgi apps will be refused");
+    }
+    spools
 }
 
 /// Says what had happened to the store since it was last written to.

@@ -24,7 +24,7 @@ use crate::hub::Hub;
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
-use crate::proxy::{Proxy, Standings};
+use crate::proxy::{Proxy, Spools, Standings};
 use crate::publish::Publisher;
 use crate::router::{Features, Fronts, Origin, Redirect, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
@@ -56,6 +56,8 @@ pub struct Setup {
     pub stream_limits: Limits,
     /// What all workers know of the servers of apps.
     pub standings: Arc<Standings>,
+    /// What is kept of bodies, of all workers.
+    pub spools: Arc<Spools>,
     /// What takes publications of public routes.
     pub publisher: Publisher,
     /// Its sockets, in the order of the configuration, each with its TLS.
@@ -100,6 +102,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         auth,
         stream_limits,
         standings,
+        spools,
         publisher,
         sockets,
         redirects,
@@ -115,7 +118,7 @@ async fn run(setup: Setup) -> io::Result<()> {
     let features = Features {
         auth: auth.clone(),
         limits: stream_limits,
-        proxy: Proxy::new(&config.upstreams, &standings, &counters),
+        proxy: Proxy::new(&config.upstreams, &standings, &spools, &counters),
         streams: streams.clone(),
         publisher,
         counters: counters.clone(),
@@ -315,6 +318,7 @@ impl Handler for Route {
             server_names: &settings.server_names,
             h2: info.h2,
             body_stall: settings.deadlines.body_stall,
+            body_min_rate: settings.deadlines.body_min_rate,
             direct: info.direct.as_ref(),
         };
         match self.router.route(request, origin).await {

@@ -26,6 +26,8 @@ const MAX_HEADERS: usize = 64 * 1024;
 const HEADERS_BOUNDS: RangeInclusive<u64> = 8 << 10..=1 << 20;
 /// A deadline of an hour protects nobody any more.
 const DEADLINE_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+/// Nobody's line is as fast as 1 GiB a second, and whoever is slower would be refused.
+const RATE_BOUNDS: RangeInclusive<u64> = 0..=1 << 30;
 
 /// One listening socket.
 #[derive(Debug, Clone)]
@@ -130,7 +132,7 @@ impl Listen {
     }
 }
 
-/// How long a client may take. Every one is above zero.
+/// How long a client may take. Every time is above zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlines {
     /// From accept to the end of the TLS handshake.
@@ -141,6 +143,9 @@ pub struct Deadlines {
     pub idle_timeout: Duration,
     /// Between two reads of a request body.
     pub body_stall: Duration,
+    /// How many bytes of a request body have to come in a second, once the client has been waited for as long as it may
+    /// pause; 0 is no bound.
+    pub body_min_rate: u64,
     /// Between two writes that the client takes.
     pub write_stall: Duration,
 }
@@ -154,6 +159,7 @@ impl Deadlines {
             header_timeout: read("header_timeout", default.header_timeout),
             idle_timeout: read("idle_timeout", default.idle_timeout),
             body_stall: read("body_stall", default.body_stall),
+            body_min_rate: section.size("body_min_rate", default.body_min_rate, RATE_BOUNDS),
             write_stall: read("write_stall", default.write_stall),
         }
     }
@@ -166,6 +172,7 @@ impl Default for Deadlines {
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             body_stall: Duration::from_secs(30),
+            body_min_rate: 1024,
             write_stall: Duration::from_secs(60),
         }
     }

@@ -35,8 +35,11 @@ pub(super) static SERVER: Shape = shape(
         "secret",
         "error_pages",
         "maintenance",
+        "temp_dir",
+        "spool_memory",
+        "spool_disk",
     ],
-    &["temp_dir"],
+    &[],
 );
 
 pub(super) static LISTEN: Shape = shape(
@@ -54,6 +57,7 @@ pub(super) static LISTEN: Shape = shape(
         "header_timeout",
         "idle_timeout",
         "body_stall",
+        "body_min_rate",
         "write_stall",
         "max_headers",
     ],
@@ -71,6 +75,8 @@ pub(super) static UPSTREAM: Shape = shape(
         "kind",
         "connect_timeout",
         "response_timeout",
+        "read_timeout",
+        "read_ahead",
         "max_body",
         "balance",
         "max_connections",

@@ -1,6 +1,8 @@
 //! `[server]`: what holds for the whole process.
 
+use std::env;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +25,12 @@ const MIN_SECRET: usize = 16;
 /// More than the ephemeral state of one kernel bears.
 const MAX_CONNECTIONS: u64 = 10_000_000;
 
+/// What bodies that wait may take: memory for a thousand of them, and as much disk as a small machine can spare.
+const SPOOL_MEMORY: usize = 64 * 1024 * 1024;
+const SPOOL_DISK: usize = 1024 * 1024 * 1024;
+/// None, or up to 1 TiB.
+const SPOOL_BOUNDS: RangeInclusive<u64> = 0..=1 << 40;
+
 /// The process.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -40,6 +48,12 @@ pub struct Server {
     pub error_pages: Option<ErrorPages>,
     /// The file that switches proxy and files routes off while it is there.
     pub maintenance: Option<PathBuf>,
+    /// Where the files are made that bodies wait in.
+    pub temp_dir: PathBuf,
+    /// What all bodies that wait may take of the memory together, in bytes.
+    pub spool_memory: usize,
+    /// What they may take of the disk, in bytes.
+    pub spool_disk: usize,
 }
 
 impl Server {
@@ -62,6 +76,11 @@ impl Server {
         if let Some(value) = section.value("trusted_proxies") {
             server.trusted_proxies = TrustedProxies::read(&value);
         }
+        if let Some(path) = section.value("temp_dir").and_then(|value| value.parse(not_empty)) {
+            server.temp_dir = section.report.base.join(path);
+        }
+        server.spool_memory = section.room("spool_memory", SPOOL_MEMORY, SPOOL_BOUNDS);
+        server.spool_disk = section.room("spool_disk", SPOOL_DISK, SPOOL_BOUNDS);
         server.secret = section.value("secret").and_then(|value| secret(&value, section.report.base));
         server.error_pages =
             section.value("error_pages").and_then(|value| ErrorPages::read(&value, section.report.base));
@@ -80,6 +99,9 @@ impl Default for Server {
             secret: None,
             error_pages: None,
             maintenance: None,
+            temp_dir: env::temp_dir(),
+            spool_memory: SPOOL_MEMORY,
+            spool_disk: SPOOL_DISK,
         }
     }
 }
@@ -107,6 +129,11 @@ fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
         return None;
     }
     Some(secret)
+}
+
+/// A path cannot be nothing.
+fn not_empty(text: &str) -> Result<&str, Fault> {
+    if text.is_empty() { Err(Fault::new("is empty")) } else { Ok(text) }
 }
 
 /// One worker per core that this process may run on.

@@ -57,6 +57,7 @@ mod tests {
     use crate::config::{Deadlines, Networks};
     use crate::event::Epoch;
     use crate::hub::Hub;
+    use crate::proxy::{ReadAhead, ReadsAhead};
     use crate::store::{Limits, Memory};
     use crate::stream::Streams;
 
@@ -74,6 +75,12 @@ mod tests {
     impl Drop for Held {
         fn drop(&mut self) {
             self.0.set(self.0.get() - 1);
+        }
+    }
+
+    impl ReadsAhead for Full<Bytes> {
+        fn read_ahead(&self) -> Option<ReadAhead> {
+            None
         }
     }
 

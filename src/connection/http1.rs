@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use super::watch::{Timer, Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared, close};
 use crate::http::Fragment;
-use crate::proxy::tunnel;
+use crate::proxy::{ReadsAhead as _, tunnel};
 use crate::stream::{Grant, park};
 use crate::transport::Transport;
 
@@ -66,6 +66,7 @@ pub(super) async fn serve<H: Handler>(
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(ConnectionError::Http(error))),
                 Poll::Pending => {}
             }
+            watch.read_ahead(cx);
             if let Some(grant) = watch.take_stream() {
                 return Poll::Ready(End::Park(grant));
             }
@@ -131,7 +132,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
         self.is_http_10.set(request.version() == Version::HTTP_10);
         Box::pin(async move {
             match shared.answer(request, &info).await {
-                Outcome::Reply(response) => Ok(response.map(|body| Tracked::new(body, in_flight))),
+                Outcome::Reply(response) => {
+                    watch.offer_ahead(response.body().read_ahead());
+                    Ok(response.map(|body| Tracked::new(body, in_flight)))
+                }
                 Outcome::Tunnel(response, app) => {
                     watch.offer_tunnel(app);
                     Ok(response.map(|body| Tracked::new(body, in_flight)))

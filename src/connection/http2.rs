@@ -18,6 +18,7 @@ use super::pieces::{Pieces, while_it_moves};
 use super::watch::{Timer, Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared};
 
+use crate::proxy::ReadsAhead as _;
 use crate::transport::Transport;
 
 /// Streams at once on a connection: enough for the tabs of a person and the requests of their pages.
@@ -104,7 +105,10 @@ async fn answer<H: Handler>(
     // Boxed, so that its state is gone once there is an answer: hyper's task lives for as long as the answer's body, and
     // that of a stream for an hour.
     match Box::pin(shared.answer(request, &info)).await {
-        Outcome::Reply(response) => Ok(response.map(|body| Pieces::new(Tracked::new(body, in_flight)))),
+        Outcome::Reply(response) => Ok(response.map(|body| {
+            let ahead = body.read_ahead();
+            Pieces::new(Tracked::new(body, in_flight), ahead)
+        })),
         Outcome::Park(_) | Outcome::Tunnel(..) => Err(NoSocket),
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::fragment::LineWatch;
 use crate::config::Deadlines;
-use crate::proxy::Switched;
+use crate::proxy::{ReadAhead, Switched};
 use crate::stream::Grant;
 use crate::transport::{DirectFiles, Transport};
 
@@ -36,6 +36,8 @@ pub(super) struct Watch {
     blocked_since: Cell<Option<Instant>>,
     /// Whether all that was written has been flushed: hyper flushes only when it holds nothing back.
     flushed: Cell<bool>,
+    /// The rest of the answer that is being sent.
+    ahead: RefCell<Option<ReadAhead>>,
     /// A stream that wants the socket.
     parked: RefCell<Option<Grant>>,
     /// A tunnel that wants it.
@@ -56,6 +58,7 @@ impl Watch {
             head_begun: Cell::new(false),
             blocked_since: Cell::new(None),
             flushed: Cell::new(true),
+            ahead: RefCell::new(None),
             parked: RefCell::new(None),
             tunnel: RefCell::new(None),
             lines: LineWatch::new(),
@@ -76,6 +79,22 @@ impl Watch {
 
     pub(super) fn offer_tunnel(&self, app: Switched) {
         *self.tunnel.borrow_mut() = Some(app);
+    }
+
+    /// The answer that is sent from now on. Only where there is one at a time.
+    pub(super) fn offer_ahead(&self, ahead: Option<ReadAhead>) {
+        *self.ahead.borrow_mut() = ahead;
+    }
+
+    /// Reads the answer ahead, if the client takes nothing of it.
+    pub(super) fn read_ahead(&self, cx: &mut Context<'_>) {
+        if self.blocked_since.get().is_none() {
+            return;
+        }
+        let mut ahead = self.ahead.borrow_mut();
+        if ahead.as_ref().is_some_and(|rest| !rest.poll(cx)) {
+            *ahead = None;
+        }
     }
 
     /// The stream that wants the socket, if the socket is free for it.

@@ -82,6 +82,10 @@ impl Router {
                 // Counted where it is known whether there was one.
                 Stopped::Password(_) | Stopped::Busy => {}
             },
+            _ if refusal.is_of_spool() => {
+                self.counters.spool_refused.inc();
+                tracing::warn!(error = %refusal, "a request was refused");
+            }
             _ if refusal.is_upstreams() => {
                 self.counters.upstream_errors.inc();
                 tracing::warn!(error = %refusal, "the app did not answer");

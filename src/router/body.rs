@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::access_log::WorkerLog;
 use crate::compress::Compressed;
 use crate::files::FileBody;
-use crate::proxy::UpstreamBody;
+use crate::proxy::{ReadAhead, ReadsAhead, UpstreamBody};
 use crate::stream::{LimitedBody, StreamBody};
 
 /// How the log says that a file could not be sent whole.
@@ -129,6 +129,17 @@ impl Body for ReplyBody {
             Kind::File(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
             Kind::Limited(body) => body.size_hint(),
+        }
+    }
+}
+
+impl ReadsAhead for ReplyBody {
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        match &self.kind {
+            Kind::Proxied(body) => body.read_ahead(),
+            // What is kept is what the app has sent: it is compressed when the client takes it.
+            Kind::Compressed(body) => body.inner().read_ahead(),
+            _ => None,
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Origin<'a> {
     pub h2: bool,
     /// How long the client may pause within a request body.
     pub body_stall: Duration,
+    /// How many bytes a second the client has to send of a request body; 0 is no bound.
+    pub body_min_rate: u64,
     /// How parts of files get to its socket unread, if they do.
     pub direct: Option<&'a Rc<DirectFiles>>,
 }

@@ -129,7 +129,14 @@ impl Refusal {
 
     /// Whether the app is at fault, not the client.
     pub(super) fn is_upstreams(&self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::HandedNowhere(_)) && self.said().0.is_server_error()
+        matches!(self, Self::Proxy(_) | Self::HandedNowhere(_))
+            && self.said().0.is_server_error()
+            && !self.is_of_spool()
+    }
+
+    /// Whether the body of the request could not be kept.
+    pub(super) fn is_of_spool(&self) -> bool {
+        matches!(self, Self::Proxy(ProxyError::Spool(_)))
     }
 
     /// Answers the request.
@@ -174,7 +181,7 @@ impl Refusal {
             response.headers_mut().insert(CONTENT_RANGE, range);
         }
         let is_cut = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
-        if is_cut || matches!(self, Self::Request(_)) {
+        if is_cut || self.is_of_spool() || matches!(self, Self::Request(_)) {
             // What is left of the body would be read as the next request, or the client and we do not agree on where
             // this one ends.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -257,10 +264,12 @@ fn proxy_said(error: &ProxyError) -> (StatusCode, String) {
         ProxyError::Request(_) | ProxyError::Target | ProxyError::ClientGone => {
             return (StatusCode::BAD_REQUEST, sentence(error));
         }
-        ProxyError::LengthRequired => return (StatusCode::LENGTH_REQUIRED, sentence(error)),
         ProxyError::TooLarge { .. } => return (StatusCode::PAYLOAD_TOO_LARGE, sentence(error)),
         ProxyError::BodyStalled => return (StatusCode::REQUEST_TIMEOUT, sentence(error)),
         ProxyError::NoUpstream => (StatusCode::BAD_GATEWAY, NO_ANSWER),
+        ProxyError::Spool(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "There is no room for the body at the moment.")
+        }
         ProxyError::App(error) => match error.fault {
             AppFault::Connect(_) | AppFault::Resolve(_) => {
                 (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment.")
@@ -314,7 +323,6 @@ mod tests {
             (app("", AppFault::ResponseTimeout), 504, true),
             (Refusal::Proxy(ProxyError::TooLarge { max: 1 }), 413, false),
             (Refusal::Proxy(ProxyError::BodyStalled), 408, false),
-            (Refusal::Proxy(ProxyError::LengthRequired), 411, false),
         ] {
             let response = refusal.respond(true);
             assert_eq!(response.status().as_u16(), status, "{refusal:?}");

@@ -80,6 +80,8 @@ mod server_names;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod spool;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod stream_auth;

@@ -56,6 +56,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#rate"]),
     ("", &["#basic_auth"]),
     ("", &["#health"]),
+    ("", &["#temp_dir"]),
     ("servers", &["#servers", "#ca"]),
     ("secret", &["#public_key"]),
     ("secret", &["#jwks"]),
