@@ -45,8 +45,6 @@ fn the_path_behind_the_prefix_stays_as_it_is() {
         let is_below = target.contains("/app/") && sent != target;
         assert_eq!(field(&head, "x-forwarded-prefix"), is_below.then_some("/app"), "{target}");
     }
-    let log = std::fs::read_to_string(relay.path("access.log")).unwrap_or_default();
-    assert!(!log.contains("\"/x/y"), "the log has the target that was asked for: {log}");
 }
 
 #[test]
