@@ -21,7 +21,6 @@ use std::sync::Arc;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::WorkerLog;
@@ -35,7 +34,7 @@ use crate::tls::{Credentials, Tls, is_h2};
 use crate::transport::{DirectFiles, Socket, Transport};
 
 pub use error::ConnectionError;
-pub use handshake::MAX_HANDSHAKES;
+pub use handshake::Handshakes;
 pub use proxy_protocol::HeaderError;
 pub use watch::Tracked;
 
@@ -112,8 +111,8 @@ pub struct Shared<H> {
     pub counters: Arc<Counters>,
     /// Said when the worker drains.
     pub drain: Drain,
-    /// How many handshakes there may be at once.
-    pub handshakes: Semaphore,
+    /// The handshakes in progress.
+    pub handshakes: Handshakes,
     /// How many connections an address may have, over all workers.
     pub addresses: Option<AddressLimit>,
     /// What is refused before it is HTTP, for the log.
