@@ -180,7 +180,9 @@ fn a_root_is_found_also_by_its_real_path() {
 
 #[test]
 fn without_an_internal_route_the_answer_is_the_apps_own() {
-    for name in ["X-Accel-Redirect: /static/a", "X-Accel-Redirect: /protected/a.pdf", "X-Sendfile: /etc/passwd"] {
+    for name in
+        ["X-Accel-Redirect: /static/a", "X-Accel-Redirect: /protected/a.pdf", "X-Sendfile: /etc/passwd"]
+    {
         let app = App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{name}\r\n\r\nown"));
         // A route with files that anybody may have is no such route.
         let public = "[[route]]\npath = \"/static/\"\n[route.files]\nroot = \"static\"\n";
