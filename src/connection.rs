@@ -38,6 +38,8 @@ pub use handshake::Handshakes;
 pub use proxy_protocol::HeaderError;
 pub use watch::Tracked;
 
+use proxy_protocol::Said;
+
 /// What all connections of a listener have in common.
 #[derive(Debug)]
 pub struct Settings {
@@ -184,14 +186,14 @@ async fn run<H: Handler>(
     held: impl Sized + 'static,
 ) -> Result<(), ConnectionError> {
     let deadline = Instant::now() + settings.deadlines.handshake_timeout;
-    let address = if settings.proxy_protocol {
+    let (address, trusted) = if settings.proxy_protocol {
         // Boxed: its buffer is large and is gone soon.
         Box::pin(said_by_proxy(&settings.trusted, &socket, address, deadline)).await?
     } else {
-        address
+        (address, is_trusted(&settings.trusted, address))
     };
-    let (trusted, is_tls) = (is_trusted(&settings.trusted, address), settings.tls.is_some());
-    let held = (held, shared.admit(address, trusted)?);
+    let is_tls = settings.tls.is_some();
+    let held = (held, shared.admit(address, is_trusted(&settings.trusted, address))?);
     let peer = Peer::new(address, is_tls, trusted);
     let Some(tls) = &settings.tls else {
         let direct = Some(Rc::default());
@@ -221,18 +223,24 @@ async fn run<H: Handler>(
     }
 }
 
-/// The client's address, as the trusted peer in front of it says.
+/// The client's address, as the trusted peer in front of it says, and whether the client's own word is believed. That of
+/// one whom the peer does not know is not: it has the peer's address, and nothing else of it.
 async fn said_by_proxy(
     trusted: &TrustedProxies,
     socket: &Socket,
     address: PeerAddress,
     deadline: Instant,
-) -> Result<PeerAddress, ConnectionError> {
+) -> Result<(PeerAddress, bool), ConnectionError> {
     if !is_trusted(trusted, address) {
         return Err(ConnectionError::Untrusted);
     }
     match timeout_at(deadline, proxy_protocol::read(socket)).await {
-        Ok(Ok(said)) => Ok(said.map_or(address, PeerAddress::Ip)),
+        Ok(Ok(Said::Client(client))) => {
+            let client = PeerAddress::Ip(client);
+            Ok((client, is_trusted(trusted, client)))
+        }
+        Ok(Ok(Said::Itself)) => Ok((address, true)),
+        Ok(Ok(Said::Nobody)) => Ok((address, false)),
         Ok(Err(error)) => Err(ConnectionError::Header(error)),
         Err(_) => Err(ConnectionError::TimedOut("to send its header of the PROXY protocol")),
     }
