@@ -1,10 +1,9 @@
 """No order is done twice: an app acts on a small POST and breaks its connection before it answers, in every way that
 it has, and the request is not sent again."""
 
-import signal
+import http.client
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -94,12 +93,17 @@ def place(app: str, on_unix: bool, folder: Path) -> tuple[list[str], str, object
     return arguments, server, address
 
 
-@pytest.mark.parametrize("on_unix", [True, False], ids=["unix", "tcp"])
-@pytest.mark.parametrize("end", ["/kill", "/late", "/unread", "/reset"])
-@pytest.mark.parametrize("app", APPS)
-def test_an_order_that_was_begun_is_not_sent_again(app: str, end: str, on_unix: bool, tmp_path: Path) -> None:
-    import http.client
+ENDS = [(app, end, on_unix) for app in APPS for end in ("/kill", "/late", "/unread", "/reset") for on_unix in (True, False)]
+# Only a program on Node has its socket in hand, and can reset one of TCP; a thread of gunicorn has no time of its own.
+ENDS = [
+    (app, end, on_unix)
+    for app, end, on_unix in ENDS
+    if (end != "/reset" or (app == "node" and not on_unix)) and (app, end) != ("gthread", "/late")
+]
 
+
+@pytest.mark.parametrize("app, end, on_unix", ENDS, ids=[f"{app}{end}-{'unix' if on_unix else 'tcp'}" for app, end, on_unix in ENDS])
+def test_an_order_that_was_begun_is_not_sent_again(app: str, end: str, on_unix: bool, tmp_path: Path) -> None:
     kind, command = APPS[app]
     for name, text in {"wsgi.py": WSGI, "asgi.py": ASGI, "node.js": NODE}.items():
         (tmp_path / name).write_text(textwrap.dedent(text))
