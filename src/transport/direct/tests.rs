@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::task::Waker;
 use std::time::Duration;
 
 use rustix::fs::{Advice, fadvise};
@@ -61,6 +62,20 @@ async fn every_byte_is_the_files_also_when_it_is_not_in_memory_when_it_is_due() 
     let both = async { tokio::join!(sending, client.read_to_end(&mut came)).1.unwrap() };
     timeout(PATIENCE, both).await.unwrap();
     assert!(came == expected);
+}
+
+#[tokio::test]
+async fn what_left_memory_after_it_was_promised_is_fetched_by_another_thread() {
+    let (file, _) = file(LONGEST);
+    let (ours, _client) = UnixStream::pair().unwrap();
+    let (ours, direct) = (Socket::from(ours), DirectFiles::default());
+    let stand_in = direct.stand_in(file.clone(), 0..LONGEST as u64);
+    forget(&file);
+    poll_fn(|cx| ours.poll_write_ready(cx)).await.unwrap();
+    let is_there = direct.waiting.borrow()[0].found(1) > 0;
+    let _ = direct.poll_send(&mut Context::from_waker(Waker::noop()), &ours, &stand_in);
+    let part = &direct.waiting.borrow()[0];
+    assert_eq!(part.warming.is_some() || part.warm > 0, !is_there);
 }
 
 #[tokio::test]
