@@ -132,9 +132,12 @@
 //! * `max_connections` of an upstream counts requests, and open tunnels, not idle connections: one that waits costs an app
 //!   next to nothing, and if it counted, a worker's idle connection would keep the others from the app. HAProxy and
 //!   nginx count the same way.
-//! * A request of up to 4 KiB that went to an app on this machine and was met by a reset is sent again, an order too: the
-//!   system resets what the app has not read, and an app that reads it reads all of it. Without that, whoever waits in
-//!   the queue of a socket loses when gunicorn is stopped.
+//! * A request of up to 4 KiB that left in one piece to an app on this machine and was met by a reset is sent again, an
+//!   order too: the system resets what the app has not read, and an app that reads it reads all of it. Without that,
+//!   whoever waits in the queue of a socket loses when gunicorn is stopped. Over TCP it is not so for Node, whose programs
+//!   may reset a connection after they have acted.
+//! * Files that are being sent take a quarter of the descriptors, over all workers, and then 503: a connection of HTTP/2
+//!   may ask for hundreds. Of too many handshakes the oldest is given up, and none waits.
 //! * `health` of an upstream has a `host`, since Django answers 400 to hosts that it does not know; `ca` is the authority of
 //!   its servers at `https://`.
 //! * Text of an app is compressed with Zstandard before Brotli where a client takes both: a third of the time for as few

@@ -276,7 +276,10 @@ impl Router {
                 };
                 match answer {
                     Ok(Answer::Response(mut response)) => {
-                        if let Some(named) = response.extensions_mut().remove::<HandedFile>() {
+                        // Where no route takes files, an app that names one is answered for as if it had not.
+                        if self.takes_handed
+                            && let Some(named) = response.extensions_mut().remove::<HandedFile>()
+                        {
                             // Boxed: rare beside other answers, whose future would grow by it.
                             let (app, _) = response.into_parts();
                             let host =

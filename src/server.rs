@@ -21,7 +21,7 @@ use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Auth, Config, Secret, StoreKind};
+use crate::config::{self, Action, Auth, Config, Secret, StoreKind};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::{Committer, Hub};
 use crate::limits::{AddressLimit, Limits};
@@ -231,6 +231,7 @@ impl Server {
         let auth = Arc::new(auth);
         let stream_limits = Limits::new(&config.limits);
         let addresses = config.limits.connections_per_address.map(AddressLimit::new);
+        warn_of_missing_roots(&config);
         let standings = Standings::new(&config.upstreams);
         let spools = spools(&config.server);
         let checks = HealthChecks::new(&config.upstreams, &standings);
@@ -378,6 +379,18 @@ fn tell_of(open: &OpenDisk) {
 /// The query parameters that carry credentials.
 fn secret_parameters(config: &Config) -> Vec<String> {
     config.auth.iter().filter_map(Auth::query).map(str::to_owned).collect()
+}
+
+/// Says which folders are not there. They may be made later, and a site need not wait for them.
+fn warn_of_missing_roots(config: &Config) {
+    for route in &config.routes {
+        if let Action::Files(files) = &route.action
+            && !files.root.is_dir()
+        {
+            let (path, root) = (&route.path, files.root.display());
+            tracing::warn!(path, %root, "the folder of a files route is not there; until it is, nothing is found in it");
+        }
+    }
 }
 
 /// As many descriptors as the system lets us have. Every stream is one.

@@ -12,14 +12,14 @@ use http::Response;
 use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::body::Incoming;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Config, Listen};
-use crate::connection::{self, Drain, Handler, Info, MAX_HANDSHAKES, Outcome, Refused, Settings, Shared};
+use crate::connection::{self, Drain, Handler, Handshakes, Info, Outcome, Refused, Settings, Shared};
 use crate::hub::Hub;
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
@@ -132,7 +132,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         streams: streams.clone(),
         counters: counters.clone(),
         drain: Drain::default(),
-        handshakes: Semaphore::new(MAX_HANDSHAKES),
+        handshakes: Handshakes::default(),
         addresses,
         refused: Refused::default(),
         log: log.clone(),

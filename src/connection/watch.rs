@@ -248,9 +248,7 @@ impl AsyncWrite for Watched {
         let this = &mut *self;
         let before = this.direct.as_ref().and_then(|_| DirectFiles::before_stand_in(slices));
         let polled = match (&this.direct, &mut this.transport, before) {
-            (Some(direct), Transport::Plain(socket), Some(0)) => {
-                direct.poll_send(cx, socket, slices[0].len())
-            }
+            (Some(direct), Transport::Plain(socket), Some(0)) => direct.poll_send(cx, socket, &slices[0]),
             (_, transport, before) => {
                 let slices = &slices[..before.unwrap_or(slices.len())];
                 Pin::new(transport).poll_write_vectored(cx, slices)
@@ -264,8 +262,14 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        let mut polled = Pin::new(&mut self.transport).poll_flush(cx);
         if polled.is_ready() {
+            // hyper flushes when it has written all that it held.
+            if let Some(direct) = &self.direct
+                && let Err(error) = direct.all_sent()
+            {
+                polled = Poll::Ready(Err(error));
+            }
             self.watch.flushed.set(true);
         }
         self.saw_write(polled)

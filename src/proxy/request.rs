@@ -191,6 +191,10 @@ impl Outgoing {
                 self.has_begun = true;
                 self.is_unflushed = true;
                 self.advance(count);
+                if !self.is_written() {
+                    // An app may have read the first part alone, and begun.
+                    self.small = None;
+                }
             }
         }
     }

@@ -255,7 +255,7 @@ fn files_status(error: &FilesError) -> StatusCode {
         FilesError::Denied => StatusCode::FORBIDDEN,
         FilesError::Precondition => StatusCode::PRECONDITION_FAILED,
         FilesError::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-        FilesError::Io(_) => StatusCode::SERVICE_UNAVAILABLE,
+        FilesError::Busy | FilesError::Io(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
