@@ -58,7 +58,8 @@ def visit(client: httpx.Client, origin: str) -> Seen:
     # The image optimiser.
     for accept in ("image/avif,image/webp,*/*", "image/png"):
         image = note("GET", "/_next/image?url=%2Fpicture.png&w=64&q=75", headers={"Accept": accept})
-        note("GET", "/_next/image?url=%2Fpicture.png&w=64&q=75", headers={"Accept": accept, "If-None-Match": image.headers["ETag"]})
+        again = {"Accept": accept, "If-None-Match": image.headers["ETag"]}
+        note("GET", "/_next/image?url=%2Fpicture.png&w=64&q=75", headers=again)
     for query in ("url=%2Fpicture.png&w=63&q=75", "url=https%3A%2F%2Fevil.example%2Fa.png&w=64&q=75", ""):
         note("GET", f"/_next/image?{query}")
     # A route handler.
@@ -84,7 +85,7 @@ def visit(client: httpx.Client, origin: str) -> Seen:
 
 
 def _steady(text: str) -> list[str]:
-    """A page as its markup and the rows behind it, which Next.js puts in any order and cuts anywhere; without its own names."""
+    """A page as its markup and the rows behind it, in any order and cut anywhere, without what is new in each."""
     text = re.sub(r'(?<=")[\w-]{21}[mv]\b|(?<="digest":")\d+', "NAME", text)
     markup, *scripts = re.split(r"<script>self.__next_f.push\(\[1,\"(.*?)\"\]\)</script>", text)
     if not scripts:
