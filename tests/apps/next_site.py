@@ -34,6 +34,25 @@ path = "/"
 upstream = "app"
 """
 
+# The same with files from disk: what docs/from-nginx.md says of them.
+FILES = """
+[[listen]]
+address = "127.0.0.1:{files}"
+[[route]]
+path = "/_next/static/"
+hosts = ["files.example"]
+[route.files]
+root = ".next/static"
+index = ""
+[[route]]
+path = "/"
+hosts = ["files.example"]
+[route.files]
+root = "public"
+try_upstream = "app"
+index = ""
+"""
+
 
 @dataclass
 class Site:
@@ -41,6 +60,7 @@ class Site:
 
     app: int
     port: int
+    files: int  # where files come from disk, in the clear
     folder: Path  # where the app's files are
 
     @property
@@ -81,14 +101,14 @@ def running(mode: str) -> Iterator[Site]:
         source = next_build(APP, MODULES) if mode == "start" else APP
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache", "node_modules"))
         write_certificate(folder)
-        app, port = free_port(), free_port()
-        (folder / "sidestream.toml").write_text(CONFIG.format(app=app, port=port))
+        app, port, files = free_port(), free_port(), free_port()
+        (folder / "sidestream.toml").write_text((CONFIG + FILES).format(app=app, port=port, files=files))
         next_js = [str(modules / "node_modules/.bin/next"), mode, "--hostname", "127.0.0.1", "--port", str(app)]
         for command, door in ((next_js, app), ([str(BINARY), "run"], port)):
             process = Process(command, folder / f"{door}.log", cwd=folder, env=next_environment())
             processes.append(process)
             process.wait_until(lambda door=door: accepts(("127.0.0.1", door)), f"{command[0]} accepts")
-        yield Site(app, port, folder)
+        yield Site(app, port, files, folder)
     finally:
         for process in reversed(processes):
             process.kill()

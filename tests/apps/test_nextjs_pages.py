@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from itertools import zip_longest
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -189,6 +190,29 @@ def test_a_browser_uses_all_of_it(site: Site, browser: Chrome) -> None:
     width = "return document.getElementById('picture')?.complete && document.getElementById('picture').naturalWidth"
     wait_for(lambda: browser.execute_script(width) == 256, 15, "the picture")
     assert browser.execute_script("return window.same"), "it was one page all the time"
+
+
+def test_files_of_the_build_are_the_same_from_disk(site: Site) -> None:
+    said = ("Content-Type", "Cache-Control", "Content-Length")
+    built = site.folder / ".next/static"
+    paths = ["/_next/static/" + quote(str(file.relative_to(built)), safe="/") for file in built.rglob("*.*")]
+    assert any("%5Bname%5D" in path for path in paths) and len(paths) > 20
+    with site.visitor("direct") as app, httpx.Client(base_url=f"http://127.0.0.1:{site.files}", trust_env=False) as disk:
+        disk.headers.update({"Host": "files.example", "Accept-Encoding": "identity"})
+        app.headers["Accept-Encoding"] = "identity"
+        for path in paths:
+            theirs, ours = app.get(path), disk.get(path)
+            assert ours.content == theirs.content, path
+            fields = [[answer.headers[name] for name in said] for answer in (ours, theirs)]
+            assert _kind(fields[0]) == _kind(fields[1]), path
+            assert "x-powered-by" not in ours.headers and "last-modified" in ours.headers, path
+        assert disk.get("/picture.png").content == app.get("/picture.png").content
+        assert disk.get("/act").text.startswith("<!DOCTYPE html>") and disk.get("/_next/static/nowhere.js").status_code == 404
+        assert disk.post("/api/seen", content=b"x").json()["length"] == 1
+
+
+def _kind(fields: list[str]) -> list[str]:
+    return [fields[0].lower().replace("application/javascript", "text/javascript"), *fields[1:]]
 
 
 def test_a_change_appears_in_a_page_of_next_dev(browser: Chrome) -> None:
