@@ -221,12 +221,12 @@ def test_a_change_appears_in_a_page_of_next_dev(browser: Chrome) -> None:
         for url in (f"http://127.0.0.1:{site.app}", site.url):
             browser.switch_to.new_window("tab")
             tabs[url] = browser.current_window_handle
-            browser.set_page_load_timeout(60)  # it is compiled only now
+            browser.set_page_load_timeout(120)  # it is compiled only now
             browser.get(f"{url}/hot")
             wait_for(lambda: _output(browser, "word") == "before", 15, "the page")
             # Whether it is hydrated, and so has its WebSocket.
             hydrated = "return Object.keys(document.getElementById('word')).some((key) => key.startsWith('__react'))"
-            wait_for(lambda: browser.execute_script(hydrated), 30, "the page's scripts")
+            wait_for(lambda: browser.execute_script(hydrated), 60, "the page's scripts")
             browser.execute_script("window.same = true")
         page = site.folder / "app/hot/page.js"
         text = page.read_text()
@@ -234,7 +234,7 @@ def test_a_change_appears_in_a_page_of_next_dev(browser: Chrome) -> None:
         page.write_text(text.replace(BEFORE, AFTER))
         for url, tab in tabs.items():
             browser.switch_to.window(tab)
-            wait_for(lambda: _output(browser, "word") == "after", 30, f"the change at {url}")
+            wait_for(lambda: _output(browser, "word") == "after", 60, f"the change at {url}")
             assert browser.execute_script("return window.same"), f"the page at {url} was loaded anew"
 
 
