@@ -134,7 +134,9 @@ impl Server {
         for listen in &config.listen {
             let tls = certificates::tls_of(listen)
                 .map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
-            let bound = Bound::bind(&listen.endpoint, config.server.workers).map_err(BindError::Listen)?;
+            let all = config.listen.iter().map(|listen| &listen.endpoint);
+            let bound =
+                Bound::bind(&listen.endpoint, all, config.server.workers).map_err(BindError::Listen)?;
             addresses.push(bound.endpoint.to_string());
             listeners.push((bound, tls));
         }
