@@ -1,5 +1,6 @@
 """Clients that are slow: gunicorn with one sync worker, 200 readers of 1 KiB a second, and others who wait for nobody."""
 
+import os
 import random
 import shutil
 import socket
@@ -35,19 +36,45 @@ def app(environ, start_response):
     return [answer]
 """
 
+# It goes on for ever, and says so when it has been told that nobody listens.
+ENDLESS = """
+import asyncio
+from pathlib import Path
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    leaving = asyncio.ensure_future(disconnected(receive))
+    while not leaving.done():
+        await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        await asyncio.sleep(0)
+    Path("gone").touch()
+
+async def disconnected(receive):
+    while (await receive())["type"] != "http.disconnect":
+        pass
+"""
+
+GUNICORN = "gunicorn large:app --bind unix:{socket} --workers 1 --no-control-socket"
+UVICORN = "uvicorn large:app --uds {socket} --lifespan off"
+UPSTREAMS = {
+    "sidestream": "",
+    "unaided": 'read_ahead = "0B"',
+    "endless": 'kind = "asgi"\nread_ahead = "8MiB"',
+}
+
 
 class Front:
-    """gunicorn with one sync worker, and what is in front of it."""
+    """An app with one worker, and what is in front of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, app: str, server: str) -> None:
         self.folder = folder
-        (folder / "large.py").write_text(APP)
+        (folder / "large.py").write_text(app)
         self.app_socket = folder / "app.sock"
         self.port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "large:app", "--bind", f"unix:{self.app_socket}"]
-        self.app = Process([*command, "--workers", "1", "--no-control-socket"], folder / "gunicorn.log", cwd=folder)
+        command = [sys.executable, "-m", *server.format(socket=self.app_socket).split()]
+        self.app = Process(command, folder / "app.log", cwd=folder)
         self.proxy: Process | None = None
-        self.app.wait_until(lambda: accepts(self.app_socket), "gunicorn accepts")
+        self.app.wait_until(lambda: accepts(self.app_socket), "the app accepts")
 
     def start(self, command: list[str]) -> None:
         self.proxy = Process(command, self.folder / "proxy.log", cwd=self.folder)
@@ -112,12 +139,13 @@ def pss_of(pid: int) -> int:
 @contextmanager
 def front(kind: str) -> Iterator[Front]:
     folder = Path(tempfile.mkdtemp(prefix="slow-"))
-    site = Front(folder)
+    app, server = (ENDLESS, UVICORN) if kind == "endless" else (APP, GUNICORN)
+    site = Front(folder, app, server)
     try:
         if kind == "nginx":
             site.start_nginx()
         else:
-            site.start_sidestream("" if kind == "sidestream" else 'read_ahead = "0B"')
+            site.start_sidestream(UPSTREAMS[kind])
         yield site
     finally:
         site.kill()
@@ -159,6 +187,12 @@ class Readers:
     def stop(self) -> None:
         self.stopped.set()
         self.thread.join()
+
+
+def files_of(site: Front) -> int:
+    """How many files without a name the proxy has open."""
+    descriptors = Path(f"/proc/{site.proxy.child.pid}/fd").iterdir()
+    return sum(os.readlink(each).endswith("(deleted)") for each in descriptors if each.is_symlink())
 
 
 def ask(port: int, target: str = "/", seconds: float = 10.0) -> bytes:
@@ -257,12 +291,23 @@ def test_nothing_is_left_of_what_waited_when_it_is_killed():
     with front("sidestream") as site:
         readers = Readers(site.port, 5)
         try:
-            open_files = Path(f"/proc/{site.proxy.child.pid}/fd")
-            waits = lambda: sum(str(f.resolve()).endswith("(deleted)") for f in open_files.iterdir())  # noqa: E731
-            wait_for(lambda: waits() == 5, 20, "five files")
+            wait_for(lambda: files_of(site) == 5, 20, "five files")
             names = {path.name for path in site.folder.iterdir()}
             site.proxy.kill()
             assert {path.name for path in site.folder.iterdir()} <= names
             assert not [name for name in names if name.startswith(".")]
         finally:
             readers.stop()
+
+
+def test_an_endless_answer_ends_with_its_client():
+    with front("endless") as site:
+        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+            # As much as may be is read ahead of it, and no more.
+            wait_for(lambda: files_of(site) == 1, 20, "a file")
+            time.sleep(0.5)
+            assert not (site.folder / "gone").exists()
+        wait_for((site.folder / "gone").exists, 20, "the app to be told")
+        wait_for(lambda: files_of(site) == 0, 20, "the file to be gone")
