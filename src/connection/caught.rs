@@ -48,11 +48,10 @@ mod tests {
     use http_body_util::Full;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixStream;
-    use tokio::sync::Semaphore;
     use tokio::task::{LocalSet, spawn_local};
     use tokio::time::timeout;
 
-    use super::super::{Drain, PeerAddress, Refused, Settings, serve};
+    use super::super::{Drain, Handshakes, PeerAddress, Refused, Settings, serve};
     use super::*;
     use crate::config::{Deadlines, Networks};
     use crate::event::Epoch;
@@ -113,7 +112,7 @@ mod tests {
             streams: Streams::new(hub, 0, std::sync::Arc::clone(&counters), None),
             counters,
             drain: Drain::default(),
-            handshakes: Semaphore::new(1),
+            handshakes: Handshakes::default(),
             addresses: None,
             refused: Refused::default(),
             log: None,

@@ -36,6 +36,7 @@ mod files;
 mod forwarding;
 #[cfg(test)]
 mod framing;
+#[cfg(test)]
 mod front;
 #[cfg(test)]
 mod headers;
