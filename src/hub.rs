@@ -31,7 +31,7 @@ pub use interest::ChannelId;
 pub use kick::{Blocked, DisconnectError, Kick};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
-pub use unread::{Overloaded, Read, ReadNotice, Unread};
+pub use unread::{MarkError, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
 use commit::{Outcome, Pending, QUEUE_BYTES, QUEUE_EVENTS, Queue};
@@ -88,14 +88,15 @@ pub struct ChannelInfo {
 impl Hub {
     /// A hub for a number of workers, over a store, in an epoch of its own.
     pub fn new(workers: usize, store: Memory, epoch: Epoch) -> Self {
-        Self::over(workers, Store::Memory(store), epoch, 0)
+        let marks = store.marks();
+        Self::over(workers, Store::Memory(store), marks, epoch, 0)
     }
 
     /// A hub that goes on where a store on disk has ended. Nothing is published unless the committer runs.
     pub fn on_disk(workers: usize, open: OpenDisk, sync: SyncMode) -> (Self, Committer) {
-        let OpenDisk { disk, writer, keys, .. } = open;
+        let OpenDisk { disk, writer, keys, marks, .. } = open;
         let (epoch, head) = (disk.epoch(), disk.head());
-        let hub = Self::over(workers, Store::Disk(disk), epoch, head);
+        let hub = Self::over(workers, Store::Disk(disk), marks, epoch, head);
         for KeptKey { name, digest, id, streams, until } in keys {
             let receipt = Receipt { id, delivered: Delivered::now(streams) };
             hub.lock().keys.insert(name, digest, receipt, until);
@@ -103,7 +104,7 @@ impl Hub {
         (hub.clone(), Committer { hub, writer, sync })
     }
 
-    fn over(workers: usize, store: Store, epoch: Epoch, head: u64) -> Self {
+    fn over(workers: usize, store: Store, marks: Marks, epoch: Epoch, head: u64) -> Self {
         Self(Arc::new(Shared {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
@@ -111,7 +112,7 @@ impl Hub {
             state: Mutex::new(State {
                 given: head,
                 head,
-                marks: store.marks(),
+                marks,
                 store,
                 queue: Queue::default(),
                 interest: Interest::default(),
@@ -294,13 +295,7 @@ impl Hub {
         state.streams[worker] += 1;
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
-        let start = match from {
-            Position::Unread(own) => {
-                let head = EventId { epoch: self.0.epoch, seq: state.head };
-                Start::unread(head, state.unread(own, now))
-            }
-            _ => Start::new(self.0.epoch, state.head, from),
-        };
+        let start = Start::new(self.0.epoch, state.head, from);
         drop(state);
         Ok((Subscription::new(self.clone(), worker, interests), start))
     }

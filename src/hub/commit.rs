@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::unread::{Marked, Wanted};
 use super::{Delivered, Hub, State};
 use crate::event::Timestamp;
 use crate::store::{DiskError, DiskWriter, Kept, SyncMode};
@@ -39,6 +40,8 @@ pub(super) struct Queue {
     pub(super) bytes: usize,
     /// When history was to be looked through for what is too old.
     pub(super) sweep: Option<Timestamp>,
+    /// Wishes to mark events as read.
+    pub(super) wanted: Vec<Wanted>,
     /// Whether nothing more is taken.
     pub(super) is_closed: bool,
 }
@@ -119,11 +122,21 @@ impl Committer {
             };
             let Taken { batch, sweep, is_over } = self.hub.take(patience);
             let written = batch.len();
+            let marked = self.keep_marks();
+            let has_marked = !marked.is_empty();
             if let Some(last) = batch.last() {
                 now = now.max(last.kept.record.at);
-                if self.write(batch) && self.sync == SyncMode::Interval {
+                if self.write(batch, marked) && self.sync == SyncMode::Interval {
                     unsynced.get_or_insert_with(Instant::now);
                 }
+            } else if !marked.is_awaited()
+                || self.sync == SyncMode::Interval
+                || told(self.writer.sync()).is_some()
+            {
+                self.hub.show_marked(marked);
+            }
+            if has_marked {
+                unsynced.get_or_insert_with(Instant::now);
             }
             if unsynced.is_some_and(|since| is_over || since.elapsed() >= SYNC_EVERY) {
                 unsynced = None;
@@ -143,11 +156,12 @@ impl Committer {
         told(self.writer.close());
     }
 
-    /// Writes a batch, then delivers it. Says whether it was written.
-    fn write(&mut self, batch: Vec<Pending>) -> bool {
+    /// Writes a batch, then delivers it, and before it what marks were written. Says whether it was written.
+    fn write(&mut self, batch: Vec<Pending>, marked: Marked) -> bool {
         let written = self.writer.write(batch.iter().map(|pending| &pending.kept));
         let is_written = told(written).is_some();
         if is_written {
+            self.hub.show_marked(marked);
             self.hub.deliver(batch);
         } else {
             self.hub.give_up(batch);
@@ -157,7 +171,7 @@ impl Committer {
 }
 
 /// Tells the operator what went wrong.
-fn told<T>(result: Result<T, DiskError>) -> Option<T> {
+pub(super) fn told<T>(result: Result<T, DiskError>) -> Option<T> {
     result.inspect_err(|error| tracing::error!(%error, "history cannot be written")).ok()
 }
 
@@ -179,7 +193,9 @@ impl Hub {
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
         let has_nothing = |state: &mut State| {
-            state.queue.waiting.is_empty() && state.queue.sweep.is_none() && !state.queue.is_closed
+            let queue = &state.queue;
+            let is_idle = queue.waiting.is_empty() && queue.sweep.is_none() && queue.wanted.is_empty();
+            is_idle && !queue.is_closed && !state.marks.has_changed()
         };
         state = match patience {
             None => self.0.more.wait_while(state, has_nothing).unwrap_or_else(PoisonError::into_inner),

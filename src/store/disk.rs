@@ -7,6 +7,7 @@
 mod entry;
 mod error;
 mod index;
+mod marks;
 mod open;
 mod trim;
 mod writer;
@@ -51,6 +52,8 @@ struct Engine {
     collapses: Keyspace,
     /// Idempotency keys, by the time until which they are remembered.
     keys: Keyspace,
+    /// What users have read, by their channels.
+    marks: Keyspace,
     /// The version, the epoch, the head, and who runs.
     about: Keyspace,
 }
@@ -77,8 +80,7 @@ impl Disk {
             logs.filter(|log| log.last > after).map(|log| log.id).collect()
         };
         let mut logs: SmallVec<[_; 4]> = logs.into_iter().map(|id| self.read(id, after, upto)).collect();
-        let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
-        let oldest = Timestamp(now.0.saturating_sub(age));
+        let oldest = self.oldest_kept(now);
         let mut page = PageBuilder::new(upto);
         let mut is_first = true;
         while let Some(next) = next_of(&mut logs)? {
@@ -115,6 +117,11 @@ impl Disk {
     /// The newest event that is kept.
     pub fn head(&self) -> u64 {
         self.index().head
+    }
+
+    fn oldest_kept(&self, now: Timestamp) -> Timestamp {
+        let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(now.0.saturating_sub(age))
     }
 
     fn read(&self, channel: u64, after: u64, upto: u64) -> Peekable<impl Iterator<Item = Read>> {

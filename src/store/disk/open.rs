@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 
 use super::index::{Index, Log};
-use super::{Disk, DiskError, DiskWriter, Engine, KeptKey, Shared, entry};
+use super::{Disk, DiskError, DiskWriter, Engine, KeptKey, Shared, entry, marks};
 use crate::event::{Epoch, EventId, Timestamp};
-use crate::store::Limits;
+use crate::store::{Limits, Marks};
 
 /// The version of what is written. One that is higher is not touched.
 const VERSION: u64 = 1;
@@ -53,6 +53,8 @@ pub struct OpenDisk {
     pub writer: DiskWriter,
     /// The idempotency keys that are still remembered, oldest first.
     pub keys: Vec<KeptKey>,
+    /// What users have read.
+    pub marks: Marks,
     /// Whether the end of what was written may be lost, so that a new epoch has begun.
     pub is_new_epoch: bool,
     /// How many bytes at the end of the journal were no whole write and were cut off.
@@ -103,6 +105,7 @@ impl Disk {
             index.put(&channel, log);
         }
         let keys = kept_keys(&engine, now)?;
+        let marks = marks::kept(&engine, &limits, index.head)?;
         let next_id = number_of(NEXT_ID)?;
         let repaired = repaired(journals);
 
@@ -116,7 +119,7 @@ impl Disk {
         let shared = Shared { path: path.to_owned(), limits, sync, epoch, engine, index: Mutex::new(index) };
         let disk = Disk(Arc::new(shared));
         let writer = DiskWriter::new(disk.clone(), next_id);
-        Ok(OpenDisk { disk, writer, keys, is_new_epoch: kept.is_some() && may_lack_its_end, repaired })
+        Ok(OpenDisk { disk, writer, keys, marks, is_new_epoch: kept.is_some() && may_lack_its_end, repaired })
     }
 }
 
@@ -129,6 +132,7 @@ fn engine(path: &Path) -> fjall::Result<Engine> {
         channels: open("channels")?,
         collapses: open("collapses")?,
         keys: open("keys")?,
+        marks: open("marks")?,
         about: open("about")?,
         database,
     })

@@ -79,7 +79,7 @@ pub struct DiskWriter {
     next_id: u64,
     /// Channels that are over their bounds.
     pub(super) over: VecDeque<ChannelName>,
-    is_synced: bool,
+    pub(super) is_synced: bool,
 }
 
 /// What a batch comes to, before it is written.
@@ -213,7 +213,7 @@ impl DiskWriter {
         Ok(())
     }
 
-    fn check_room(&self) -> Result<(), DiskError> {
+    pub(super) fn check_room(&self) -> Result<(), DiskError> {
         let path = &self.disk.0.path;
         let folder = |cause: rustix::io::Errno| DiskError::Folder { path: path.clone(), cause: cause.into() };
         let room = statvfs(path).map_err(folder)?;
