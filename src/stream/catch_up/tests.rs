@@ -3,6 +3,7 @@
 //! worker get their turns: everybody gets the events of their channels past their id, in order and once, or a reset
 //! stands where history had gone.
 
+mod unread;
 mod world;
 
 use std::pin::Pin;
