@@ -18,6 +18,7 @@ mod publication;
 mod subscription;
 mod unread;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -101,7 +102,7 @@ impl Hub {
             let receipt = Receipt { id, delivered: Delivered::now(streams) };
             hub.lock().keys.insert(name, digest, receipt, until);
         }
-        (hub.clone(), Committer { hub, writer, sync })
+        (hub.clone(), Committer { hub, writer, sync, unwritten: HashSet::new() })
     }
 
     fn over(workers: usize, store: Store, marks: Marks, epoch: Epoch, head: u64) -> Self {

@@ -5,6 +5,7 @@
 //! one thread takes them in that order; a batch of a publisher's is written whole or not at all; the hub's lock is not
 //! held while the disk works.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::unread::{Marked, Wanted};
 use super::{Delivered, Hub, State};
-use crate::event::Timestamp;
+use crate::event::{ChannelName, Timestamp};
 use crate::store::{DiskError, DiskWriter, Kept, SyncMode};
 
 /// How many events may wait to be written; then publications are refused.
@@ -106,6 +107,8 @@ pub struct Committer {
     pub(super) hub: Hub,
     pub(super) writer: DiskWriter,
     pub(super) sync: SyncMode,
+    /// Whose marks could not be written, to be tried again with the next.
+    pub(super) unwritten: HashSet<ChannelName>,
 }
 
 impl Committer {

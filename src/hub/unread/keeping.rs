@@ -108,10 +108,11 @@ impl Committer {
     /// Writes the marks that have changed or are wished for. They are not safe from a power cut yet, and nobody but who
     /// made them knows of them.
     pub(in crate::hub) fn keep_marks(&mut self) -> Marked {
-        let (wanted, changed, head) = {
+        let (wanted, mut changed, head) = {
             let state = &mut *self.hub.lock();
             (std::mem::take(&mut state.queue.wanted), state.marks.take_changed(), state.head)
         };
+        changed.extend(self.unwritten.drain());
         let mut marked = Marked::default();
         if wanted.is_empty() && changed.is_empty() {
             return marked;
@@ -134,10 +135,11 @@ impl Committer {
             }
         }
         let marks = marked.marks.iter().map(|(own, mark)| (own, mark.as_ref()));
-        if !marked.is_empty() && told(self.writer.write_marks(marks)).is_none() {
-            return Marked::default();
+        if marked.is_empty() || told(self.writer.write_marks(marks)).is_some() {
+            return marked;
         }
-        marked
+        self.unwritten.extend(marked.marks.into_keys());
+        Marked::default()
     }
 
     /// Looks for what was published since the one who wishes has looked. Nothing more comes until the next batch.
