@@ -1,6 +1,7 @@
 //! The inbox's rules, tried without any socket.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,9 +42,13 @@ impl Drop for OnDisk {
 
 /// Tries both stores.
 fn on_both(test: impl Fn(&Hub)) {
-    test(&hub());
+    on_both_with(&LIMITS, test);
+}
+
+fn on_both_with(limits: &Limits, test: impl Fn(&Hub)) {
+    test(&Hub::new(1, Memory::new(limits.clone()), Epoch::from_bits(1)));
     let folder = tempfile::tempdir().unwrap();
-    test(&OnDisk::open(folder.path(), LIMITS).hub);
+    test(&OnDisk::open(folder.path(), limits.clone()).hub);
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -171,6 +176,50 @@ fn the_streams_of_the_user_are_told_once() {
         assert_eq!(Some(notice.channel), stream.0.channels().next());
         let data = format!("{{\"read\":[\"{id}\"],\"read_up_to\":\"{id}\",\"unread\":0}}");
         assert_eq!(notice.frame.text(), format!("event: read\ndata: {data}\n\n"));
+    });
+}
+
+#[test]
+fn what_is_told_stands_in_its_place_among_what_is_published() {
+    const STEPS: u64 = 200;
+    on_both_with(&Limits { events: 1000, ..LIMITS }, |hub| {
+        let _stream = hub.subscribe(0, Some("a"), &names(&["user:a"]), Position::Now, NOW).unwrap();
+        let (last, steps) = (AtomicU64::new(publish(hub, &["user:a"]).seq), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while steps.load(Relaxed) < STEPS {
+                    // No further ahead than history reaches.
+                    if last.load(Relaxed) < 40 + 4 * steps.load(Relaxed) {
+                        last.store(publish(hub, &["user:a"]).seq, Relaxed);
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            let id = |seq| EventId { epoch: hub.epoch(), seq };
+            for step in 0..STEPS {
+                while last.load(Relaxed) <= step {
+                    std::thread::yield_now();
+                }
+                let seq = last.load(Relaxed);
+                let is_one = step % 3 == 0;
+                let read = if is_one { Read::Events(vec![id(seq)]) } else { Read::UpTo(id(seq / 2)) };
+                mark(hub, "a", &read);
+                steps.store(step + 1, Relaxed);
+            }
+        });
+        let (mut batch, mut unread, mut told) = (Vec::new(), 0, 0);
+        wait(hub.inbox(0).take(&mut batch));
+        for work in batch {
+            let Work::Read(notice) = work else {
+                unread += 1;
+                continue;
+            };
+            let said: serde_json::Value = serde_json::from_str(&notice.frame.parsed().data).unwrap();
+            unread -= said["read"].as_array().unwrap().len();
+            assert_eq!(said["unread"], unread);
+            told += 1;
+        }
+        assert!(told > 1 && unread == self::unread(hub, "a", NOW).len(), "{told} {unread}");
     });
 }
 
