@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::event::{ChannelName, Event, EventId, EventName, Frame, Timestamp};
 use crate::store::{DiskError, MAX_UNSETTLED, Mark, Page, Record, Store};
@@ -19,6 +20,7 @@ use crate::store::{DiskError, MAX_UNSETTLED, Mark, Page, Record, Store};
 use super::inbox::Work;
 use super::{ChannelId, Hub, INBOX_LIMIT, NotKept, State};
 
+use keeping::PATIENCE;
 pub(super) use keeping::{Marked, Wanted};
 
 /// The most ids that streams are told of at once; of more, the newest.
@@ -138,7 +140,7 @@ impl Hub {
     /// that are still unread. On disk it is kept before it is told.
     ///
     /// # Errors
-    /// Then nothing has happened.
+    /// Then nothing has happened, unless a store on disk did not answer in time.
     pub async fn mark_read(&self, user: &str, read: &Read, now: Timestamp) -> Result<usize, MarkError> {
         let Ok(own) = ChannelName::of_user(user) else {
             return Ok(0);
@@ -170,7 +172,10 @@ impl Hub {
                 Ok(left)
             }
             // An end without a word is that of a store that failed.
-            Err(answer) => answer.await.unwrap_or(Err(NotKept)).map_err(MarkError::from),
+            Err(answer) => match timeout(PATIENCE, answer).await {
+                Ok(Ok(answer)) => answer.map_err(MarkError::from),
+                Ok(Err(_)) | Err(_) => Err(MarkError::NotKept),
+            },
         }
     }
 

@@ -5,6 +5,7 @@
 //! and nothing else can.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -15,6 +16,9 @@ use crate::store::{DiskError, Mark};
 use super::{MarkError, Read, Walked};
 use crate::hub::commit::told;
 use crate::hub::{Committer, Hub, NotKept, State};
+
+/// How long somebody waits for a wish to be kept. A disk that takes longer is not one to wait for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many wishes may wait to be kept.
 const MAX_WANTED: usize = 4096;

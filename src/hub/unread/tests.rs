@@ -52,7 +52,7 @@ fn on_both_with(limits: &Limits, test: impl Fn(&Hub)) {
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 fn mark(hub: &Hub, user: &str, read: &Read) -> usize {
