@@ -20,7 +20,7 @@ mod queue;
 mod subscription;
 mod unread;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -35,7 +35,7 @@ pub use kick::{Blocked, DisconnectError, Kick};
 pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
-pub use unread::{Overloaded, Read, ReadNotice, Unread};
+pub use unread::{MarkError, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
 use inbox::Tally;
@@ -98,22 +98,23 @@ pub struct ChannelInfo {
 impl Hub {
     /// A hub for a number of workers, over a store, in an epoch of its own.
     pub fn new(workers: usize, store: Memory, epoch: Epoch) -> Self {
-        Self::over(workers, Store::Memory(store), epoch, 0)
+        let marks = store.marks();
+        Self::over(workers, Store::Memory(store), marks, epoch, 0)
     }
 
     /// A hub that goes on where a store on disk has ended. Nothing is published unless the committer runs.
     pub fn on_disk(workers: usize, open: OpenDisk, sync: SyncMode) -> (Self, Committer) {
-        let OpenDisk { disk, writer, keys, .. } = open;
+        let OpenDisk { disk, writer, keys, marks, .. } = open;
         let (epoch, head) = (disk.epoch(), disk.head());
-        let hub = Self::over(workers, Store::Disk(disk), epoch, head);
+        let hub = Self::over(workers, Store::Disk(disk), marks, epoch, head);
         for KeptKey { name, digest, id, streams, until } in keys {
             let receipt = Receipt { id, delivered: Delivered::now(streams) };
             hub.lock().keys.insert(name, digest, receipt, until);
         }
-        (hub.clone(), Committer { hub, writer, sync, failure: None })
+        (hub.clone(), Committer { hub, writer, sync, failure: None, unwritten: HashSet::new() })
     }
 
-    fn over(workers: usize, store: Store, epoch: Epoch, head: u64) -> Self {
+    fn over(workers: usize, store: Store, marks: Marks, epoch: Epoch, head: u64) -> Self {
         Self(Arc::new(Shared {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
@@ -123,7 +124,7 @@ impl Hub {
                 head,
                 settled: head,
                 kicks: VecDeque::new(),
-                marks: store.marks(),
+                marks,
                 store,
                 queue: Queue::default(),
                 interest: Interest::default(),
@@ -304,13 +305,7 @@ impl Hub {
         state.streams[worker] += 1;
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
-        let start = match from {
-            Position::Unread(own) => {
-                let head = EventId { epoch: self.0.epoch, seq: state.head };
-                Start::unread(head, state.unread(own, now))
-            }
-            _ => Start::new(self.0.epoch, state.head, from),
-        };
+        let start = Start::new(self.0.epoch, state.head, from);
         drop(state);
         Ok((Subscription::new(self.clone(), worker, interests), start))
     }

@@ -74,7 +74,8 @@
 //!
 //! On a route with `replay = "unread"` the hub also knows what each user has read ([`store::Marks`]): a worker says what it
 //! has written, in batches, and browsers and the app say the rest ([`unread`]); the user's streams are told the same way
-//! as of an event.
+//! as of an event. On disk the committer writes marks as well, before the events of the same round; a word of somebody's
+//! is told and answered when it is synced.
 //!
 //! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
 //! [`hub::Kick`] into its inbox, behind what was published before.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::outcome::{NotKept, Outcome, PATIENCE};
+use super::unread::Wanted;
 use crate::event::Timestamp;
 use crate::store::Kept;
 
@@ -33,10 +34,12 @@ pub(super) struct Queue {
     bytes: usize,
     /// Of those that are being written.
     writing: usize,
-    /// Since when the writer has been at its batch.
+    /// Since when the writer has been at what it took.
     since: Option<Instant>,
     /// When history was to be looked through for what is too old.
     pub(super) sweep: Option<Timestamp>,
+    /// Wishes to mark events as read.
+    pub(super) wanted: Vec<Wanted>,
     /// Whether nothing more is taken.
     pub(super) is_closed: bool,
     /// Whether the store does not take writes.
@@ -79,7 +82,7 @@ impl Queue {
 
     /// Whether there is nothing for the writer.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.sweep.is_none() && !self.is_closed
+        self.waiting.is_empty() && self.wanted.is_empty() && self.sweep.is_none() && !self.is_closed
     }
 
     pub(super) fn push(&mut self, pending: Pending) {
@@ -93,7 +96,7 @@ impl Queue {
         last.map(|last| last.is_last = true).is_some()
     }
 
-    /// Takes what is to be written next.
+    /// Takes the events that are to be written next. The wishes are taken apart.
     pub(super) fn take(&mut self) -> Taken {
         let (mut count, mut bytes) = (0, 0);
         for pending in &self.waiting {
@@ -105,7 +108,7 @@ impl Queue {
         }
         let rest = self.waiting.split_off(count);
         let batch = std::mem::replace(&mut self.waiting, rest);
-        (self.writing, self.since) = (bytes, (count > 0).then(Instant::now));
+        (self.writing, self.since) = (bytes, Some(Instant::now()));
         let is_over = self.is_closed && self.waiting.is_empty();
         Taken { batch, sweep: self.sweep.take(), is_over }
     }
@@ -117,9 +120,9 @@ impl Queue {
     }
 
     /// Takes out all that waits.
-    pub(super) fn clear(&mut self) -> Vec<Pending> {
+    pub(super) fn clear(&mut self) -> (Vec<Pending>, Vec<Wanted>) {
         (self.bytes, self.writing) = (0, 0);
-        std::mem::take(&mut self.waiting)
+        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.wanted))
     }
 }
 

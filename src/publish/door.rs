@@ -155,12 +155,12 @@ async fn inbox(
 ) -> Result<Response<Bytes>, Refusal> {
     let said = match asked {
         Asked::Unread(user) if matches!(parts.method, Method::GET | Method::HEAD) => {
-            inbox::show(publisher, &user, &parts.uri, Timestamp::now())?
+            inbox::show(publisher, &user, &parts.uri, Timestamp::now()).await?
         }
         Asked::Mark(user) if parts.method == Method::POST => {
             Kind::of(&parts.headers)?.only_json()?;
             let json = body::read_json(body, publisher.bounds(), MAX_BODY).await?;
-            inbox::mark(publisher, &user, &json, Timestamp::now())?
+            inbox::mark(publisher, &user, &json, Timestamp::now()).await?
         }
         Asked::Unread(_) => return Ok(reply::method_not_allowed("GET, HEAD")),
         Asked::Mark(_) => return Ok(reply::method_not_allowed("POST")),

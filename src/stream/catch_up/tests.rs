@@ -4,6 +4,7 @@
 //! stands where history had gone.
 
 mod disk;
+mod unread;
 mod world;
 
 use std::pin::Pin;

@@ -57,6 +57,12 @@ impl State {
         }
     }
 
+    /// Whether all that it was given has been taken by the socket, or by the connection.
+    pub(super) fn has_written(&self) -> bool {
+        let is_flushed = !matches!(&self.form, Form::Parked { transport, .. } if !transport.is_flushed());
+        is_flushed && self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
+    }
+
     /// How many bytes wait that count against the reader.
     pub(super) fn held(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.held())

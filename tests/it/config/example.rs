@@ -90,7 +90,7 @@ fn its_alternatives_are_right_too() {
     let key = |line: &'static str| line.split_once(" = ").map_or("", |(key, _)| key);
     for (without, with) in ALTERNATIVES {
         let gone =
-            EXAMPLE.lines().position(|line| !without.is_empty() && [key(line), line].contains(&without));
+            EXAMPLE.lines().position(|line| !without.is_empty() && [key(line), line].contains(without));
         let lines = EXAMPLE.lines().enumerate().filter(|(at, _)| Some(*at) != gone).map(|(_, line)| line);
         let lines = lines.map(|line| if with.contains(&key(line)) { &line[1..] } else { line });
         let text: String = lines.flat_map(|line| [line, "\n"]).collect();
