@@ -31,10 +31,10 @@ pub(super) const SMALL: u64 = 64 * 1024;
 /// How many bytes are read at once of a larger one: at the least, and at the most. More than the least pays while the
 /// piece stays in the processor's cache on its way from the page cache to the socket.
 const LEAST: usize = 64 * 1024;
-const LARGE: usize = 256 * 1024;
+const LARGE: usize = 128 * 1024;
 
-/// What the pieces of all files that one worker is sending may take together before each of them gets the least.
-const ALL: usize = 16 * 1024 * 1024;
+/// What the pieces of all files that one worker is sending may take together before each new one is the least.
+const ALL: usize = 4 * 1024 * 1024;
 
 /// How many files a worker is sending.
 #[derive(Debug, Clone, Default)]
@@ -329,6 +329,16 @@ mod tests {
             assert!(body.collect().await.unwrap().to_bytes() == bytes, "{size}");
             assert_eq!(sending.0.get(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_in_memory_is_read_by_another_thread() {
+        let (file, bytes) = file(500_000);
+        file.sync_all().unwrap();
+        // Where the temporary files are in memory themselves, this leaves them there.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let body = FileBody::part(file, 100..500_000, &Sending::default().by(None));
+        assert!(body.collect().await.unwrap().to_bytes() == bytes[100..]);
     }
 
     #[tokio::test]
