@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Delivered, Hub, State};
 use crate::event::Timestamp;
-use crate::store::{DiskError, DiskWriter, Kept, SyncMode};
+use crate::store::{DiskError, DiskWriter, Kept, KeptKey, SyncMode};
 
 /// How many events may wait to be written; then publications are refused.
 pub(super) const QUEUE_EVENTS: usize = 65_536;
@@ -37,6 +37,8 @@ const TRIM: usize = 256;
 pub(super) struct Queue {
     pub(super) waiting: Vec<Pending>,
     pub(super) bytes: usize,
+    /// Keys of events that are kept, to be remembered for longer than it says there.
+    pub(super) keys: Vec<KeptKey>,
     /// When history was to be looked through for what is too old.
     pub(super) sweep: Option<Timestamp>,
     /// Whether nothing more is taken.
@@ -71,6 +73,11 @@ impl Outcome {
         if self.told.set(outcome).is_ok() {
             self.notify.notify_waiters();
         }
+    }
+
+    /// How many streams the event was handed to, if that is known now.
+    pub(super) fn known(&self) -> Option<usize> {
+        self.told.get()?.as_ref().ok()?.known()
     }
 
     pub(super) async fn wait(&self) -> Result<Delivered, NotKept> {
@@ -117,7 +124,10 @@ impl Committer {
                 Some(since) => Some(SYNC_EVERY.saturating_sub(since.elapsed())),
                 None => None,
             };
-            let Taken { batch, sweep, is_over } = self.hub.take(patience);
+            let Taken { batch, keys, sweep, is_over } = self.hub.take(patience);
+            if !keys.is_empty() {
+                told(self.writer.remember(&keys));
+            }
             let written = batch.len();
             if let Some(last) = batch.last() {
                 now = now.max(last.kept.record.at);
@@ -164,6 +174,7 @@ fn told<T>(result: Result<T, DiskError>) -> Option<T> {
 /// What the writer is to do next.
 struct Taken {
     batch: Vec<Pending>,
+    keys: Vec<KeptKey>,
     sweep: Option<Timestamp>,
     is_over: bool,
 }
@@ -179,7 +190,7 @@ impl Hub {
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
         let has_nothing = |state: &mut State| {
-            state.queue.waiting.is_empty() && state.queue.sweep.is_none() && !state.queue.is_closed
+            !state.queue.has_work() && state.queue.sweep.is_none() && !state.queue.is_closed
         };
         state = match patience {
             None => self.0.more.wait_while(state, has_nothing).unwrap_or_else(PoisonError::into_inner),
@@ -233,7 +244,12 @@ impl Queue {
         let batch = std::mem::replace(&mut self.waiting, rest);
         self.bytes -= batch.iter().map(Pending::len).sum::<usize>();
         let is_over = self.is_closed && self.waiting.is_empty();
-        Taken { batch, sweep: self.sweep.take(), is_over }
+        Taken { batch, keys: std::mem::take(&mut self.keys), sweep: self.sweep.take(), is_over }
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.keys.is_empty()
     }
 
     pub(super) fn push(&mut self, pending: Pending) {

@@ -112,12 +112,17 @@ impl Tally {
         Share(self.clone())
     }
 
+    /// The sum, if all have counted.
+    pub(super) fn known(&self) -> Option<usize> {
+        (self.missing.load(Ordering::Acquire) == 0).then(|| self.count.load(Ordering::Relaxed))
+    }
+
     pub(super) async fn total(&self) -> usize {
         loop {
             // Made before the check, so that a worker that ends in between is not missed.
             let whole = self.whole.notified();
-            if self.missing.load(Ordering::Acquire) == 0 {
-                return self.count.load(Ordering::Relaxed);
+            if let Some(total) = self.known() {
+                return total;
             }
             whole.await;
         }

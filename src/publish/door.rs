@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::config::Secret;
 use crate::event::{ChannelName, Timestamp};
 use crate::http::is_media_type;
+use crate::hub::KeyCounts;
 use crate::publish::inbox::{self, Asked};
 use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
@@ -219,7 +220,9 @@ fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, Refusal
 
 fn health(publisher: &Publisher) -> Response<Bytes> {
     let mut text = String::from("{\"status\":\"ok\"");
-    for (name, value) in publisher.totals().entries() {
+    let KeyCounts { remembered, refused } = publisher.hub().keys();
+    let keys = [("keys", remembered as u64), ("keys_refused", refused)];
+    for (name, value) in publisher.totals().entries().into_iter().chain(keys) {
         // The names are our own identifiers, which need no escaping.
         text.push_str(&format!(",\"{name}\":{value}"));
     }

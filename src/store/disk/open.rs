@@ -23,9 +23,6 @@ const CACHE: u64 = 16 << 20;
 /// How much of one kind waits in memory to be sorted into files, in bytes. It is in the journal too.
 const MEMTABLE: u64 = 8 << 20;
 
-/// How many idempotency keys are read back, the newest.
-const MAX_KEYS: usize = 100_000;
-
 /// What tells one start of the machine from the next.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -146,13 +143,13 @@ fn may_lack_its_end(mark: &[u8], boot: &str) -> bool {
     boot.is_empty() || mark != boot.as_bytes()
 }
 
+/// All that are still remembered: no more than the hub had room for.
 fn kept_keys(engine: &Engine, now: Timestamp) -> Result<Vec<KeptKey>, DiskError> {
     let mut keys = Vec::new();
-    for guard in engine.keys.range(now.0.to_be_bytes()..).rev().take(MAX_KEYS) {
+    for guard in engine.keys.range(now.0.to_be_bytes()..) {
         let (key, value) = guard.into_inner()?;
         keys.push(KeptKey::read(&key, &value).ok_or(DiskError::Damaged)?);
     }
-    keys.reverse();
     Ok(keys)
 }
 

@@ -110,9 +110,8 @@ impl DiskWriter {
             }
         }
         let head = batch.clone().map(|kept| kept.record.seq).max().unwrap_or_default();
-        let (engine, sync) = (&self.disk.0.engine, self.disk.0.sync);
-        let durability = if sync == SyncMode::Always { PersistMode::SyncData } else { PersistMode::Buffer };
-        let mut writing = engine.database.batch().durability(Some(durability));
+        let engine = &self.disk.0.engine;
+        let mut writing = engine.database.batch().durability(Some(self.durability()));
         for (key, value) in staged.events {
             writing.insert(&engine.events, key, value);
         }
@@ -131,7 +130,7 @@ impl DiskWriter {
         writing.insert(&engine.about, HEAD, head.to_be_bytes());
         writing.insert(&engine.about, NEXT_ID, self.next_id.to_be_bytes());
         writing.commit()?;
-        self.is_synced = sync == SyncMode::Always;
+        self.is_synced = self.disk.0.sync == SyncMode::Always;
 
         let limits = &self.disk.0.limits;
         let is_over = |number: u64, limit: usize| number > (limit + limit / SLACK) as u64;
@@ -143,6 +142,20 @@ impl DiskWriter {
             index.put(&channel, log);
         }
         index.head = head;
+        Ok(())
+    }
+
+    /// Keeps keys of events that are kept for longer than it was said with their events.
+    ///
+    /// # Errors
+    /// If the disk fails; then it is as it was.
+    pub fn remember(&mut self, keys: &[KeptKey]) -> Result<(), DiskError> {
+        let mut writing = self.disk.0.engine.database.batch().durability(Some(self.durability()));
+        for key in keys {
+            writing.insert(&self.disk.0.engine.keys, key.key(), key.value());
+        }
+        writing.commit()?;
+        self.is_synced = self.disk.0.sync == SyncMode::Always;
         Ok(())
     }
 
@@ -211,6 +224,13 @@ impl DiskWriter {
         log.last = record.seq;
         staged.events.insert(entry::event_key(log.id, record.seq), value);
         Ok(())
+    }
+
+    fn durability(&self) -> PersistMode {
+        match self.disk.0.sync {
+            SyncMode::Always => PersistMode::SyncData,
+            SyncMode::Interval => PersistMode::Buffer,
+        }
     }
 
     fn check_room(&self) -> Result<(), DiskError> {
