@@ -93,8 +93,7 @@ impl Arrived {
 #[derive(Debug, Serialize)]
 pub(crate) struct Stalled {
     pub(crate) open: usize,
-    /// As the server says it in the number of streams that a publication was handed to is not known here; these are the
-    /// ones whose end reached this side, which none does that waits behind what is not read.
+    /// Those that are known to have ended: by a reset, since an end behind bytes that are not read is not seen.
     pub(crate) ended_by_server: usize,
     /// Without them.
     pub(crate) memory_before: Memory,

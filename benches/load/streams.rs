@@ -173,7 +173,7 @@ impl<'a> Streams<'a> {
         self.options.stalled.min(self.states.len()).next_multiple_of(per_connection(self.options))
     }
 
-    /// How many of the streams that are never read are still open, as far as that is seen without reading.
+    /// How many of the streams that are never read are still open.
     pub(crate) fn stalled_now(&self) -> usize {
         let stalled = &self.states[..self.stalled()];
         stalled.iter().filter(|state| **state == State::Open).count()
@@ -280,6 +280,8 @@ impl<'a> Streams<'a> {
                     states[stream] = State::Refused;
                     *failures.entry(format!("status {status}")).or_default() += 1;
                 }
+                // What a stream that is not read still gets, when its connection ends, is not looked at.
+                (Signal::Data(_), State::Open) if is_stalled => {}
                 (Signal::Data(bytes), State::Open) => {
                     scanners[stream].feed(bytes, |stamp| ledger.enter(stream, stamp, now));
                 }
