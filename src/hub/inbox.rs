@@ -59,14 +59,17 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Waits until there may be something, then takes all of it into `batch`, which must be empty.
-    pub async fn take(&self, batch: &mut Vec<Work>) {
+    /// Waits until there may be something, then takes all of it into `batch`, which must be empty. Says whether it had to
+    /// wait, so that others had their turn.
+    pub async fn take(&self, batch: &mut Vec<Work>) -> bool {
+        let mut has_waited = false;
         loop {
             std::mem::swap(&mut *self.lock(), batch);
             if !batch.is_empty() {
-                return;
+                return has_waited;
             }
             self.notify.notified().await;
+            has_waited = true;
         }
     }
 

@@ -23,7 +23,9 @@ impl Streams {
         let mut written = Written::default();
         let mut turn = 0;
         loop {
-            inbox.take(&mut batch).await;
+            if inbox.take(&mut batch).await {
+                turn = 0;
+            }
             for work in batch.drain(..) {
                 match work {
                     Work::Deliver(delivery) => {

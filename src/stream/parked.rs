@@ -14,9 +14,9 @@ use crate::transport::Transport;
 /// How many bytes a client may send on a stream; they are thrown away. Some clients send the rest of a pipeline.
 const UNREAD_BUDGET: u32 = 16 * 1024;
 
-/// How many bytes the kernel holds for a client beside those that are on their way. As many again may wait in the
-/// stream's own backlog; a reader who takes more than this at once is given more as fast as it takes it.
-const UNSENT: u32 = 64 * 1024;
+/// How many bytes the kernel holds for a client beside those that are on their way. A reader who takes more than this at
+/// once is given more as fast as it takes it.
+const UNSENT: u32 = 32 * 1024;
 
 /// How long a client has to read the last words of a stream that has ended.
 const LINGER: Duration = Duration::from_secs(1);
