@@ -111,3 +111,6 @@ fn last_words(kick: &Kick) -> Option<Frame> {
     let text: Vec<u8> = event.into_iter().chain(blocked).flatten().collect();
     (!text.is_empty()).then(|| Frame::new(&text))
 }
+
+#[cfg(test)]
+mod tests;
