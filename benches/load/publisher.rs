@@ -164,7 +164,11 @@ impl<'a> Publishers<'a> {
         };
         lanes[lane] += 1;
         let nanos = self.clock.now();
-        let stamp = Stamp { lane: u32::try_from(lane).unwrap_or(u32::MAX), number: lanes[lane], nanos };
+        let stamp = Stamp {
+            lane: u32::try_from(options.first_user + lane).unwrap_or(u32::MAX),
+            number: lanes[lane],
+            nanos,
+        };
         stamp.write(&mut text.data, options.size);
         let data = std::str::from_utf8(&text.data).unwrap_or_default();
         let values = Values { user: &user, channel, token: "", data, index: lane };

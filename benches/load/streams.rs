@@ -84,7 +84,7 @@ impl<'a> Streams<'a> {
             connections: (0..count.div_ceil(per_connection)).map(|_| None).collect(),
             scanners: (0..count).map(|_| Scanner::default()).collect(),
             states,
-            ledger: Ledger::new(count, options.lanes(), options.to == Recipients::Each),
+            ledger: Ledger::new(count, options.lanes(), options.to == Recipients::Each, options.first_user),
             failures: BTreeMap::new(),
             scratch: vec![0; SCRATCH],
             ready: Vec::new(),
