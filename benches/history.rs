@@ -2,10 +2,13 @@
 //! disk and in memory. Prints tables of text; takes some minutes, two gigabytes of disk and six of memory.
 //!
 //!     cargo run --release --example history -- FOLDER [EVENTS]
+//!
+//! The folder is to be empty; "-" leaves the disk out.
 
 use std::cell::RefCell;
 use std::error::Error;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sidestream::event::{ChannelName, Epoch, Event, EventId, Timestamp};
@@ -22,7 +25,7 @@ const TIMES: usize = 101;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder =
-        std::env::args_os().nth(1).ok_or("say where: history FOLDER [EVENTS], a folder that is empty")?;
+        std::env::args_os().nth(1).ok_or("say where: history FOLDER [EVENTS]; - for memory alone")?;
     let largest = std::env::args().nth(2).map_or(Ok(LARGEST), |events| events.parse())?;
     let limits = Limits {
         age: Duration::from_secs(24 * 3600),
@@ -31,13 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_bytes: usize::MAX / 2,
         max_channels: 1_000_000,
     };
-    let fresh = Epoch::from_bits(1);
-    let OpenDisk { disk, mut writer, .. } =
-        Disk::open(folder.as_ref(), limits.clone(), SyncMode::Interval, fresh, Timestamp::now())?;
-    let write = |batch: Vec<Kept>| Ok(writer.write(batch.iter())?);
-    let read = |after, head| Ok(disk.page(&[measured()?], after, head, Timestamp::now())?);
-    curve("disk", largest, write, read)?;
-    writer.close()?;
+    if folder != "-" {
+        on_disk(folder.as_ref(), limits.clone(), largest)?;
+    }
     let memory = RefCell::new(Memory::new(limits));
     let write = |batch: Vec<Kept>| {
         for Kept { channels, record, .. } in batch {
@@ -47,6 +46,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let read = |after, head| Ok(memory.borrow().page([&measured()?], after, head, Timestamp::now()));
     curve("memory", largest, write, read)
+}
+
+/// The curve of a store on disk.
+fn on_disk(folder: &Path, limits: Limits, largest: u64) -> Result<(), Box<dyn Error>> {
+    let fresh = Epoch::from_bits(1);
+    let OpenDisk { disk, mut writer, .. } =
+        Disk::open(folder, limits, SyncMode::Interval, fresh, Timestamp::now())?;
+    let write = |batch: Vec<Kept>| Ok(writer.write(batch.iter())?);
+    let read = |after, head| Ok(disk.page(&[measured()?], after, head, Timestamp::now())?);
+    curve("disk", largest, write, read)?;
+    Ok(writer.close()?)
 }
 
 /// Fills a store and measures at each power of ten.
