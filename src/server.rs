@@ -171,6 +171,7 @@ impl Server {
                 (hub, Some(committer))
             }
         };
+        let hub = hub.with_keys(config.publish.key_window, config.publish.max_keys);
         let tickets = match &config.server.secret {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
             None => Tickets::random().map_err(|_| BindError::Random)?,

@@ -18,7 +18,7 @@ use super::queue::{Pending, QUEUE_EVENTS, Taken};
 use super::unread::Marked;
 use super::{Hub, State};
 use crate::event::{ChannelName, Timestamp};
-use crate::store::{DiskError, DiskWriter, SyncMode};
+use crate::store::{DiskError, DiskWriter, KeptKey, SyncMode};
 
 /// With `sync = "interval"`, how long what was acknowledged may stay unsafe from a power cut.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +41,8 @@ pub struct Committer {
     pub(super) failure: Option<Failure>,
     /// Whose marks may not be on the disk as they are here, to be written with the next.
     pub(super) unwritten: HashSet<ChannelName>,
+    /// Keys to be remembered for longer. Bounded by what the queue takes, which is nothing while the store is down.
+    pub(super) unremembered: Vec<KeptKey>,
 }
 
 /// The store did not take writes, and has not shown yet that it does again.
@@ -70,10 +72,11 @@ impl Committer {
                     .filter(|failure| failure.is_down)
                     .map(|failure| failure.next.saturating_duration_since(Instant::now())),
             ];
-            let Taken { batch, sweep, is_over } = self.hub.take(patience.into_iter().flatten().min());
+            let Taken { batch, keys, sweep, is_over } = self.hub.take(patience.into_iter().flatten().min());
             let written = batch.len();
             let marked = self.keep_marks();
             let mut is_unsynced = !marked.is_empty();
+            is_unsynced |= self.remember(keys);
             if let Some(last) = batch.last() {
                 now = now.max(last.kept.record.at);
                 is_unsynced |= self.write(batch, marked) && self.sync == SyncMode::Interval;
@@ -142,6 +145,20 @@ impl Committer {
             self.hub.give_up(batch, why);
         }
         is_written
+    }
+
+    /// Keeps keys that are remembered for longer, and those before them that could not be kept. Says whether it did.
+    fn remember(&mut self, mut keys: Vec<KeptKey>) -> bool {
+        self.unremembered.append(&mut keys);
+        if self.unremembered.is_empty() || self.is_down() {
+            return false;
+        }
+        let remembered = self.writer.remember(&self.unremembered);
+        let is_kept = self.told(remembered).is_some();
+        if is_kept {
+            self.unremembered.clear();
+        }
+        is_kept
     }
 
     fn write_once(&mut self, batch: &[Pending]) -> Result<(), DiskError> {

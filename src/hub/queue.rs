@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::outcome::{NotKept, Outcome, PATIENCE};
 use super::unread::Wanted;
 use crate::event::Timestamp;
-use crate::store::Kept;
+use crate::store::{Kept, KeptKey};
 
 /// How many events may wait to be written; then publications are refused.
 pub(super) const QUEUE_EVENTS: usize = 65_536;
@@ -38,6 +38,8 @@ pub(super) struct Queue {
     since: Option<Instant>,
     /// When history was to be looked through for what is too old.
     pub(super) sweep: Option<Timestamp>,
+    /// Keys of events that are kept, to be remembered for longer than it says there.
+    pub(super) keys: Vec<KeptKey>,
     /// Wishes to mark events as read.
     pub(super) wanted: Vec<Wanted>,
     /// Whether nothing more is taken.
@@ -58,6 +60,7 @@ pub(super) struct Pending {
 /// What the writer is to do next.
 pub(super) struct Taken {
     pub(super) batch: Vec<Pending>,
+    pub(super) keys: Vec<KeptKey>,
     pub(super) sweep: Option<Timestamp>,
     pub(super) is_over: bool,
 }
@@ -71,7 +74,7 @@ impl Queue {
     /// Whether so many more events of so many bytes may wait.
     pub(super) fn takes(&self, events: usize, bytes: usize, now: Instant) -> bool {
         let has_room = self.bytes == 0 || self.bytes.saturating_add(bytes) <= QUEUE_BYTES;
-        has_room && self.waiting.len() + events <= QUEUE_EVENTS && self.is_well(now)
+        has_room && self.waiting.len() + self.keys.len() + events <= QUEUE_EVENTS && self.is_well(now)
     }
 
     /// Whether what is handed in now can be expected to be kept.
@@ -82,7 +85,8 @@ impl Queue {
 
     /// Whether there is nothing for the writer.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.wanted.is_empty() && self.sweep.is_none() && !self.is_closed
+        let has_none = self.waiting.is_empty() && self.keys.is_empty() && self.wanted.is_empty();
+        has_none && self.sweep.is_none() && !self.is_closed
     }
 
     pub(super) fn push(&mut self, pending: Pending) {
@@ -90,10 +94,10 @@ impl Queue {
         self.waiting.push(pending);
     }
 
-    /// Ends a publisher's batch with what was put in last. Says whether there is anything.
+    /// Ends a publisher's batch with what was put in last. Says whether there is anything to write.
     pub(super) fn end_batch(&mut self) -> bool {
         let last = self.waiting.last_mut();
-        last.map(|last| last.is_last = true).is_some()
+        last.map(|last| last.is_last = true).is_some() || !self.keys.is_empty()
     }
 
     /// Takes the events that are to be written next. The wishes are taken apart.
@@ -110,7 +114,7 @@ impl Queue {
         let batch = std::mem::replace(&mut self.waiting, rest);
         (self.writing, self.since) = (bytes, Some(Instant::now()));
         let is_over = self.is_closed && self.waiting.is_empty();
-        Taken { batch, sweep: self.sweep.take(), is_over }
+        Taken { batch, keys: std::mem::take(&mut self.keys), sweep: self.sweep.take(), is_over }
     }
 
     /// Takes note that what was taken has been dealt with.
@@ -122,6 +126,7 @@ impl Queue {
     /// Takes out all that waits.
     pub(super) fn clear(&mut self) -> (Vec<Pending>, Vec<Wanted>) {
         (self.bytes, self.writing) = (0, 0);
+        self.keys.clear();
         (std::mem::take(&mut self.waiting), std::mem::take(&mut self.wanted))
     }
 }

@@ -10,6 +10,10 @@ use super::catch_up::History;
 /// How many pieces are handed to the socket in one call. Linux takes 1024; more than a few dozen gain nothing.
 pub(super) const SLICES: usize = 32;
 
+/// What a piece that waits counts for beside its bytes, which it shares with other streams: its place here is the
+/// stream's own. So many small events are bounded as well as few large ones.
+const PIECE: usize = size_of::<Bytes>();
+
 /// What waits, oldest first. Replayed history does not count against the reader: it asked for it, and its bytes are
 /// shared with the store.
 #[derive(Debug, Default)]
@@ -18,14 +22,17 @@ pub(super) struct Backlog {
     bytes: usize,
     /// How many of the bytes, from the front, are replay.
     replay: usize,
+    /// How many pieces those are.
+    replayed: usize,
     /// What is to be read of history once all this is written; none for a stream that is live.
     pub(super) history: Option<History>,
 }
 
 impl Backlog {
-    /// Adds what a resuming reader asked for. Only before anything live.
+    /// Adds what a resuming reader asked for. Only before anything live that is more than a few words.
     pub(super) fn push_replay(&mut self, bytes: Bytes) {
         self.replay += bytes.len();
+        self.replayed += usize::from(!bytes.is_empty());
         self.push(bytes);
     }
 
@@ -36,9 +43,9 @@ impl Backlog {
         }
     }
 
-    /// How many bytes count against the reader.
+    /// How much counts against the reader, in bytes.
     pub(super) fn held(&self) -> usize {
-        self.bytes - self.replay
+        self.bytes - self.replay + PIECE * (self.waiting.len() - self.replayed)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,24 +64,28 @@ impl Backlog {
 
     /// Takes `written` bytes off the front.
     pub(super) fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
-        self.replay = self.replay.saturating_sub(written);
         while let Some(front) = self.waiting.front_mut() {
             if written < front.len() {
                 front.advance(written);
+                self.count_out(written);
                 break;
             }
             written -= front.len();
-            self.waiting.pop_front();
+            self.pop();
         }
     }
 
     /// Takes the first piece.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         let bytes = self.waiting.pop_front()?;
-        self.bytes -= bytes.len();
-        self.replay = self.replay.saturating_sub(bytes.len());
+        self.count_out(bytes.len());
+        self.replayed = self.replayed.saturating_sub(1);
         Some(bytes)
+    }
+
+    fn count_out(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.replay = self.replay.saturating_sub(bytes);
     }
 }
 
@@ -95,7 +106,8 @@ mod tests {
                 let bytes = Bytes::from(piece.clone());
                 if place < replayed { backlog.push_replay(bytes) } else { backlog.push(bytes) }
             }
-            let live: usize = pieces.iter().skip(replayed).map(Vec::len).sum();
+            let live = pieces.iter().skip(replayed).filter(|piece| !piece.is_empty());
+            let live: usize = live.map(|piece| piece.len() + PIECE).sum();
             prop_assert_eq!(backlog.held(), live);
             let mut written = Vec::new();
             for take in takes.into_iter().cycle() {
@@ -111,5 +123,16 @@ mod tests {
             prop_assert_eq!(written, pieces.concat());
             prop_assert_eq!(backlog.held(), 0);
         }
+    }
+
+    #[test]
+    fn a_heartbeat_before_a_page_is_counted_out_with_it() {
+        let mut backlog = Backlog::default();
+        backlog.push(Bytes::from_static(b":\n"));
+        backlog.push_replay(Bytes::from_static(b"a page"));
+        backlog.push(Bytes::from_static(b"live"));
+        assert_eq!(backlog.held(), 2 + 4 + 2 * PIECE);
+        while backlog.pop().is_some() {}
+        assert_eq!((backlog.held(), backlog.bytes, backlog.replay), (0, 0, 0));
     }
 }

@@ -23,7 +23,9 @@ impl Streams {
         let mut written = Written::default();
         let mut turn = 0;
         loop {
-            inbox.take(&mut batch).await;
+            if inbox.take(&mut batch).await {
+                turn = 0;
+            }
             for work in batch.drain(..) {
                 match work {
                     Work::Deliver(delivery) => {
@@ -109,3 +111,6 @@ fn last_words(kick: &Kick) -> Option<Frame> {
     let text: Vec<u8> = event.into_iter().chain(blocked).flatten().collect();
     (!text.is_empty()).then(|| Frame::new(&text))
 }
+
+#[cfg(test)]
+mod tests;

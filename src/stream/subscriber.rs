@@ -223,6 +223,7 @@ impl Subscriber {
             return Handed::NotTaken;
         }
         let was_behind = state.held() > 0;
+        let waits = state.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
         match &mut state.form {
             Form::Parked { transport, chunked } if state.backlog.is_none() => {
                 let text;
@@ -244,7 +245,11 @@ impl Subscriber {
         if was_behind && state.held() > self.settings.route.backlog {
             return Handed::Ends(End::Evicted);
         }
-        state.wake();
+        // Who has something to write already waits for the socket, or will be asked by hyper; to wake thousands of stalled
+        // readers for each event would cost the others.
+        if !waits {
+            state.wake();
+        }
         Handed::Taken
     }
 
@@ -329,6 +334,10 @@ impl Subscriber {
         }
         if matches!(end, End::Gone | End::Evicted) {
             state.backlog = None;
+        }
+        if let (End::Evicted, Form::Parked { transport, .. }) = (end, &state.form) {
+            // If it is refused, the connection is closed all the same.
+            let _ = transport.reset_on_close();
         }
         state.wake();
     }

@@ -41,6 +41,8 @@ mod inbox;
 #[cfg(test)]
 mod jwks;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod limits;

@@ -16,9 +16,6 @@ use super::{Disk, DiskError, DiskWriter, KeptKey, Shared, marks};
 use crate::event::{Epoch, EventId, Timestamp};
 use crate::store::{Limits, Marks};
 
-/// How many idempotency keys are read back, the newest.
-const MAX_KEYS: usize = 100_000;
-
 /// What tells one start of the machine from the next.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -195,12 +192,12 @@ fn went_down(mark: &[u8], boot: &str) -> bool {
     boot.is_empty() || mark != boot.as_bytes()
 }
 
+/// All that are still remembered: no more than the hub had room for.
 fn kept_keys(engine: &Engine, now: Timestamp) -> Result<Vec<KeptKey>, DiskError> {
     let mut keys = Vec::new();
-    for guard in engine.keys.range(now.0.to_be_bytes()..).rev().take(MAX_KEYS) {
+    for guard in engine.keys.range(now.0.to_be_bytes()..) {
         let (key, value) = guard.into_inner()?;
         keys.push(KeptKey::read(&key, &value).ok_or(DiskError::strange("a key"))?);
     }
-    keys.reverse();
     Ok(keys)
 }
