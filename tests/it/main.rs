@@ -27,6 +27,8 @@ mod disk;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod framing;
