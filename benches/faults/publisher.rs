@@ -55,6 +55,9 @@ pub(super) fn publish_last(world: &World) -> io::Result<Vec<Publication>> {
     let mut publisher = Publisher { world, way: Way::Lines, door: None, done: Vec::new() };
     let channels = u32::MAX >> (32 - u32::from(world.options.channels));
     publisher.hand_in(vec![Draft::new(world, LAST, channels, 0, true)])?;
+    if let [Publication { outcome: Outcome::Acknowledged(id), .. }] = publisher.done[..] {
+        world.end(id);
+    }
     Ok(publisher.done)
 }
 

@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::ledger::Id;
 use super::sse::{Block, Events, Next, Request};
-use super::world::{LAST, World};
+use super::world::World;
 
 /// One in so many reads through a straw.
 const NARROW: u16 = 8;
@@ -52,7 +52,7 @@ pub(super) struct Seen {
     /// Its channels, by bits.
     pub(super) channels: u32,
     pub(super) said: Vec<Said>,
-    /// Whether the last event of all came.
+    /// Whether it has come to the last event of all.
     pub(super) is_whole: bool,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn read(world: &World, number: u16, mut rng: Rng) -> io::Result<Seen>
         last_id: None,
         seen: Seen { channels, said: Vec::new(), is_whole: false },
     };
-    while !world.is_given_up.load(Relaxed) && !reader.seen.is_whole {
+    while !reader.has_ended() {
         // Some leave by themselves.
         reader.stay(rng.usize(1..20_000))?;
         let most = if rng.u8(0..LONG) == 0 { 1000 } else { 20 };
@@ -117,14 +117,14 @@ impl Reader<'_> {
             let block = loop {
                 match events.next()? {
                     Next::Block(block) => break block,
-                    Next::Nothing if self.world.is_given_up.load(Relaxed) => return Ok(()),
+                    Next::Nothing if self.has_ended() => return Ok(()),
                     Next::Nothing => {}
                     Next::Cut => return Ok(()),
                 }
             };
             self.take(&block, is_open)?;
             is_open = true;
-            if self.seen.is_whole {
+            if self.has_ended() {
                 break;
             }
             if self.is_narrow {
@@ -132,6 +132,13 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is nothing more to come, or it is not waited for. Only a reset takes one to the end who has not
+    /// read the last event, and to one who was not there the last may be unknown yet when it does.
+    fn has_ended(&mut self) -> bool {
+        self.seen.is_whole |= self.world.is_end(self.last_id);
+        self.seen.is_whole || self.world.is_given_up.load(Relaxed)
     }
 
     fn take(&mut self, block: &Block, is_open: bool) -> io::Result<()> {
@@ -152,7 +159,6 @@ impl Reader<'_> {
             }
             _ => return Err(strange()),
         };
-        self.seen.is_whole = matches!(said, Said::Event { stamp: LAST, .. });
         self.last_id = id.or(self.last_id);
         self.seen.said.push(said);
         Ok(())

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ledger::Id;
@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) refused: AtomicU64,
     /// The highest number that was acknowledged in the newest epoch.
     newest: Mutex<Id>,
+    /// The id of the last publication.
+    last: OnceLock<Id>,
 }
 
 impl World {
@@ -45,6 +47,7 @@ impl World {
             acknowledged: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             newest: Mutex::new(Id { epoch: 0, seq: 0 }),
+            last: OnceLock::new(),
         }
     }
 
@@ -90,6 +93,17 @@ impl World {
         self.acknowledged.fetch_add(1, Relaxed);
         let newest = &mut *lock(&self.newest);
         *newest = id.max(*newest);
+    }
+
+    /// Says that this was the last.
+    pub(super) fn end(&self, id: Id) {
+        // It is said once.
+        let _ = self.last.set(id);
+    }
+
+    /// Whether this is where all readers end.
+    pub(super) fn is_end(&self, id: Option<Id>) -> bool {
+        self.last.get().is_some_and(|last| id >= Some(*last))
     }
 
     pub(super) fn newest(&self) -> Id {

@@ -107,11 +107,14 @@ pub fn comment(text: &str) -> Frame {
 }
 
 /// How every stream begins: the reconnection time and the client's cursor, on `hello` if there is one, else on an
-/// id line and a blank one, which fire nothing and still set the last event id.
-pub fn opening(retry_ms: u64, cursor: EventId, hello: Option<&Event>) -> Frame {
+/// id line and a blank one, which fire nothing and still set the last event id. Without a cursor the client keeps the
+/// id it came with: what is to move it comes behind.
+pub fn opening(retry_ms: u64, cursor: Option<EventId>, hello: Option<&Event>) -> Frame {
     let mut text = Vec::with_capacity(64 + hello.map_or(0, |event| event.data.len() + 32));
     line(&mut text, "retry: ", retry_ms);
-    line(&mut text, "id: ", cursor);
+    if let Some(cursor) = cursor {
+        line(&mut text, "id: ", cursor);
+    }
     match hello {
         Some(event) => event.fields(&mut text),
         None => text.push(b'\n'),
@@ -193,10 +196,10 @@ mod tests {
 
     #[test]
     fn a_stream_opens_with_an_id_that_fires_nothing() {
-        assert_eq!(&opening(5000, id(3), None).text()[..], b"retry: 5000\nid: 000000-3\n\n");
+        assert_eq!(&opening(5000, Some(id(3)), None).text()[..], b"retry: 5000\nid: 000000-3\n\n");
         let hello = event(Some("connected"), "{}");
         let expected = b"retry: 5000\nid: 000000-3\nevent: connected\ndata: {}\n\n";
-        assert_eq!(&opening(5000, id(3), Some(&hello)).text()[..], expected);
+        assert_eq!(&opening(5000, Some(id(3)), Some(&hello)).text()[..], expected);
     }
 
     #[test]

@@ -53,3 +53,18 @@ fn what_was_acknowledged_outlives_kills() {
     let report = faults("--rounds 10 --seed 1");
     assert_eq!((report.rounds, report.epochs, report.resets.len()), (10, 1, 0));
 }
+
+#[test]
+fn a_clock_that_goes_back_and_forward_loses_nothing() {
+    for store in ["memory", "disk --sync interval"] {
+        let report = faults(&format!("--clock --rounds 12 --seed 2 --store {store}"));
+        assert_eq!((report.rounds, report.resets.len()), (12, 0));
+    }
+}
+
+#[test]
+fn readers_whose_network_is_gone_for_a_while_get_everything() {
+    let report = faults("--network --rounds 1 --seed 3");
+    assert_eq!((report.rounds, report.resets.len()), (1, 0));
+    assert_eq!(report.acknowledged, report.published);
+}
