@@ -4,10 +4,13 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::{EventId, EventName};
+use super::{EventId, EventName, Timestamp};
 
 /// Room for the chunk-size line of HTTP/1.1: at most 8 hex digits and CRLF, and the CRLF after the data.
 const CHUNK_OVERHEAD: usize = 12;
+
+/// When a frame expires that is of use for ever.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// What one publication says, before it has an id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,6 +62,8 @@ pub struct Frame {
     chunk: Bytes,
     /// Where the text begins: after the chunk-size line.
     start: u8,
+    /// From then on it is of no use, and is not written any more.
+    expires: Timestamp,
 }
 
 impl Frame {
@@ -72,7 +77,18 @@ impl Frame {
         let start = u8::try_from(chunk.len()).unwrap_or(u8::MAX);
         chunk.extend_from_slice(text);
         chunk.extend_from_slice(b"\r\n");
-        Self { chunk: chunk.into(), start }
+        Self { chunk: chunk.into(), start, expires: NEVER }
+    }
+
+    /// The same frame, of use until then.
+    #[must_use]
+    pub fn until(self, expires: Option<Timestamp>) -> Self {
+        Self { expires: expires.unwrap_or(NEVER), ..self }
+    }
+
+    /// Until when it is of use, if not for ever.
+    pub fn expires(&self) -> Option<Timestamp> {
+        (self.expires != NEVER).then_some(self.expires)
     }
 
     /// The frame as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1).

@@ -252,8 +252,9 @@ impl World {
         for said in &session.said {
             match *said {
                 Said::Event(seq) => {
+                    // And nothing whose time was over when it was handed in.
                     assert!(
-                        self.of(session.channels, cursor).any(|(of, _)| of == seq),
+                        self.of(session.channels, cursor).any(|(of, old)| of == seq && old != Old::Over),
                         "{seq}: {:?}",
                         session.said
                     );
