@@ -27,6 +27,8 @@ mod disk;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod expiry;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod forwarding;
@@ -34,6 +36,8 @@ mod forwarding;
 mod framing;
 #[cfg(test)]
 mod http2;
+#[cfg(test)]
+mod hub_threads;
 #[cfg(test)]
 mod inbox;
 #[cfg(test)]
