@@ -48,11 +48,11 @@ pub(super) fn break_it(
             continue;
         }
         if round % 2 == 0 {
-            program.drain(world.options.patience())?;
-            drained += 1;
-        } else {
             program.kill()?;
             killed += 1;
+        } else {
+            program.drain(world.options.patience())?;
+            drained += 1;
         }
         program = place.run()?;
         world.move_to(&program.address);

@@ -23,6 +23,8 @@ pub(super) enum Way {
 pub(super) enum Answer {
     Id(String),
     Error(String),
+    /// An error that says that it may yet be kept.
+    Unknown,
     /// The connection ended first.
     None,
 }
@@ -110,6 +112,10 @@ impl Door {
 fn answer(said: &Value) -> Answer {
     match (said["id"].as_str(), said["error"].as_str()) {
         (Some(id), _) => Answer::Id(id.to_owned()),
+        // Its code is that of any other failure of the store, so it is known by its words.
+        (None, Some(_)) if said["message"].as_str().is_some_and(|text| text.contains("not known")) => {
+            Answer::Unknown
+        }
         (None, Some(error)) => Answer::Error(error.to_owned()),
         (None, None) => Answer::Error(format!("no answer at all: {said}")),
     }

@@ -154,7 +154,7 @@ impl Publisher<'_> {
             Answer::Error(error) => {
                 return Err(io::Error::other(format!("{} was refused: {error}", draft.text)));
             }
-            Answer::None => {
+            Answer::None | Answer::Unknown => {
                 publication.unanswered += 1;
                 publication.outcome = Outcome::Unknown;
                 draft.has_key

@@ -165,3 +165,75 @@ pub(super) fn count(ledger: &Ledger, report: &mut Report) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::ledger::Publication;
+    use super::*;
+
+    fn id(seq: u64) -> Id {
+        Id { epoch: seq as u32 / 100, seq }
+    }
+
+    fn event(seq: u64) -> Said {
+        Said::Event { id: id(seq), stamp: seq }
+    }
+
+    fn reset(seq: u64, reason: Reason) -> Said {
+        Said::Reset { id: id(seq), reason, newest: id(seq), at: 0 }
+    }
+
+    /// Events 1 to 9, of which the even ones are for its channel, but 8 was refused; and in another epoch 102.
+    fn found(words: &str, said: &[Said]) -> Vec<(Breach, usize)> {
+        let words = ["faults", "--publishers", "1"].into_iter().chain(words.split_whitespace());
+        let options = Options::parse_from(words);
+        let mut ledger = Ledger::default();
+        for seq in (1..10).chain([102]) {
+            let outcome = if seq == 8 { Outcome::Refused } else { Outcome::Acknowledged(id(seq)) };
+            let channels = if seq % 2 == 0 { 1 } else { 2 };
+            let publication =
+                Publication { stamp: seq, channels, begun: 0, again: 0, unanswered: 0, outcome };
+            assert_eq!(ledger.add(publication), None);
+        }
+        let mut report = Report::new("", 0);
+        let said = [&[Said::Opened(Some(id(1)))], said].concat();
+        let mut verdict = Verdict::new(&options, &ledger, &mut report);
+        verdict.hold(0, &Seen { channels: 1, said, is_whole: true });
+        use Breach::{Duplicate, Loss, Order, Protocol, Silent, Stray};
+        let all = [Loss, Duplicate, Order, Stray, Silent, Breach::Reset, Protocol];
+        all.into_iter().map(|breach| (breach, report.count(breach))).filter(|(_, count)| *count > 0).collect()
+    }
+
+    #[test]
+    fn what_is_not_as_promised_is_found() {
+        use Said::Opened;
+        let whole = [event(2), event(4), event(6)];
+        assert_eq!(found("", &whole), []);
+        assert_eq!(found("", &[event(2), Opened(Some(id(2))), event(4), event(6)]), []);
+        assert_eq!(found("", &[event(2), event(6)]), [(Breach::Loss, 1)]);
+        assert_eq!(found("", &[event(2), event(2), event(4)]), [(Breach::Duplicate, 1)]);
+        assert_eq!(found("", &[event(2), event(4), event(2)]), [(Breach::Order, 1)]);
+        let twice = Said::Event { id: id(7), stamp: 6 };
+        assert_eq!(found("", &[&whole[..], &[twice]].concat()), [(Breach::Duplicate, 2)]);
+        assert_eq!(found("", &[&whole[..], &[event(8)]].concat()), [(Breach::Stray, 1)]);
+        assert_eq!(found("", &[event(2), event(3)]), [(Breach::Stray, 1)]);
+        assert_eq!(
+            found("", &[event(2), event(4), Said::Event { id: id(5), stamp: 77 }]),
+            [(Breach::Stray, 1)]
+        );
+        // Moved on past 4, with and without a word, and with a word that came too late.
+        assert_eq!(found("", &[event(2), Opened(Some(id(5))), event(6)]), [(Breach::Silent, 1)]);
+        assert_eq!(
+            found("", &[event(2), Opened(Some(id(5))), Opened(Some(id(5))), event(6)]),
+            [(Breach::Silent, 1)]
+        );
+        let told = [event(2), Opened(None), reset(5, Reason::Expired), event(6)];
+        assert_eq!(found("--history 1", &told), []);
+        assert_eq!(found("", &told), [(Breach::Reset, 1)]);
+        let told = [event(2), Opened(None), reset(101, Reason::NewEpoch), event(102)];
+        assert_eq!(found("--store memory", &told), []);
+        assert_eq!(found("", &told), [(Breach::Reset, 1)]);
+    }
+}

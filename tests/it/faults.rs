@@ -68,3 +68,9 @@ fn readers_whose_network_is_gone_for_a_while_get_everything() {
     assert_eq!((report.rounds, report.resets.len()), (1, 0));
     assert_eq!(report.acknowledged, report.published);
 }
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_batch_loses_nothing_and_keeps_nothing_that_was_refused() {
+    let report = faults("--disk-full --rounds 1 --seed 4");
+    assert_eq!((report.rounds, report.resets.len()), (1, 0));
+}

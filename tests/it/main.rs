@@ -19,6 +19,8 @@ mod cors;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod delivered;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod disconnect;

@@ -81,23 +81,23 @@ fn live(world: &mut World, steps: &[Step], is_last: bool) {
     let mut delivering = std::pin::pin!(streams.deliver());
     let mut catching_up = std::pin::pin!(streams.keep_catching_up());
     for step in steps {
-        match *step {
+        match step {
             Step::Publish(channels, count, old) => {
                 // Most are new: a burst that is old would be no burst.
-                let count = if old == Old::New { count } else { 1 };
-                world.publish(channels, count, old);
+                let count = if *old == Old::New { *count } else { 1 };
+                world.publish_many(*channels, count, *old);
             }
-            Step::Open(client, channels, from) => world.open(client, channels, from),
+            Step::Open(client, channels, from) => world.open(*client, *channels, from),
             Step::Deliver => turn(delivering.as_mut()),
             Step::CatchUp => turn(catching_up.as_mut()),
-            Step::Read(client, pieces) => _ = world.read(client, pieces),
+            Step::Read(client, pieces) => _ = world.read(*client, *pieces),
             Step::Evict(client) => {
-                if let Some(session) = &mut world.sessions[client] {
+                if let Some(session) = &mut world.sessions[*client] {
                     streams.end(&session.body.subscriber, End::Evicted);
-                    world.check(client);
+                    world.check(*client);
                 }
             }
-            Step::Leave(client) => world.check(client),
+            Step::Leave(client) => world.check(*client),
             Step::Expire => world.expire(),
             Step::Restart => unreachable!("no life goes on over it"),
         }
@@ -163,11 +163,11 @@ fn history_that_goes_under_a_reader_is_told() {
 #[tokio::test(start_paused = true)]
 async fn one_who_does_not_take_its_page_is_cut_off() {
     let mut world = World::new(Store::Memory);
-    world.publish(1, 100, Old::New);
+    (0..100).for_each(|_| world.publish(1, Old::New));
     let streams = world.streams.clone();
-    world.open(0, 1, From::Id(0));
-    world.open(1, 1, From::Id(0));
-    world.open(2, 1, From::Id(200));
+    world.open(0, 1, &From::Id(0));
+    world.open(1, 1, &From::Id(0));
+    world.open(2, 1, &From::Id(200));
     tokio::time::advance(PAGE_STALL / 2).await;
     // A page that is taken is followed by another, and by as much time. One page is all that the third has to read.
     assert!(world.read(1, 100));
@@ -183,11 +183,11 @@ async fn one_who_does_not_take_its_page_is_cut_off() {
 #[test]
 fn an_event_is_counted_for_those_who_will_read_it_once_each() {
     let mut world = World::new(Store::Memory);
-    world.publish(1, 100, Old::New);
+    (0..100).for_each(|_| world.publish(1, Old::New));
     let streams = world.streams.clone();
     // Registered behind it, and not handed out before: it does not count them.
-    world.publish(3, 1, Old::New);
-    world.open(0, 3, From::Id(0));
+    world.publish(3, Old::New);
+    world.open(0, 3, &From::Id(0));
     let both = Publication {
         channels: names(3).into(),
         event: Event { name: None, data: "x".into(), retry: None },

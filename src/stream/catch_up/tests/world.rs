@@ -32,7 +32,7 @@ pub(super) enum Old {
     Ancient,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum From {
     Now,
     /// Where the client was.
@@ -90,8 +90,14 @@ pub(super) fn names(bits: u8) -> Vec<ChannelName> {
 impl World {
     pub(super) fn new(store: Store) -> Self {
         let folder = (store == Store::Disk).then(|| tempfile::tempdir().unwrap());
-        let route = StreamRoute { backlog: 400, heartbeat: None, ..StreamRoute::new(vec![]) };
         let (hub, committer) = open(folder.as_ref(), 0);
+        let mut world = Self::over(hub);
+        (world.folder, world.committer) = (folder, committer);
+        world
+    }
+
+    pub(super) fn over(hub: Hub) -> Self {
+        let route = StreamRoute { backlog: 400, heartbeat: None, ..StreamRoute::new(vec![]) };
         Self {
             streams: Streams::new(hub.clone(), 0, Arc::default(), None),
             settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &route)),
@@ -101,8 +107,8 @@ impl World {
             sessions: (0..CLIENTS).map(|_| None).collect(),
             last: [0; CLIENTS],
             epoch: 0,
-            folder,
-            committer,
+            folder: None,
+            committer: None,
         }
     }
 
@@ -145,7 +151,11 @@ impl World {
         self.published.range(first..).next_back().map_or(first, |(place, _)| *place)
     }
 
-    pub(super) fn publish(&mut self, bits: u8, count: usize, old: Old) {
+    pub(super) fn publish(&mut self, bits: u8, old: Old) {
+        self.publish_many(bits, 1, old);
+    }
+
+    pub(super) fn publish_many(&mut self, bits: u8, count: usize, old: Old) {
         let publication = Publication {
             channels: names(bits).into(),
             event: Event { name: None, data: "x".into(), retry: None },
@@ -173,13 +183,13 @@ impl World {
         }
     }
 
-    pub(super) fn open(&mut self, client: usize, channels: u8, from: From) {
+    pub(super) fn open(&mut self, client: usize, channels: u8, from: &From) {
         let id = match from {
             From::Now => None,
             From::There => Some(self.last[client]),
             From::Id(share) => {
                 let places = std::iter::once(0).chain(self.published.keys().copied());
-                places.clone().nth(self.published.len() * usize::from(share) / 255)
+                places.clone().nth(self.published.len() * usize::from(*share) / 255)
             }
             From::Nonsense => Some(self.head() + 1),
         };
