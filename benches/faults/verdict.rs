@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn id(seq: u64) -> Id {
-        Id { epoch: seq as u32 / 100, seq }
+        Id { epoch: u32::try_from(seq / 100).unwrap(), seq }
     }
 
     fn event(seq: u64) -> Said {
