@@ -28,6 +28,8 @@ pub(super) enum Said {
         id: Id,
         stamp: u64,
     },
+    /// The stream was ended because history cannot be read.
+    Failed,
     Reset {
         id: Id,
         reason: Reason,
@@ -157,12 +159,18 @@ impl Reader<'_> {
                 let reason = Reason::read(data).ok_or_else(strange)?;
                 Said::Reset { id, reason, newest: self.world.newest(), at: self.world.now() }
             }
+            (Some(event), Some(data), None) if event == "error" && is_failure(data) => Said::Failed,
             _ => return Err(strange()),
         };
         self.last_id = id.or(self.last_id);
         self.seen.said.push(said);
         Ok(())
     }
+}
+
+/// Whether these are the last words of a stream whose history cannot be read.
+fn is_failure(data: &str) -> bool {
+    serde_json::from_str(data).is_ok_and(|said: serde_json::Value| said["code"] == 500)
 }
 
 impl Reason {

@@ -42,6 +42,7 @@ pub(super) struct Report {
     pub(super) readers: usize,
     pub(super) streams: u64,
     pub(super) delivered: u64,
+    pub(super) failed: u64,
     pub(super) resets: BTreeMap<Reason, u64>,
     pub(super) notes: Vec<String>,
     breaches: BTreeMap<Breach, Vec<String>>,
@@ -80,6 +81,7 @@ impl fmt::Display for Report {
         line("readers", self.readers as u64)?;
         line("streams", self.streams)?;
         line("delivered", self.delivered)?;
+        line("unread history", self.failed)?;
         for (name, reason) in [
             ("reset: expired", Reason::Expired),
             ("reset: epoch", Reason::NewEpoch),

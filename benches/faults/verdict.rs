@@ -44,6 +44,12 @@ impl<'a> Verdict<'a> {
                     }
                     walk.moved = id.filter(|id| walk.at != Some(*id));
                 }
+                // It is cut then, and has to come back like any other.
+                Said::Failed if self.options.disk_full => self.report.failed += 1,
+                Said::Failed => {
+                    self.report
+                        .breach(Breach::Protocol, format!("reader {reader}: history could not be read"));
+                }
                 Said::Event { id, stamp } => self.event(&mut walk, id, stamp),
                 Said::Reset { id, reason, newest, at } => {
                     self.reset(&walk, id, reason, newest, at);
@@ -235,5 +241,7 @@ mod tests {
         let told = [event(2), Opened(None), reset(101, Reason::NewEpoch), event(102)];
         assert_eq!(found("--store memory", &told), []);
         assert_eq!(found("", &told), [(Breach::Reset, 1)]);
+        assert_eq!(found("", &[event(2), Said::Failed]), [(Breach::Protocol, 1)]);
+        assert_eq!(found("--disk-full", &[event(2), Said::Failed, Opened(Some(id(2))), event(4)]), []);
     }
 }

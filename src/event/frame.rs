@@ -213,6 +213,7 @@ mod tests {
     #[test]
     fn a_stream_opens_with_an_id_that_fires_nothing() {
         assert_eq!(&opening(5000, Some(id(3)), None).text()[..], b"retry: 5000\nid: 000000-3\n\n");
+        assert_eq!(&opening(5000, None, None).text()[..], b"retry: 5000\n\n");
         let hello = event(Some("connected"), "{}");
         let expected = b"retry: 5000\nid: 000000-3\nevent: connected\ndata: {}\n\n";
         assert_eq!(&opening(5000, Some(id(3)), Some(&hello)).text()[..], expected);
