@@ -110,7 +110,9 @@
 //! * Apps are spoken to by an HTTP/1.1 client of our own (`proxy`), not by hyper's: that one runs a task for each
 //!   connection and hands requests and bodies over by channels, a third of the instructions of a small request.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
-//!   of them; its reply waits for that count.
+//!   of them; its reply waits for that count. So is one that is of use for a while only.
+//! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which
+//!   is cut between the two is told again.
 
 pub mod access_log;
 pub mod auth;

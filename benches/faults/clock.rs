@@ -91,7 +91,10 @@ struct Reader {
     names: Vec<ChannelName>,
     /// There while it has a stream.
     open: Option<Subscription>,
+    /// It has what there is up to this one.
     cursor: u64,
+    /// The last that it was told, with which it comes back.
+    last: u64,
     seen: Seen,
 }
 
@@ -119,7 +122,7 @@ impl<'o> World<'o> {
             // It has read all there was: nothing.
             let said = vec![Said::Opened(Some(Id { epoch: 0, seq: 0 }))];
             let seen = Seen { channels, said, is_whole: true };
-            Ok(Reader { names: names(channels)?, open: None, cursor: 0, seen })
+            Ok(Reader { names: names(channels)?, open: None, cursor: 0, last: 0, seen })
         };
         let readers = (0..options.readers.min(32)).map(|_| reader()).collect::<io::Result<_>>()?;
         Ok(Self {
@@ -185,7 +188,7 @@ impl<'o> World<'o> {
         let stamp = self.ledger.by_stamp.len() as u64;
         let id = self.hand_in(&publication(stamp, channels, ttl, key)?)?;
         // One that is of use for a while only is held against its time when it is read.
-        let outcome = if ttl { Outcome::Unknown } else { Outcome::Acknowledged(place(id)) };
+        let outcome = if ttl { Outcome::Passing } else { Outcome::Acknowledged(place(id)) };
         if ttl {
             self.ttls.insert(id.seq, (channels, Timestamp(self.now.0 + TTL)));
         }
@@ -224,7 +227,7 @@ impl<'o> World<'o> {
                 let Some(open) = &reader.open else { continue };
                 let is_for_it = open.channels().any(|channel| delivery.channels.contains(&channel));
                 if is_for_it && delivery.seq > reader.cursor {
-                    reader.cursor = delivery.seq;
+                    (reader.cursor, reader.last) = (delivery.seq, delivery.seq);
                     reader.seen.said.push(event(delivery.seq, &delivery.frame.text()));
                     handed += 1;
                 }
@@ -237,10 +240,12 @@ impl<'o> World<'o> {
     fn open(&mut self, number: usize) -> io::Result<()> {
         let Self { hub, readers, now, ttls, .. } = self;
         let reader = &mut readers[number];
-        let last = EventId { epoch: hub.epoch(), seq: reader.cursor }.to_string();
+        reader.cursor = reader.last;
+        let last = EventId { epoch: hub.epoch(), seq: reader.last }.to_string();
         let opened = hub.subscribe(0, None, &reader.names, Position::After(&last), *now);
         let (subscription, start) = opened.map_err(|_| io::Error::other("nobody is blocked"))?;
         let mut gap = start.gap;
+        reader.seen.said.push(Said::Opened(gap.is_none().then(|| place(start.cursor))));
         while gap.is_none() && reader.cursor < start.head {
             let page = subscription.page(reader.cursor, start.head, *now).map_err(io::Error::other)?;
             gap = page.gap.then_some(Gap::Expired);
@@ -256,6 +261,7 @@ impl<'o> World<'o> {
             let said = page.records.iter().map(|record| event(record.seq, &record.frame.text()));
             reader.seen.said.extend(said);
             reader.cursor = page.read;
+            reader.last = seqs.last().copied().unwrap_or(reader.last);
         }
         if let Some(gap) = gap {
             let reason = match gap {
@@ -264,6 +270,7 @@ impl<'o> World<'o> {
                 Gap::UnknownId => Reason::UnknownId,
             };
             let id = Id { epoch: 0, seq: start.head };
+            reader.last = start.head;
             reader.seen.said.push(Said::Reset { id, reason, newest: id, at: 0 });
         }
         reader.cursor = start.head;

@@ -21,6 +21,8 @@ impl fmt::Display for Id {
 pub(super) enum Outcome {
     /// It was given this id.
     Acknowledged(Id),
+    /// It was given an id, and is of use for a while only: it may reach a reader or not.
+    Passing,
     /// Every attempt was answered, with an error.
     Refused,
     /// An attempt was not answered, and it was not tried again.

@@ -100,7 +100,7 @@ impl<'a> Verdict<'a> {
                 self.report
                     .breach(Breach::Stray, format!("reader {reader}: {stamp} was refused, but came as {id}"));
             }
-            Outcome::Unknown => {}
+            Outcome::Unknown | Outcome::Passing => {}
         }
     }
 
@@ -165,7 +165,7 @@ pub(super) fn count(ledger: &Ledger, report: &mut Report) {
         report.published += 1;
         report.resent += u64::from(publication.again);
         match publication.outcome {
-            Outcome::Acknowledged(_) => report.acknowledged += 1,
+            Outcome::Acknowledged(_) | Outcome::Passing => report.acknowledged += 1,
             Outcome::Refused => report.refused += 1,
             Outcome::Unknown => report.unknown += 1,
         }
