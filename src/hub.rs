@@ -181,14 +181,9 @@ impl Hub {
         let id = EventId { epoch: self.0.epoch, seq: state.given };
         let Publication { channels, event, ttl, key, collapse } = publication;
         let until = state.keys.until(now).max(until);
-        let frame = event.frame(id);
-        let record = Record {
-            seq: id.seq,
-            frame: frame.clone(),
-            at: now,
-            expires: ttl.map(|ttl| now.after(ttl)),
-            collapse,
-        };
+        let expires = ttl.map(|ttl| now.after(ttl));
+        let frame = event.frame(id).until(expires);
+        let record = Record { seq: id.seq, frame: frame.clone(), at: now, expires, collapse };
         let delivered = match &mut state.store {
             Store::Memory(memory) => {
                 memory.append(&channels, record);
@@ -226,8 +221,9 @@ impl Hub {
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Delivered {
         let targets = state.interest.targets(channels);
-        // A stream may be subscribed to several of the channels; then only its worker can count it once.
-        let tally = targets.overlap.then(|| Tally::new(targets.workers.len()));
+        // A stream may be subscribed to several of the channels, or the event may have expired when its turn comes;
+        // then only its worker can count it, once.
+        let tally = (targets.overlap || frame.expires().is_some()).then(|| Tally::new(targets.workers.len()));
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
             let delivery = Delivery::new(seq, frame.clone(), channels, tally);

@@ -135,7 +135,9 @@
 //! * `health` of an upstream has a `host`, since Django answers 400 to hosts that it does not know; `ca` is the authority of
 //!   its servers at `https://`.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
-//!   of them; its reply waits for that count.
+//!   of them; its reply waits for that count. So is one that is of use for a while only.
+//! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which
+//!   is cut between the two is told again.
 
 pub mod access_log;
 pub mod auth;

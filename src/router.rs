@@ -7,15 +7,15 @@
 mod body;
 mod cors;
 mod handed;
+mod origin;
 mod redirect;
 mod refusal;
 mod stream;
 mod table;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -24,18 +24,17 @@ use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, Cors, ProxyRoute, TrustedProxies};
+use crate::config::{Action, Config, Cors, ProxyRoute};
 use crate::files::{Client, Files, FilesError};
-use crate::http::{HandedFile, Peer, accepts_json, check_request, covers, host_without_port};
+use crate::http::{HandedFile, Peer, accepts_json, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher};
 use crate::stream::{Grant, StreamError, StreamSettings, Streams};
-use crate::tls::Credentials;
-use crate::transport::DirectFiles;
 
 pub use body::ReplyBody;
+pub use origin::Origin;
 pub use redirect::{Hosts, Redirect};
 
 use body::RequestLog;
@@ -53,45 +52,6 @@ pub enum Routed {
     Park(Grant),
     /// It is answered, and then the connection is the app's and the client's alone.
     Tunnel(Response<ReplyBody>, Switched),
-}
-
-/// Where a request comes from, as far as routing depends on it.
-#[derive(Debug)]
-pub struct Origin<'a> {
-    /// The other end of the connection.
-    pub peer: &'a Peer,
-    /// Whose word on the client's address is believed.
-    pub trusted: &'a TrustedProxies,
-    /// The host named in the TLS handshake.
-    pub sni: Option<&'a str>,
-    /// What its TLS was made with; none is cleartext.
-    pub credentials: Option<&'a Credentials>,
-    /// Where requests of the listener are sent instead; none serves them.
-    pub redirect: Option<&'a Redirect>,
-    /// The hosts that the listener serves; empty is any.
-    pub server_names: &'a [String],
-    /// Whether the protocol is HTTP/2, where a stream is a body.
-    pub h2: bool,
-    /// How long the client may pause within a request body.
-    pub body_stall: Duration,
-    /// How parts of files get to its socket unread, if they do.
-    pub direct: Option<&'a Rc<DirectFiles>>,
-}
-
-impl Origin<'_> {
-    /// The client's address, behind the proxies that are trusted; none for one that came by Unix socket.
-    fn address(&self, parts: &Parts) -> Option<IpAddr> {
-        self.peer.client(&parts.headers, |address| self.trusted.contains(address))
-    }
-
-    /// The client's address as the log shows it.
-    fn client(&self, parts: &Parts) -> String {
-        shown(self.address(parts))
-    }
-}
-
-fn shown(address: Option<IpAddr>) -> String {
-    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 
 /// What routes lead to, and what they report to.
@@ -333,8 +293,8 @@ impl Router {
     /// Checks a request and finds what is done with it, and the host it is for.
     fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Entry, Option<HeaderValue>), Refusal> {
         let host = check_request(parts)?;
-        check_host(host.as_ref(), origin)?;
-        check_scheme(parts, host.as_ref(), origin)?;
+        origin.check_host(host.as_ref())?;
+        origin.check_scheme(parts, host.as_ref())?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
         match &self.routes[route] {
@@ -388,28 +348,4 @@ fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
     }
     // Hexadecimal digits are always a valid value.
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
-}
-
-/// Whether the request's host is served here and belongs to the certificate that the client was shown.
-fn check_host(host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
-    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
-    let host = host_without_port(host);
-    if !origin.server_names.is_empty() && !origin.server_names.iter().any(|name| covers(name, host)) {
-        return Err(if origin.credentials.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
-    }
-    match origin.credentials {
-        Some(credentials) if !credentials.serve(origin.sni, host) => Err(Refusal::Misdirected),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the request came as the listener wants it: one that only redirects serves what a trusted proxy in front has
-/// taken by https.
-fn check_scheme(parts: &Parts, host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
-    let Some(redirect) = origin.redirect else { return Ok(()) };
-    if origin.peer.is_secure(&parts.headers) {
-        return Ok(());
-    }
-    let location = host.and_then(|host| redirect.location(host, &parts.uri));
-    Err(location.map_or(Refusal::NoRoute, Refusal::Cleartext))
 }

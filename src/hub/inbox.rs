@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use crate::event::Frame;
+use crate::event::{Frame, Timestamp};
 
 use super::{ChannelId, Kick, ReadNotice};
 
@@ -41,6 +41,11 @@ impl Delivery {
         tally: Option<Share>,
     ) -> Self {
         Self { seq, frame, channels, tally }
+    }
+
+    /// Whether it is still to be written.
+    pub fn is_of_use(&self, now: Timestamp) -> bool {
+        self.frame.expires().is_none_or(|expires| now < expires)
     }
 
     /// Tells the publisher how many streams of this worker it was handed to. One that is dropped without says none.

@@ -11,8 +11,9 @@ use hyper::body::{Body as _, Incoming};
 
 use super::body::ReplyBody;
 use super::cors::{self, Leave};
+use super::origin::shown;
 use super::refusal::Refusal;
-use super::{Origin, Router, shown};
+use super::{Origin, Router};
 use crate::auth::AuthError;
 use crate::stream::{
     Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, asks_for_inbox, asks_for_ticket,

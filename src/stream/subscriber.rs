@@ -18,7 +18,7 @@ use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
-use crate::event::{Epoch, EventId, Frame, place};
+use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap};
 use crate::store::Page;
 use crate::transport::Transport;
@@ -235,11 +235,12 @@ impl Subscriber {
                 };
                 match transport.send_now(&[IoSlice::new(bytes)]) {
                     Ok(written) if written == bytes.len() && transport.is_flushed() => return Handed::Taken,
+                    Ok(0) => state.wait_with(frame),
                     Ok(written) => state.wait(bytes.slice(written..)),
                     Err(_) => return Handed::Ends(End::Gone),
                 }
             }
-            Form::Parked { .. } | Form::Body => state.wait(state.bytes_of(frame)),
+            Form::Parked { .. } | Form::Body => state.wait_with(frame),
         }
         // A reader who had nothing waiting is not slow, however large the one event is that its socket cannot take.
         if was_behind && state.held() > self.settings.route.backlog {
@@ -367,6 +368,7 @@ impl Subscriber {
         let state = &mut *self.state.borrow_mut();
         state.register(cx);
         if let Some(backlog) = &mut state.backlog {
+            backlog.drop_expired(Timestamp::now);
             let piece = backlog.pop();
             if backlog.is_empty() && backlog.history.is_none() {
                 state.backlog = None;

@@ -300,8 +300,11 @@ fn own_channel(route: &StreamRoute, user: Option<&str>, channels: &[ChannelName]
 fn first_bytes(form: &Form, settings: &StreamSettings, fields: Option<&HeaderMap>, start: &Start) -> Backlog {
     let chunked = matches!(form, Form::Parked { chunked: true, .. });
     let mut backlog = head(form, settings, fields);
-    backlog.push_replay(bytes_of(&settings.opening(start.cursor), chunked));
-    if let Some(told) = start.gap.and_then(|gap| settings.gap(gap, start.cursor)) {
+    let told = start.gap.and_then(|gap| settings.gap(gap, start.cursor));
+    // The head's id comes with the word of the gap and not before: one who is cut in between must be told again.
+    let cursor = told.is_none().then_some(start.cursor);
+    backlog.push_replay(bytes_of(&settings.opening(cursor), chunked));
+    if let Some(told) = told {
         backlog.push_replay(bytes_of(&told, chunked));
     }
     backlog

@@ -21,6 +21,8 @@ mod cors;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod delivered;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod disconnect;
@@ -29,6 +31,10 @@ mod disk;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod forwarding;
@@ -36,6 +42,8 @@ mod forwarding;
 mod framing;
 #[cfg(test)]
 mod http2;
+#[cfg(test)]
+mod hub_threads;
 #[cfg(test)]
 mod inbox;
 #[cfg(test)]
