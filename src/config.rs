@@ -124,7 +124,6 @@ impl Config {
         let misspelt = |key| file.misspells(&[key]);
         let store = Store::read(file.section("store", &schema::STORE), report.base);
         let names = Names {
-            has_marks: matches!(store.kind, StoreKind::Memory),
             upstreams: (!misspelt("upstreams")).then(|| upstreams.iter().map(|(name, _)| *name).collect()),
             auth: (!misspelt("auth")).then(|| auth.iter().map(|(name, _)| *name).collect()),
         };

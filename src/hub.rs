@@ -16,12 +16,14 @@ mod keys;
 mod kick;
 mod outcome;
 mod publication;
+mod publish;
 mod queue;
 mod subscription;
 mod unread;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -31,16 +33,17 @@ use crate::store::{DiskError, Kept, KeptKey, Marks, Memory, OpenDisk, Page, Reco
 pub use commit::Committer;
 pub use inbox::{Delivery, Inbox, Work};
 pub use interest::ChannelId;
+pub use keys::KeyCounts;
 pub use kick::{Blocked, DisconnectError, Kick};
 pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
-pub use unread::{Overloaded, Read, ReadNotice, Unread};
+pub use unread::{MarkError, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
 use inbox::Tally;
 use interest::Interest;
-use keys::{Keys, REMEMBERED, Seen};
+use keys::Keys;
 use kick::Due;
 use outcome::Outcome;
 use queue::{Pending, Queue};
@@ -98,22 +101,33 @@ pub struct ChannelInfo {
 impl Hub {
     /// A hub for a number of workers, over a store, in an epoch of its own.
     pub fn new(workers: usize, store: Memory, epoch: Epoch) -> Self {
-        Self::over(workers, Store::Memory(store), epoch, 0)
+        let marks = store.marks();
+        Self::over(workers, Store::Memory(store), marks, epoch, 0)
     }
 
     /// A hub that goes on where a store on disk has ended. Nothing is published unless the committer runs.
     pub fn on_disk(workers: usize, open: OpenDisk, sync: SyncMode) -> (Self, Committer) {
-        let OpenDisk { disk, writer, keys, .. } = open;
+        let OpenDisk { disk, writer, keys, marks, .. } = open;
         let (epoch, head) = (disk.epoch(), disk.head());
-        let hub = Self::over(workers, Store::Disk(disk), epoch, head);
+        let hub = Self::over(workers, Store::Disk(disk), marks, epoch, head);
         for KeptKey { name, digest, id, streams, until } in keys {
             let receipt = Receipt { id, delivered: Delivered::now(streams) };
-            hub.lock().keys.insert(name, digest, receipt, until);
+            hub.lock().keys.insert(&name, digest, receipt, until);
         }
-        (hub.clone(), Committer { hub, writer, sync, failure: None })
+        (
+            hub.clone(),
+            Committer {
+                hub,
+                writer,
+                sync,
+                failure: None,
+                unwritten: HashSet::new(),
+                unremembered: Vec::new(),
+            },
+        )
     }
 
-    fn over(workers: usize, store: Store, epoch: Epoch, head: u64) -> Self {
+    fn over(workers: usize, store: Store, marks: Marks, epoch: Epoch, head: u64) -> Self {
         Self(Arc::new(Shared {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
@@ -123,7 +137,7 @@ impl Hub {
                 head,
                 settled: head,
                 kicks: VecDeque::new(),
-                marks: store.marks(),
+                marks,
                 store,
                 queue: Queue::default(),
                 interest: Interest::default(),
@@ -132,6 +146,14 @@ impl Hub {
                 blocks: Blocks::default(),
             }),
         }))
+    }
+
+    /// The same hub, which remembers no more than `most` idempotency keys, and those that are used from now on for
+    /// `window`. Where there is no room for another key, its publication is refused.
+    #[must_use]
+    pub fn with_keys(self, window: Duration, most: usize) -> Self {
+        self.lock().keys.bound(window, most);
+        self
     }
 
     /// The inbox of a worker. Workers are numbered from 0.
@@ -147,87 +169,21 @@ impl Hub {
         self.0.epoch
     }
 
-    /// Gives a publication its id, keeps it and hands it to the workers.
-    pub fn publish(&self, publication: Publication, now: Timestamp) -> Result<Receipt, PublishError> {
-        let mut receipts = self.publish_all(vec![publication], now)?;
-        // One publication in, one receipt out.
-        receipts.pop().ok_or(PublishError::Overloaded)
-    }
-
-    /// Publishes all of a batch, with nothing of others in between, or nothing of it.
-    pub fn publish_all(&self, batch: Vec<Publication>, now: Timestamp) -> Result<Vec<Receipt>, PublishError> {
-        let mut wake: SmallVec<[usize; 8]> = SmallVec::new();
-        let mut receipts = Vec::with_capacity(batch.len());
-        {
-            let mut state = self.lock();
-            let seen = self.admit(&mut state, &batch, now)?;
-            for (publication, seen) in batch.into_iter().zip(seen) {
-                receipts.push(match seen {
-                    Admitted::Before(receipt) => receipt,
-                    Admitted::New { digest } => self.accept(&mut state, publication, digest, now, &mut wake),
-                });
-            }
-            if state.queue.end_batch() {
-                self.0.more.notify_one();
-            }
-        }
-        self.wake(&wake);
-        Ok(receipts)
-    }
-
-    /// Checks everything that can refuse a batch, before anything of it is published.
-    fn admit(
-        &self,
-        state: &mut State,
-        batch: &[Publication],
-        now: Timestamp,
-    ) -> Result<Vec<Admitted>, PublishError> {
-        let more = state.queue.len() + batch.len();
-        if self.0.inboxes.iter().any(|inbox| inbox.len() + more > INBOX_LIMIT) {
-            return Err(PublishError::Overloaded);
-        }
-        let bytes = batch.iter().map(|publication| publication.event.data.len() * publication.channels.len());
-        if !state.queue.takes(batch.len(), bytes.sum(), tokio::time::Instant::now()) {
-            return Err(PublishError::NotKept);
-        }
-        let mut admitted = Vec::with_capacity(batch.len());
-        for (index, publication) in batch.iter().enumerate() {
-            let Some(key) = &publication.key else {
-                admitted.push(Admitted::New { digest: 0 });
-                continue;
-            };
-            if batch[..index].iter().any(|earlier| earlier.key.as_ref() == Some(key)) {
-                return Err(PublishError::KeyTwiceInBatch { index });
-            }
-            let digest = publication.digest();
-            admitted.push(match state.keys.get(key, digest, now) {
-                Seen::Never => Admitted::New { digest },
-                Seen::Same(receipt) => Admitted::Before(receipt),
-                Seen::Other => return Err(PublishError::KeyReused { index }),
-            });
-        }
-        Ok(admitted)
-    }
-
     fn accept(
         &self,
         state: &mut State,
         publication: Publication,
         digest: u64,
-        now: Timestamp,
+        (now, until): (Timestamp, Timestamp),
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Receipt {
         state.given += 1;
         let id = EventId { epoch: self.0.epoch, seq: state.given };
         let Publication { channels, event, ttl, key, collapse } = publication;
-        let frame = event.frame(id);
-        let record = Record {
-            seq: id.seq,
-            frame: frame.clone(),
-            at: now,
-            expires: ttl.map(|ttl| now.after(ttl)),
-            collapse,
-        };
+        let until = state.keys.until(now).max(until);
+        let expires = ttl.map(|ttl| now.after(ttl));
+        let frame = event.frame(id).until(expires);
+        let record = Record { seq: id.seq, frame: frame.clone(), at: now, expires, collapse };
         let delivered = match &mut state.store {
             Store::Memory(memory) => {
                 memory.append(&channels, record);
@@ -240,7 +196,7 @@ impl Hub {
                     digest,
                     id,
                     streams: state.interest.targets(&channels).streams,
-                    until: now.after(REMEMBERED),
+                    until,
                 });
                 let outcome = Arc::new(Outcome::default());
                 let kept = Kept { channels, record, key };
@@ -250,7 +206,7 @@ impl Hub {
         };
         let receipt = Receipt { id, delivered };
         if let Some(key) = key {
-            state.keys.insert(key, digest, receipt.clone(), now.after(REMEMBERED));
+            state.keys.insert(&key, digest, receipt.clone(), until);
         }
         receipt
     }
@@ -265,8 +221,9 @@ impl Hub {
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Delivered {
         let targets = state.interest.targets(channels);
-        // A stream may be subscribed to several of the channels; then only its worker can count it once.
-        let tally = targets.overlap.then(|| Tally::new(targets.workers.len()));
+        // A stream may be subscribed to several of the channels, or the event may have expired when its turn comes;
+        // then only its worker can count it, once.
+        let tally = (targets.overlap || frame.expires().is_some()).then(|| Tally::new(targets.workers.len()));
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
             let delivery = Delivery::new(seq, frame.clone(), channels, tally);
@@ -304,13 +261,7 @@ impl Hub {
         state.streams[worker] += 1;
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
-        let start = match from {
-            Position::Unread(own) => {
-                let head = EventId { epoch: self.0.epoch, seq: state.head };
-                Start::unread(head, state.unread(own, now))
-            }
-            _ => Start::new(self.0.epoch, state.head, from),
-        };
+        let start = Start::new(self.0.epoch, state.head, from);
         drop(state);
         Ok((Subscription::new(self.clone(), worker, interests), start))
     }
@@ -372,15 +323,15 @@ impl Hub {
         self.wake(&wake);
     }
 
+    /// How the idempotency keys stand.
+    pub fn keys(&self) -> KeyCounts {
+        self.lock().keys.counts()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock panics by design; if it ever does, one broken publication must not end them all.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-enum Admitted {
-    New { digest: u64 },
-    Before(Receipt),
 }
 
 #[cfg(test)]

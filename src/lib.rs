@@ -78,7 +78,8 @@
 //!
 //! On a route with `replay = "unread"` the hub also knows what each user has read ([`store::Marks`]): a worker says what it
 //! has written, in batches, and browsers and the app say the rest ([`unread`]); the user's streams are told the same way
-//! as of an event.
+//! as of an event. On disk the committer writes marks as well, before the events of the same round; a word of somebody's
+//! is told and answered when it is synced.
 //!
 //! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
 //! [`hub::Kick`] into its inbox, behind what was published before.
@@ -155,7 +156,9 @@
 //! * `read_timeout` of an upstream is for pauses within an answer; `response_timeout` ends with its head. Of a body that finds
 //!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
-//!   of them; its reply waits for that count.
+//!   of them; its reply waits for that count. So is one that is of use for a while only.
+//! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which
+//!   is cut between the two is told again.
 
 pub mod access_log;
 pub mod auth;

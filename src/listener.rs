@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Endpoint;
@@ -21,6 +22,11 @@ use crate::transport::{Socket, Spares, lacks_descriptors};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// So many connections are accepted before other tasks get their turn. Each is a task that is ready at once, and whoever
+/// has something to deliver waits behind those that are: with this many for half a millisecond, not for thousands when
+/// thousands come back at once.
+const ACCEPTS_A_TURN: u32 = 8;
 
 /// How long a listener rests after an error of `accept`: doubled up to the second.
 const REST: Duration = Duration::from_millis(50);
@@ -291,10 +297,12 @@ impl Listener {
     ) {
         let spare = Spares::new(1);
         let mut rest = REST;
+        let mut turn = 0;
         loop {
             match self.accept().await {
                 Ok((socket, address)) => {
                     rest = REST;
+                    turn += 1;
                     counters.connections_accepted.inc();
                     match limit.enter() {
                         Some(permit) => take(socket, address, permit),
@@ -312,6 +320,10 @@ impl Listener {
                     sleep(rest).await;
                     rest = (rest * 2).min(LONGEST_REST);
                 }
+            }
+            if turn >= ACCEPTS_A_TURN {
+                turn = 0;
+                yield_now().await;
             }
         }
     }

@@ -4,6 +4,7 @@
 //! the workers. It carries no traffic.
 
 mod certificates;
+mod descriptors;
 mod redirects;
 
 use std::fmt;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
@@ -39,9 +39,6 @@ use certificates::Keeper;
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// Descriptors that are not for clients' connections: one in this many. Apps, logs and publishers use them.
-const RESERVED_SHARE: u64 = 32;
 
 /// Why the server cannot start.
 #[derive(Debug)]
@@ -121,7 +118,7 @@ pub struct Server {
 impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        raise_descriptor_limit();
+        descriptors::raise_limit();
         let sink = match &config.log.access {
             config::AccessLog::Off => None,
             config::AccessLog::Stdout => Some(Sink::Stdout),
@@ -175,6 +172,7 @@ impl Server {
                 (hub, Some(committer))
             }
         };
+        let hub = hub.with_keys(config.publish.key_window, config.publish.max_keys);
         let tickets = match &config.server.secret {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
             None => Tickets::random().map_err(|_| BindError::Random)?,
@@ -237,7 +235,9 @@ impl Server {
         let standings = Standings::new(&config.upstreams);
         let spools = spools(&config.server);
         let checks = HealthChecks::new(&config.upstreams, &standings);
-        let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
+        let limit = ConnectionLimit::new(
+            config.server.max_connections.unwrap_or_else(descriptors::default_connections),
+        );
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
         let publisher = publisher.with_rates(&config.routes);
@@ -393,19 +393,4 @@ fn warn_of_missing_roots(config: &Config) {
             tracing::warn!(path, %root, "the folder of a files route is not there; until it is, nothing is found in it");
         }
     }
-}
-
-/// As many descriptors as the system lets us have. Every stream is one.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-}
-
-fn default_connections() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(descriptors - descriptors / RESERVED_SHARE).unwrap_or(usize::MAX)
 }

@@ -5,9 +5,7 @@
 //! outlived their own `ttl` or were collapsed by a newer one: those are not missed). What users have read of it is kept
 //! beside it ([`Marks`]).
 
-use std::sync::Arc;
-
-use crate::event::{ChannelName, Timestamp};
+use crate::event::ChannelName;
 
 mod disk;
 mod marks;
@@ -16,7 +14,7 @@ mod page;
 mod record;
 
 pub use disk::{Aside, Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
-pub use marks::{MAX_APART, Mark, Marks};
+pub use marks::{MAX_APART, MAX_UNSETTLED, Mark, Marks};
 pub use memory::Memory;
 pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};
 pub use record::{Limits, Record};
@@ -37,27 +35,5 @@ impl Store {
             Self::Memory(memory) => memory.channel(channel),
             Self::Disk(disk) => disk.channel(channel),
         }
-    }
-
-    /// No marks yet. Users of a store on disk have none: the configuration shows no inbox there.
-    pub fn marks(&self) -> Marks {
-        match self {
-            Self::Memory(memory) => memory.marks(),
-            Self::Disk(_) => Marks::none(),
-        }
-    }
-
-    /// The events of a channel past `place` that are there to be told, oldest first; on disk none, for the same reason.
-    pub fn kept(
-        &self,
-        channel: &ChannelName,
-        place: u64,
-        now: Timestamp,
-    ) -> impl Iterator<Item = &Arc<Record>> {
-        let memory = match self {
-            Self::Memory(memory) => Some(memory),
-            Self::Disk(_) => None,
-        };
-        memory.into_iter().flat_map(move |memory| memory.kept(channel, place, now))
     }
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, recv};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -76,6 +77,24 @@ impl Socket {
         Ok(())
     }
 
+    /// Lets the kernel hold no more than so many bytes that are not on their way yet. What it holds for a reader who does
+    /// not read is in nobody's count: without this it is as much as it may grow a socket's buffer to, some megabytes.
+    fn hold_unsent(&self, bytes: u32) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).set_tcp_notsent_lowat(bytes),
+            // Its buffer does not grow.
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Has the kernel throw away what it holds when the socket is closed, and reset the connection.
+    fn reset_on_close(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_zero_linger(),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
@@ -118,6 +137,24 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Lets the kernel hold no more than so many bytes that are not on their way to the client yet.
+    pub fn hold_unsent(&self, bytes: u32) -> io::Result<()> {
+        self.socket().hold_unsent(bytes)
+    }
+
+    /// Has the connection reset when it is closed, and what the client has not got thrown away at once: else the kernel
+    /// would hold it for minutes for one who does not read.
+    pub fn reset_on_close(&self) -> io::Result<()> {
+        self.socket().reset_on_close()
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Writes what the socket takes at this moment and returns how much of `slices` that was; 0 if it takes none.
     /// Under TLS, what was taken may wait in the session: see [`Transport::is_flushed`].
     pub fn send_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

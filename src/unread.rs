@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::event::{EventId, Timestamp};
-use crate::hub::{Hub, Overloaded, Read};
+use crate::hub::{Hub, MarkError, Read};
+use crate::store::DiskError;
 
 /// The most ids in one request.
 pub const MAX_IDS: usize = 1000;
@@ -26,9 +27,9 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// Marks what a request names, as `{"read": ["id", …]}` or `{"read_up_to": "id"}`, and writes the answer.
 ///
 /// # Errors
-/// What is wrong with the request; or that it cannot be told to the user's streams now. Then nothing is marked.
-pub fn mark(hub: &Hub, user: &str, json: &[u8], now: Timestamp) -> Result<Bytes, UnreadError> {
-    let left = hub.mark_read(user, &wish(json)?, now).map_err(UnreadError::Overloaded)?;
+/// What is wrong with the request; or why it cannot be done now. Then nothing is marked.
+pub async fn mark(hub: &Hub, user: &str, json: &[u8], now: Timestamp) -> Result<Bytes, UnreadError> {
+    let left = hub.mark_read(user, &wish(json)?, now).await.map_err(UnreadError::NotMarked)?;
     Ok(format!("{{\"unread\":{left}}}").into())
 }
 
@@ -36,10 +37,10 @@ pub fn mark(hub: &Hub, user: &str, json: &[u8], now: Timestamp) -> Result<Bytes,
 /// under `next` what to give as `after` for the next page, if there is one.
 ///
 /// # Errors
-/// If `after` is no id.
-pub fn page(hub: &Hub, user: &str, after: Option<&str>, now: Timestamp) -> Result<Bytes, UnreadError> {
+/// If `after` is no id, or the disk cannot be read.
+pub async fn page(hub: &Hub, user: &str, after: Option<&str>, now: Timestamp) -> Result<Bytes, UnreadError> {
     let after = after.map(str::parse).transpose().map_err(|_| UnreadError::Id)?;
-    let found = hub.unread(user, after, (PAGE, PAGE_BYTES), now);
+    let found = hub.unread(user, after, (PAGE, PAGE_BYTES), now).await.map_err(UnreadError::Store)?;
     let events: Vec<_> = found
         .records
         .iter()
@@ -119,8 +120,17 @@ pub enum UnreadError {
     Id,
     /// There are more than [`MAX_IDS`] ids.
     TooMany,
-    /// It cannot be told to the user's streams.
-    Overloaded(Overloaded),
+    /// It cannot be marked now.
+    NotMarked(MarkError),
+    /// What is unread cannot be read from disk.
+    Store(DiskError),
+}
+
+impl UnreadError {
+    /// Whether there is nothing wrong with the request, which may be tried again.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::NotMarked(_) | Self::Store(_))
+    }
 }
 
 impl fmt::Display for UnreadError {
@@ -134,7 +144,8 @@ impl fmt::Display for UnreadError {
             Self::TooMany => {
                 write!(f, "a request marks at most {MAX_IDS} ids; send several, or `read_up_to`")
             }
-            Self::Overloaded(error) => error.fmt(f),
+            Self::NotMarked(error) => error.fmt(f),
+            Self::Store(_) => f.write_str("what is unread cannot be read now; try again"),
         }
     }
 }
@@ -143,7 +154,8 @@ impl std::error::Error for UnreadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Json(error) => Some(error),
-            Self::Overloaded(error) => Some(error),
+            Self::NotMarked(error) => Some(error),
+            Self::Store(error) => Some(error),
             Self::NotObject | Self::OneOf | Self::Id | Self::TooMany => None,
         }
     }

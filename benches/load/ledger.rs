@@ -11,6 +11,8 @@ pub(crate) struct Ledger {
     /// Lanes that a stream gets events of: all of them, or only its user's.
     width: usize,
     users: usize,
+    /// The number of the first lane. Those below are others' books, and passed over.
+    first: usize,
     /// For each stream and lane, the number of the last publication.
     last: Vec<u32>,
     pub(crate) counts: Counts,
@@ -32,11 +34,12 @@ pub(crate) struct Counts {
 
 impl Ledger {
     /// Empty books. With `own`, stream `i` belongs to user `i % users`, and that user's lane is all it should get.
-    pub(crate) fn new(streams: usize, lanes: usize, own: bool) -> Self {
+    pub(crate) fn new(streams: usize, lanes: usize, own: bool, first: usize) -> Self {
         let (width, users) = if own { (1, lanes) } else { (lanes, 0) };
         Self {
             width,
             users,
+            first,
             last: vec![0; streams * width],
             counts: Counts::default(),
             latency: Histogram::new(),
@@ -46,6 +49,7 @@ impl Ledger {
     /// Enters an event that a stream got at this time.
     pub(crate) fn enter(&mut self, stream: usize, stamp: Stamp, now: u64) {
         let lane = usize::try_from(stamp.lane).unwrap_or(usize::MAX);
+        let Some(lane) = lane.checked_sub(self.first) else { return };
         let own = self.users > 0;
         if (own && lane != stream % self.users) || (!own && lane >= self.width) {
             self.counts.strays += 1;
@@ -88,7 +92,7 @@ mod tests {
 
     #[test]
     fn gaps_repetitions_and_ends_are_seen() {
-        let mut ledger = Ledger::new(2, 2, false);
+        let mut ledger = Ledger::new(2, 2, false, 0);
         for (stream, lane, number) in [(0, 0, 1), (0, 0, 2), (0, 1, 1), (1, 0, 3), (1, 0, 2), (0, 7, 1)] {
             ledger.enter(stream, stamp(lane, number), 20);
         }
@@ -102,9 +106,10 @@ mod tests {
 
     #[test]
     fn each_user_has_a_lane() {
-        let mut ledger = Ledger::new(4, 2, true);
-        ledger.enter(2, stamp(0, 1), 20);
-        ledger.enter(3, stamp(0, 1), 20);
+        let mut ledger = Ledger::new(4, 2, true, 5);
+        ledger.enter(2, stamp(5, 1), 20);
+        ledger.enter(3, stamp(5, 1), 20);
+        ledger.enter(2, stamp(4, 7), 20);
         assert_eq!(ledger.counts, Counts { delivered: 1, lost: 0, twice: 0, strays: 1 });
         assert_eq!(ledger.missing(&[1, 2], 0..4), 1 + 2 + 2);
     }

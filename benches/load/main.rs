@@ -20,6 +20,7 @@ mod publisher;
 mod report;
 mod requests;
 mod run;
+mod sampler;
 mod sse;
 mod stamp;
 mod streams;
@@ -27,6 +28,7 @@ mod template;
 mod tls;
 mod token;
 mod wire;
+mod witness;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

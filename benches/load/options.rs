@@ -48,7 +48,8 @@ pub(crate) struct Options {
     /// How many connections are being opened at once.
     #[arg(long, default_value_t = 128, value_name = "N", help_heading = "Streams")]
     pub(crate) opening: usize,
-    /// So many of the streams are never read once they are open.
+    /// So many of the streams are opened after the others have got their events, and are never read; then as many events
+    /// are published once more, and the server's memory is watched.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Streams")]
     pub(crate) stalled: usize,
     /// How long the server may settle before its memory is read.
@@ -98,6 +99,13 @@ pub(crate) struct Options {
     /// Then cuts all streams, publishes so many events, and lets all come back at once with their last ids.
     #[arg(long, value_name = "EVENTS", help_heading = "Other work")]
     pub(crate) storm: Option<u32>,
+    /// So many further streams, in threads of their own, get events of their own before the storm and during it, and tell
+    /// how late those are.
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Other work")]
+    pub(crate) witnesses: usize,
+    /// Events a second to all witnesses together.
+    #[arg(long, default_value_t = 500.0, value_name = "N", help_heading = "Other work")]
+    pub(crate) witness_rate: f64,
     /// Sends ordinary requests instead of opening streams, for so long.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Other work")]
     pub(crate) requests: Option<Duration>,
@@ -110,6 +118,9 @@ pub(crate) struct Options {
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// The number of the first user: witnesses come behind all others.
+    #[arg(skip)]
+    pub(crate) first_user: usize,
 }
 
 const EXAMPLES: &str = "\
@@ -119,6 +130,12 @@ Examples:
   each user gets events of their own, 5,000 a second in all, as lines of JSON:
     load --secret $SECRET --pid $PID --streams 10000 --to each --events 50000 --rate 5000 --publish lines \\
          --publishers 8 --publish-connect unix:sidestream.sock
+  5,000 tabs with and without 5,000 beside them that do not read, and the server's memory meanwhile:
+    load --secret $SECRET --pid $PID --streams 10000 --stalled 5000 --events 600 --rate 20 --size 1024 \\
+         --publish-connect unix:sidestream.sock
+  15,000 tabs that come back at once with 100 events to catch up with, and how late others' events are meanwhile:
+    load --secret $SECRET --pid $PID --streams 15000 --storm 100 --opening 15000 --witnesses 8 \\
+         --publish-connect unix:sidestream.sock
   nginx with nchan:
     load --path '/sub?id={channel}' --publish-path '/pub?id={channel}' --body '{data}' --events 50
   requests through a proxy:
@@ -183,9 +200,24 @@ impl Options {
         }
     }
 
-    /// The name of a user.
-    pub(crate) fn user(index: usize) -> String {
-        format!("u{index}")
+    /// The name of a user, of whom the first is 0.
+    pub(crate) fn user(&self, index: usize) -> String {
+        format!("u{}", self.first_user + index)
+    }
+
+    /// What witnesses are told: they have a user each, beside all others.
+    pub(crate) fn of_witnesses(&self) -> Self {
+        Self {
+            streams: self.witnesses,
+            users: None,
+            first_user: self.users(),
+            stalled: 0,
+            to: Recipients::Each,
+            publishers: 1,
+            pipeline: 64,
+            rate: self.witness_rate,
+            ..self.clone()
+        }
     }
 }
 

@@ -96,7 +96,20 @@ impl<'a> Publishers<'a> {
     ///
     /// # Errors
     /// If a connection breaks, or if it takes longer than `patience` beyond what the rate asks for.
-    pub(crate) fn run(mut self, events: u32, mut lanes: Vec<u32>) -> io::Result<Published> {
+    pub(crate) fn run(self, events: u32, lanes: Vec<u32>) -> io::Result<Published> {
+        self.run_until(events, lanes, || false)
+    }
+
+    /// The same, but begins no further publication once it is to stop.
+    ///
+    /// # Errors
+    /// As for [`Publishers::run`].
+    pub(crate) fn run_until(
+        mut self,
+        mut events: u32,
+        mut lanes: Vec<u32>,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Published> {
         let begun = Instant::now();
         let rate = self.options.rate;
         let planned =
@@ -105,6 +118,9 @@ impl<'a> Publishers<'a> {
         let mut sent = 0;
         let mut ready = Vec::new();
         while self.acknowledged + self.refused < u64::from(events) {
+            if is_over() {
+                events = sent;
+            }
             let due = if rate > 0.0 { due(begun.elapsed(), rate).min(events) } else { events };
             while sent < due && self.publish(&mut lanes) {
                 sent += 1;
@@ -139,7 +155,7 @@ impl<'a> Publishers<'a> {
         let Self { options, publishers, text, .. } = self;
         let publisher = &mut publishers[index];
         let lane = publisher.lane;
-        let user = Options::user(lane);
+        let user = options.user(lane);
         let channel = if options.to == Recipients::Each {
             publisher.lane = if lane + count < lanes.len() { lane + count } else { index };
             &user
@@ -148,7 +164,11 @@ impl<'a> Publishers<'a> {
         };
         lanes[lane] += 1;
         let nanos = self.clock.now();
-        let stamp = Stamp { lane: u32::try_from(lane).unwrap_or(u32::MAX), number: lanes[lane], nanos };
+        let stamp = Stamp {
+            lane: u32::try_from(options.first_user + lane).unwrap_or(u32::MAX),
+            number: lanes[lane],
+            nanos,
+        };
         stamp.write(&mut text.data, options.size);
         let data = std::str::from_utf8(&text.data).unwrap_or_default();
         let values = Values { user: &user, channel, token: "", data, index: lane };

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::histogram::Quantiles;
+use crate::ledger::Ledger;
+use crate::sampler::Memory;
 
 /// Everything that a run found; parts that were not asked for are left out.
 #[derive(Debug, Default, Serialize)]
@@ -74,11 +76,35 @@ pub(crate) struct Arrived {
     pub(crate) delivery_us: Option<Quantiles>,
 }
 
-/// The streams that were never read.
+impl Arrived {
+    /// What the books say, and how much is missing at their end.
+    pub(crate) fn of(ledger: &Ledger, missing: u64) -> Self {
+        Self {
+            delivered: ledger.counts.delivered,
+            lost: ledger.counts.lost + missing,
+            twice: ledger.counts.twice,
+            strays: ledger.counts.strays,
+            delivery_us: ledger.latency.quantiles(),
+        }
+    }
+}
+
+/// Publishing with streams beside that are never read. What arrived is that of the others.
 #[derive(Debug, Serialize)]
 pub(crate) struct Stalled {
-    pub(crate) asked: usize,
+    pub(crate) open: usize,
+    /// Those that are known to have ended: by a reset, since an end behind bytes that are not read is not seen.
     pub(crate) ended_by_server: usize,
+    /// Without them.
+    pub(crate) memory_before: Memory,
+    /// At the worst.
+    pub(crate) memory_worst: Memory,
+    /// When the last event had arrived, after a pause.
+    pub(crate) memory_after: Memory,
+    pub(crate) refused: u64,
+    pub(crate) seconds: f64,
+    #[serde(flatten)]
+    pub(crate) arrived: Arrived,
 }
 
 /// All streams cut, and back at once.
@@ -90,6 +116,15 @@ pub(crate) struct Storm {
     pub(crate) cpu_us_each: f64,
     #[serde(flatten)]
     pub(crate) arrived: Arrived,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) witnesses: Option<Witnesses>,
+}
+
+/// What arrived at streams that stayed: while all was calm, and during the storm.
+#[derive(Debug, Serialize)]
+pub(crate) struct Witnesses {
+    pub(crate) calm: Arrived,
+    pub(crate) storm: Arrived,
 }
 
 /// Ordinary requests.
@@ -160,8 +195,17 @@ impl fmt::Display for Report {
             row(
                 f,
                 "stalled",
-                format_args!("{} never read, {} ended by the server", stalled.asked, stalled.ended_by_server),
+                format_args!(
+                    "{} streams never read, {} seen to end; the same events to the others in {:.2} s, {} refused",
+                    stalled.open, stalled.ended_by_server, stalled.seconds, stalled.refused
+                ),
             )?;
+            arrived(f, &stalled.arrived)?;
+            let Stalled { memory_before: before, memory_worst: worst, memory_after: after, .. } = stalled;
+            let server = (before.server, worst.server, after.server);
+            row(f, "", format_args!("server {} -> {} -> {} KiB", server.0, server.1, server.2))?;
+            let sockets = (before.sockets, worst.sockets, after.sockets);
+            row(f, "", format_args!("sockets {} -> {} -> {} KiB", sockets.0, sockets.1, sockets.2))?;
         }
         if let Some(storm) = &self.storm {
             row(
@@ -173,6 +217,11 @@ impl fmt::Display for Report {
                 ),
             )?;
             arrived(f, &storm.arrived)?;
+            if let Some(Witnesses { calm, storm }) = &storm.witnesses {
+                row(f, "witnesses", format_args!("before, and during the storm"))?;
+                arrived(f, calm)?;
+                arrived(f, storm)?;
+            }
         }
         if let Some(requests) = &self.requests {
             row(

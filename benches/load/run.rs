@@ -1,6 +1,7 @@
 //! A run: its parts, one after the other, and what is measured around each.
 
 use std::io;
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,11 @@ use crate::clock::Clock;
 use crate::cost::{Cost, Server};
 use crate::options::Options;
 use crate::publisher::{Published, Publishers};
-use crate::report::{Arrived, Hold, Open, Publish, Report, Requests, Stalled, Storm};
+use crate::report::{Arrived, Hold, Open, Publish, Report, Requests, Stalled, Storm, Witnesses};
 use crate::requests;
+use crate::sampler::{Memory, Sampler};
 use crate::streams::Streams;
+use crate::witness::{self, Phase};
 
 /// A few ticks of the kernel's clock, whatever its frequency.
 const TICKS: Duration = Duration::from_millis(30);
@@ -47,7 +50,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
         run.stalled()?;
     }
     if let Some(events) = options.storm {
-        run.storm(events)?;
+        run.witnessed(events)?;
     }
     run.report.failures = std::mem::take(&mut run.streams.failures).into_iter().collect();
     Ok(run.report)
@@ -76,7 +79,7 @@ impl Run<'_> {
         let after = self.server.cost()?;
         let open = self.streams.open_now();
         self.report.open = Some(Open {
-            asked: self.options.streams,
+            asked: self.options.streams - self.streams.stalled(),
             open,
             seconds,
             per_second: open as f64 / seconds,
@@ -124,12 +127,63 @@ impl Run<'_> {
 
     fn stalled(&mut self) -> io::Result<()> {
         self.idle(self.options.settle)?;
-        let asked = self.streams.stalled();
-        self.report.stalled = Some(Stalled { asked, ended_by_server: asked - self.streams.stalled_now() });
+        let memory_before = Memory::now(&self.server)?;
+        self.streams.open_stalled(Instant::now() + self.options.patience)?;
+        let open = self.streams.stalled_now();
+        self.idle(self.options.settle)?;
+        let sampler = Sampler::start(self.server.clone());
+        self.streams.ledger.next_chapter();
+        let published = if self.options.events > 0 { Some(self.hand_in(self.options.events)?) } else { None };
+        self.wait_for_all()?;
+        let memory_worst = sampler.stop()?;
+        self.idle(self.options.settle)?;
+        self.report.stalled = Some(Stalled {
+            open,
+            ended_by_server: open - self.streams.stalled_now(),
+            memory_before,
+            memory_worst,
+            memory_after: Memory::now(&self.server)?,
+            refused: published.as_ref().map_or(0, |published| published.refused),
+            seconds: published.map_or(0.0, |published| published.time.as_secs_f64()),
+            arrived: self.arrived(),
+        });
         Ok(())
     }
 
-    fn storm(&mut self, events: u32) -> io::Result<()> {
+    /// A storm that witnesses see, if there are any.
+    fn witnessed(&mut self, events: u32) -> io::Result<()> {
+        let phase = Phase::default();
+        if self.options.witnesses == 0 {
+            return self.storm(events, &phase);
+        }
+        let (options, clock) = (&self.options.of_witnesses(), self.clock);
+        let opened = Barrier::new(2);
+        let (watched, published, stormed) = thread::scope(|scope| {
+            let (phase, opened) = (&phase, &opened);
+            let watching = scope.spawn(move || {
+                // Open before the others are cut, also if they are not all let in.
+                let streams = witness::open(options, clock);
+                opened.wait();
+                witness::watch(streams?, phase)
+            });
+            opened.wait();
+            let publishing = scope.spawn(move || witness::publish(options, clock, phase));
+            let stormed = self.idle(self.options.settle).and_then(|()| self.storm(events, phase));
+            phase.over();
+            (watching.join(), publishing.join(), stormed)
+        });
+        stormed?;
+        let panicked = |_| io::Error::other("the witnesses panicked");
+        published.map_err(panicked)??;
+        let (calm, storm) = watched.map_err(panicked)??;
+        if let Some(report) = &mut self.report.storm {
+            report.witnesses = Some(Witnesses { calm, storm });
+        }
+        Ok(())
+    }
+
+    fn storm(&mut self, events: u32, phase: &Phase) -> io::Result<()> {
+        phase.between();
         self.streams.ledger.next_chapter();
         self.streams.cut();
         // The server shall have seen that they are gone.
@@ -138,15 +192,17 @@ impl Run<'_> {
             self.hand_in(events)?;
         }
         let before = self.server.cost()?;
+        phase.storm();
         let begun = Instant::now();
         self.streams.open(begun + self.options.patience)?;
         self.wait_for_all()?;
         let seconds = begun.elapsed().as_secs_f64();
+        phase.over();
         self.idle(TICKS)?;
         let cpu = micros(cpu(before, self.server.cost()?));
         let open = self.streams.open_now();
-        let arrived = self.arrived();
-        self.report.storm = Some(Storm { open, seconds, cpu_us_each: cpu / open.max(1) as f64, arrived });
+        let (arrived, cpu_us_each) = (self.arrived(), cpu / open.max(1) as f64);
+        self.report.storm = Some(Storm { open, seconds, cpu_us_each, arrived, witnesses: None });
         Ok(())
     }
 
@@ -180,13 +236,7 @@ impl Run<'_> {
 
     fn arrived(&self) -> Arrived {
         let ledger = &self.streams.ledger;
-        Arrived {
-            delivered: ledger.counts.delivered,
-            lost: ledger.counts.lost + ledger.missing(&self.lanes, self.streams.readers()),
-            twice: ledger.counts.twice,
-            strays: ledger.counts.strays,
-            delivery_us: ledger.latency.quantiles(),
-        }
+        Arrived::of(ledger, ledger.missing(&self.lanes, self.streams.readers()))
     }
 }
 

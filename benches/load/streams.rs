@@ -84,31 +84,42 @@ impl<'a> Streams<'a> {
             connections: (0..count.div_ceil(per_connection)).map(|_| None).collect(),
             scanners: (0..count).map(|_| Scanner::default()).collect(),
             states,
-            ledger: Ledger::new(count, options.lanes(), options.to == Recipients::Each),
+            ledger: Ledger::new(count, options.lanes(), options.to == Recipients::Each, options.first_user),
             failures: BTreeMap::new(),
             scratch: vec![0; SCRATCH],
             ready: Vec::new(),
         })
     }
 
-    /// Opens all streams, a bounded number of connections at once, until each has its answer or the time is over.
-    /// Those that were open before come back with their last ids.
+    /// Opens all streams that are to be read, a bounded number of connections at once, until each has its answer or the
+    /// time is over. Those that were open before come back with their last ids.
     ///
     /// # Errors
     /// If the kernel refuses to wait.
     pub(crate) fn open(&mut self, until: Instant) -> io::Result<()> {
+        self.open_some(self.stalled().div_ceil(per_connection(self.options))..self.connections.len(), until)
+    }
+
+    /// Opens those that are never read, in the same way.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub(crate) fn open_stalled(&mut self, until: Instant) -> io::Result<()> {
+        self.open_some(0..self.stalled().div_ceil(per_connection(self.options)), until)
+    }
+
+    fn open_some(&mut self, connections: std::ops::Range<usize>, until: Instant) -> io::Result<()> {
         let per_connection = per_connection(self.options);
-        let mut next = 0;
+        let mut next = connections.start;
         let mut waiting = 0;
         loop {
-            while next < self.connections.len()
-                && waiting <= self.options.opening.saturating_sub(1) * per_connection
+            while next < connections.end && waiting <= self.options.opening.saturating_sub(1) * per_connection
             {
                 self.connect(next);
                 next += 1;
                 waiting = self.count(State::Asked);
             }
-            if waiting == 0 && next == self.connections.len() || Instant::now() >= until {
+            if waiting == 0 && next == connections.end || Instant::now() >= until {
                 return Ok(());
             }
             self.pump()?;
@@ -157,15 +168,20 @@ impl<'a> Streams<'a> {
         (self.stalled()..self.states.len()).filter(|stream| self.states[*stream] != State::Refused)
     }
 
-    /// How many streams are never read.
+    /// How many streams are never read: whole connections of them.
     pub(crate) fn stalled(&self) -> usize {
-        self.options.stalled.min(self.states.len())
+        self.options.stalled.min(self.states.len()).next_multiple_of(per_connection(self.options))
     }
 
     /// How many of the streams that are never read are still open.
     pub(crate) fn stalled_now(&self) -> usize {
         let stalled = &self.states[..self.stalled()];
         stalled.iter().filter(|state| **state == State::Open).count()
+    }
+
+    /// How long anything may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.options.patience
     }
 
     fn count(&self, wanted: State) -> usize {
@@ -192,7 +208,7 @@ impl<'a> Streams<'a> {
         let dial = Dial {
             tls: self.tls.clone(),
             source: Some(Ipv4Addr::new(127, 0, 0, host + 2)),
-            slow: streams.start < self.options.stalled,
+            slow: streams.start < self.stalled(),
         };
         let codec = codec_of(self.options.protocol);
         let mut connection = Connection::connect(&self.options.connect, &dial, codec, &self.poller, index)?;
@@ -209,7 +225,7 @@ impl<'a> Streams<'a> {
     /// The target and the headers of a stream's request.
     fn head(&self, stream: usize) -> io::Result<Head> {
         let index = stream % self.options.users();
-        let user = Options::user(index);
+        let user = self.options.user(index);
         let token = match &self.signer {
             Some(signer) => signer.token(&user).map_err(io::Error::other)?,
             None => String::new(),
@@ -245,6 +261,7 @@ impl<'a> Streams<'a> {
     fn serve(&mut self, index: usize) {
         let streams = self.streams_of(index);
         let first = streams.start;
+        let is_stalled = first < self.stalled();
         let Self { connections, scanners, states, ledger, failures, .. } = self;
         let Some(connection) = connections.get_mut(index).and_then(Option::as_mut) else { return };
         let now = self.clock.now();
@@ -263,6 +280,8 @@ impl<'a> Streams<'a> {
                     states[stream] = State::Refused;
                     *failures.entry(format!("status {status}")).or_default() += 1;
                 }
+                // What a stream that is not read still gets, when its connection ends, is not looked at.
+                (Signal::Data(_), State::Open) if is_stalled => {}
                 (Signal::Data(bytes), State::Open) => {
                     scanners[stream].feed(bytes, |stamp| ledger.enter(stream, stamp, now));
                 }
@@ -274,7 +293,7 @@ impl<'a> Streams<'a> {
             }
         });
         let result = match result {
-            Ok(true) if opened && first < self.options.stalled => connection.go_deaf(&self.poller),
+            Ok(true) if opened && is_stalled => connection.go_deaf(&self.poller),
             Ok(true) => Ok(()),
             Ok(false) => Err(io::Error::other("closed by the server")),
             Err(error) => Err(error),

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -15,6 +16,15 @@ use socket2::{Domain, Socket, Type};
 
 /// The receive buffer of a reader that is to be slow, in bytes; the kernel doubles it.
 const SLOW_BUFFER: usize = 4096;
+
+/// The ports that connections come from: those that people seldom listen on.
+const PORTS: std::ops::Range<u16> = 16_384..60_000;
+
+/// How many ports are tried for a connection. The next one is free but for chance.
+const TRIES: usize = 1000;
+
+/// The place of the next port; each run begins somewhere else.
+static NEXT_PORT: LazyLock<AtomicUsize> = LazyLock::new(|| (std::process::id() as usize * 7919).into());
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +99,7 @@ impl Wire {
             socket.set_recv_buffer_size(SLOW_BUFFER)?;
         }
         if let (Some(source), SocketAddr::V4(_)) = (dial.source, address) {
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
+            bind(&socket, source)?;
         }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
@@ -186,6 +196,22 @@ impl Tls {
         while self.session.wants_write() && now(self.session.write_tls(&mut self.socket))?.is_some() {}
         Ok(())
     }
+}
+
+/// Binds a socket to an address and a port of our own choice. The kernel's choice takes ever longer the more connections
+/// of earlier runs it still remembers, up to milliseconds each.
+fn bind(socket: &Socket, source: Ipv4Addr) -> io::Result<()> {
+    // A port that only such a connection has is free.
+    socket.set_reuse_address(true)?;
+    for _ in 0..TRIES {
+        let place = NEXT_PORT.fetch_add(1, Ordering::Relaxed) % PORTS.len();
+        let port = PORTS.start + u16::try_from(place).unwrap_or(0);
+        match socket.bind(&SocketAddr::from((source, port)).into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    Err(io::Error::other("no port is free to come from"))
 }
 
 /// None if the socket is not ready. A socket that is still connecting says that in its own way.

@@ -1,7 +1,9 @@
 //! `[publish]`: the doors for the app's own publications.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::problem::Fault;
 use super::reader::{Section, Value};
@@ -12,6 +14,11 @@ const SOCKET: &str = "sidestream.sock";
 const MODE: u32 = 0o660;
 const MAX_EVENT: usize = 256 * 1024;
 const MAX_BATCH: usize = 1000;
+const KEY_WINDOW: Duration = Duration::from_secs(300);
+/// Publishers try again within seconds; who needs a day for it keeps books of its own.
+const KEY_WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+/// Enough for 3,000 publications with keys a second. Each takes about 300 bytes.
+const MAX_KEYS: usize = 1_000_000;
 
 /// Where the app publishes.
 #[derive(Debug, Clone)]
@@ -28,6 +35,10 @@ pub struct Publish {
     pub max_event: usize,
     /// The most publications in one batch.
     pub max_batch: usize,
+    /// How long an idempotency key is remembered.
+    pub key_window: Duration,
+    /// How many idempotency keys are remembered at once; no less than a batch can have.
+    pub max_keys: usize,
 }
 
 impl Publish {
@@ -47,6 +58,15 @@ impl Publish {
         publish.http = http(&section, taken);
         publish.max_event = section.room("max_event", MAX_EVENT, 1 << 10..=64 << 20);
         publish.max_batch = section.count("max_batch", MAX_BATCH, 1..=100_000);
+        publish.key_window = section.duration("key_window", KEY_WINDOW, KEY_WINDOW_BOUNDS);
+        publish.max_keys = section.count("max_keys", MAX_KEYS, 1..=100_000_000);
+        if publish.max_keys < publish.max_batch
+            && let Some(value) = section.value("max_keys")
+        {
+            let fault =
+                Fault::new("is less than `max_batch`, so a full batch with keys could never be published");
+            value.fault(fault.hint(format!("write {} or more", publish.max_batch)));
+        }
         publish
     }
 
@@ -59,6 +79,8 @@ impl Publish {
             http: None,
             max_event: MAX_EVENT,
             max_batch: MAX_BATCH,
+            key_window: KEY_WINDOW,
+            max_keys: MAX_KEYS,
         }
     }
 }

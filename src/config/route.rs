@@ -38,8 +38,6 @@ pub(super) struct Names<'a> {
     pub(super) upstreams: Option<Vec<&'a str>>,
     /// Names of providers.
     pub(super) auth: Option<Vec<&'a str>>,
-    /// Whether the store keeps what users have read.
-    pub(super) has_marks: bool,
 }
 
 /// One row of the routing table.

@@ -120,8 +120,11 @@ pub(super) static AUTH_ASK: Shape = shape(
     &[],
 );
 
-pub(super) static PUBLISH: Shape =
-    shape("[publish]", &["socket", "mode", "allow_uids", "http", "token", "max_event", "max_batch"], &[]);
+pub(super) static PUBLISH: Shape = shape(
+    "[publish]",
+    &["socket", "mode", "allow_uids", "http", "token", "max_event", "max_batch", "key_window", "max_keys"],
+    &[],
+);
 
 pub(super) static STORE: Shape = shape(
     "[store]",

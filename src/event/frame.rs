@@ -4,10 +4,13 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::{EventId, EventName};
+use super::{EventId, EventName, Timestamp};
 
 /// Room for the chunk-size line of HTTP/1.1: at most 8 hex digits and CRLF, and the CRLF after the data.
 const CHUNK_OVERHEAD: usize = 12;
+
+/// When a frame expires that is of use for ever.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// What one publication says, before it has an id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,6 +62,8 @@ pub struct Frame {
     chunk: Bytes,
     /// Where the text begins: after the chunk-size line.
     start: u8,
+    /// From then on it is of no use, and is not written any more.
+    expires: Timestamp,
 }
 
 impl Frame {
@@ -72,7 +77,18 @@ impl Frame {
         let start = u8::try_from(chunk.len()).unwrap_or(u8::MAX);
         chunk.extend_from_slice(text);
         chunk.extend_from_slice(b"\r\n");
-        Self { chunk: chunk.into(), start }
+        Self { chunk: chunk.into(), start, expires: NEVER }
+    }
+
+    /// The same frame, of use until then.
+    #[must_use]
+    pub fn until(self, expires: Option<Timestamp>) -> Self {
+        Self { expires: expires.unwrap_or(NEVER), ..self }
+    }
+
+    /// Until when it is of use, if not for ever.
+    pub fn expires(&self) -> Option<Timestamp> {
+        (self.expires != NEVER).then_some(self.expires)
     }
 
     /// The frame as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1).
@@ -107,11 +123,14 @@ pub fn comment(text: &str) -> Frame {
 }
 
 /// How every stream begins: the reconnection time and the client's cursor, on `hello` if there is one, else on an
-/// id line and a blank one, which fire nothing and still set the last event id.
-pub fn opening(retry_ms: u64, cursor: EventId, hello: Option<&Event>) -> Frame {
+/// id line and a blank one, which fire nothing and still set the last event id. Without a cursor the client keeps the
+/// id it came with: what is to move it comes behind.
+pub fn opening(retry_ms: u64, cursor: Option<EventId>, hello: Option<&Event>) -> Frame {
     let mut text = Vec::with_capacity(64 + hello.map_or(0, |event| event.data.len() + 32));
     line(&mut text, "retry: ", retry_ms);
-    line(&mut text, "id: ", cursor);
+    if let Some(cursor) = cursor {
+        line(&mut text, "id: ", cursor);
+    }
     match hello {
         Some(event) => event.fields(&mut text),
         None => text.push(b'\n'),
@@ -193,10 +212,11 @@ mod tests {
 
     #[test]
     fn a_stream_opens_with_an_id_that_fires_nothing() {
-        assert_eq!(&opening(5000, id(3), None).text()[..], b"retry: 5000\nid: 000000-3\n\n");
+        assert_eq!(&opening(5000, Some(id(3)), None).text()[..], b"retry: 5000\nid: 000000-3\n\n");
+        assert_eq!(&opening(5000, None, None).text()[..], b"retry: 5000\n\n");
         let hello = event(Some("connected"), "{}");
         let expected = b"retry: 5000\nid: 000000-3\nevent: connected\ndata: {}\n\n";
-        assert_eq!(&opening(5000, id(3), Some(&hello)).text()[..], expected);
+        assert_eq!(&opening(5000, Some(id(3)), Some(&hello)).text()[..], expected);
     }
 
     #[test]

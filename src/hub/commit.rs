@@ -6,6 +6,7 @@
 //! held while the disk works; a publisher learns within [`super::PATIENCE`] what became of its event, or that it is not known,
 //! whatever the disk does and even if the thread ends.
 
+use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,10 @@ use tokio::time;
 
 use super::outcome::NotKept;
 use super::queue::{Pending, QUEUE_EVENTS, Taken};
+use super::unread::Marked;
 use super::{Hub, State};
-use crate::event::Timestamp;
-use crate::store::{DiskError, DiskWriter, SyncMode};
+use crate::event::{ChannelName, Timestamp};
+use crate::store::{DiskError, DiskWriter, KeptKey, SyncMode};
 
 /// With `sync = "interval"`, how long what was acknowledged may stay unsafe from a power cut.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +39,10 @@ pub struct Committer {
     pub(super) writer: DiskWriter,
     pub(super) sync: SyncMode,
     pub(super) failure: Option<Failure>,
+    /// Whose marks may not be on the disk as they are here, to be written with the next.
+    pub(super) unwritten: HashSet<ChannelName>,
+    /// Keys to be remembered for longer. Bounded by what the queue takes, which is nothing while the store is down.
+    pub(super) unremembered: Vec<KeptKey>,
 }
 
 /// The store did not take writes, and has not shown yet that it does again.
@@ -66,13 +72,19 @@ impl Committer {
                     .filter(|failure| failure.is_down)
                     .map(|failure| failure.next.saturating_duration_since(Instant::now())),
             ];
-            let Taken { batch, sweep, is_over } = self.hub.take(patience.into_iter().flatten().min());
+            let Taken { batch, keys, sweep, is_over } = self.hub.take(patience.into_iter().flatten().min());
             let written = batch.len();
+            let marked = self.keep_marks();
+            let mut is_unsynced = !marked.is_empty();
+            is_unsynced |= self.remember(keys);
             if let Some(last) = batch.last() {
                 now = now.max(last.kept.record.at);
-                if self.write(batch) && self.sync == SyncMode::Interval {
-                    unsynced.get_or_insert_with(Instant::now);
-                }
+                is_unsynced |= self.write(batch, marked) && self.sync == SyncMode::Interval;
+            } else {
+                self.confirm(marked);
+            }
+            if is_unsynced {
+                unsynced.get_or_insert_with(Instant::now);
             }
             if unsynced.is_some_and(|since| is_over || since.elapsed() >= SYNC_EVERY) {
                 unsynced = None;
@@ -109,9 +121,10 @@ impl Committer {
         }
     }
 
-    /// Writes a batch, then delivers it. Says whether it was written.
-    fn write(&mut self, batch: Vec<Pending>) -> bool {
-        if self.failure.as_ref().is_some_and(|failure| failure.is_down) {
+    /// Writes a batch, then delivers it, and before it what marks were written. Says whether it was written.
+    fn write(&mut self, batch: Vec<Pending>, marked: Marked) -> bool {
+        if self.is_down() {
+            self.doubt(marked);
             self.hub.give_up(batch, NotKept::Failed);
             return false;
         }
@@ -122,9 +135,11 @@ impl Committer {
         }
         let is_written = self.told(written).is_some();
         if is_written {
+            self.hub.show_marked(marked);
             self.hub.deliver(batch);
             self.has_recovered();
         } else {
+            self.doubt(marked);
             // Told only when it is out of the journal, or nobody could say that it never was.
             let why = if self.writer.may_have_kept() { NotKept::Unknown } else { NotKept::Failed };
             self.hub.give_up(batch, why);
@@ -132,12 +147,31 @@ impl Committer {
         is_written
     }
 
+    /// Keeps keys that are remembered for longer, and those before them that could not be kept. Says whether it did.
+    fn remember(&mut self, mut keys: Vec<KeptKey>) -> bool {
+        self.unremembered.append(&mut keys);
+        if self.unremembered.is_empty() || self.is_down() {
+            return false;
+        }
+        let remembered = self.writer.remember(&self.unremembered);
+        let is_kept = self.told(remembered).is_some();
+        if is_kept {
+            self.unremembered.clear();
+        }
+        is_kept
+    }
+
     fn write_once(&mut self, batch: &[Pending]) -> Result<(), DiskError> {
         self.writer.write(batch.iter().map(|pending| &pending.kept))
     }
 
+    /// Whether the store does not take writes, and it is not time to try.
+    pub(super) fn is_down(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.is_down)
+    }
+
     /// Tells the operator what went wrong, once, and refuses publications until it is mended.
-    fn told<T>(&mut self, result: Result<T, DiskError>) -> Option<T> {
+    pub(super) fn told<T>(&mut self, result: Result<T, DiskError>) -> Option<T> {
         let error = match result {
             Ok(done) => return Some(done),
             Err(error) => error,
@@ -238,7 +272,8 @@ impl Hub {
     /// Waits for something to write, but no longer than `patience`.
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
-        let has_nothing = |state: &mut State| state.queue.is_idle();
+        state.queue.is_written();
+        let has_nothing = |state: &mut State| state.queue.is_idle() && !state.marks.has_changed();
         state = match patience {
             None => self.0.more.wait_while(state, has_nothing).unwrap_or_else(PoisonError::into_inner),
             Some(patience) => {
@@ -251,14 +286,16 @@ impl Hub {
 
     /// Takes nothing more, and gives up what waits.
     fn stop_keeping(&self) {
-        let (waiting, wake) = {
+        let (waiting, wanted, wake) = {
             let mut state = self.lock();
             state.queue.is_closed = true;
             state.queue.is_failing = true;
-            let waiting = state.queue.clear();
+            let (waiting, wanted) = state.queue.clear();
             state.settled = state.given;
-            (waiting, self.kick_due(&mut state))
+            (waiting, wanted, self.kick_due(&mut state))
         };
+        // Whoever wishes to mark something learns from this that it is not.
+        drop(wanted);
         self.wake(&wake);
         self.give_up(waiting, NotKept::Failed);
     }

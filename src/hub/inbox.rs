@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use crate::event::Frame;
+use crate::event::{Frame, Timestamp};
 
 use super::{ChannelId, Kick, ReadNotice};
 
@@ -43,6 +43,11 @@ impl Delivery {
         Self { seq, frame, channels, tally }
     }
 
+    /// Whether it is still to be written.
+    pub fn is_of_use(&self, now: Timestamp) -> bool {
+        self.frame.expires().is_none_or(|expires| now < expires)
+    }
+
     /// Tells the publisher how many streams of this worker it was handed to. One that is dropped without says none.
     pub fn counted(mut self, streams: usize) {
         if let Some(share) = self.tally.take() {
@@ -59,14 +64,17 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Waits until there may be something, then takes all of it into `batch`, which must be empty.
-    pub async fn take(&self, batch: &mut Vec<Work>) {
+    /// Waits until there may be something, then takes all of it into `batch`, which must be empty. Says whether it had to
+    /// wait, so that others had their turn.
+    pub async fn take(&self, batch: &mut Vec<Work>) -> bool {
+        let mut has_waited = false;
         loop {
             std::mem::swap(&mut *self.lock(), batch);
             if !batch.is_empty() {
-                return;
+                return has_waited;
             }
             self.notify.notified().await;
+            has_waited = true;
         }
     }
 
@@ -112,12 +120,17 @@ impl Tally {
         Share(self.clone())
     }
 
+    /// The sum, if all have counted.
+    pub(super) fn known(&self) -> Option<usize> {
+        (self.missing.load(Ordering::Acquire) == 0).then(|| self.count.load(Ordering::Relaxed))
+    }
+
     pub(super) async fn total(&self) -> usize {
         loop {
             // Made before the check, so that a worker that ends in between is not missed.
             let whole = self.whole.notified();
-            if self.missing.load(Ordering::Acquire) == 0 {
-                return self.count.load(Ordering::Relaxed);
+            if let Some(total) = self.known() {
+                return total;
             }
             whole.await;
         }

@@ -1,25 +1,35 @@
 //! Idempotency keys: the same publication handed in again gets the receipt of the first time.
+//!
+//! Invariants: a key that was promised to be remembered is never forgotten early: where there is no room for another
+//! one, its publication is refused; `due` holds exactly the keys of `known`; what is done at once about keys whose
+//! time is over is bounded, so that the hub's lock is not held for long.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{EventId, Timestamp};
 
 use super::Receipt;
 
-/// How long a key is remembered. Publishers are promised five minutes; a webhook's id has to be remembered for as long
-/// as its signature can be good, which is from five minutes before its time to five minutes after.
-pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
+/// How long a key is remembered, unless the operator says otherwise.
+const WINDOW: Duration = Duration::from_secs(300);
 
-/// How many keys are remembered at most; then the oldest is forgotten early.
-const MAX_KEYS: usize = 100_000;
+/// How many keys are remembered at once, unless the operator says otherwise.
+const MOST: usize = 1_000_000;
+
+/// So many keys are forgotten by one sweep; a publication with a key forgets two more, if their time is over.
+const SWEPT: usize = 10_000;
 
 /// The keys of the last minutes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys {
-    known: HashMap<Box<str>, Memo>,
-    /// The same keys, oldest first.
-    order: VecDeque<(Timestamp, Box<str>)>,
+    known: HashMap<Arc<str>, Memo>,
+    /// The same keys by the time until which they are remembered. The number is the event's, which no other key has.
+    due: BTreeMap<(Timestamp, u64), Arc<str>>,
+    window: Duration,
+    most: usize,
+    refused: u64,
 }
 
 #[derive(Debug)]
@@ -36,7 +46,32 @@ pub(super) enum Seen {
     Other,
 }
 
+/// How the keys stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// Remembered now.
+    pub remembered: usize,
+    /// Publications refused because there was no room for their keys, since the start.
+    pub refused: u64,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { known: HashMap::new(), due: BTreeMap::new(), window: WINDOW, most: MOST, refused: 0 }
+    }
+}
+
 impl Keys {
+    /// Sets how long a key is remembered from now on, and how many of them.
+    pub(super) fn bound(&mut self, window: Duration, most: usize) {
+        (self.window, self.most) = (window, most);
+    }
+
+    /// Until when a key is remembered that is used now.
+    pub(super) fn until(&self, now: Timestamp) -> Timestamp {
+        now.after(self.window)
+    }
+
     pub(super) fn get(&self, key: &str, digest: u64, now: Timestamp) -> Seen {
         match self.known.get(key) {
             Some(memo) if memo.until <= now => Seen::Never,
@@ -46,34 +81,64 @@ impl Keys {
         }
     }
 
-    pub(super) fn insert(&mut self, key: Box<str>, digest: u64, receipt: Receipt, until: Timestamp) {
-        if self.order.len() >= MAX_KEYS {
-            self.forget_oldest();
+    /// Makes room for so many more keys. Without room says how long it takes until there is some.
+    pub(super) fn make_room(&mut self, keys: usize, now: Timestamp) -> Result<(), Duration> {
+        if keys == 0 {
+            return Ok(());
         }
-        self.order.push_back((until, key.clone()));
-        self.known.insert(key, Memo { digest, receipt, until });
+        self.forget(now, 2 * keys);
+        if self.known.len() + keys <= self.most {
+            return Ok(());
+        }
+        self.refused += keys as u64;
+        let first = self.due.keys().next().map_or(now.0, |(until, _)| until.0);
+        Err(Duration::from_millis(first.saturating_sub(now.0)))
+    }
+
+    pub(super) fn insert(&mut self, key: &str, digest: u64, receipt: Receipt, until: Timestamp) {
+        let seq = receipt.id.seq;
+        let key: Arc<str> = key.into();
+        // One whose time was over, and that no sweep had come to yet.
+        if let Some(before) = self.known.insert(key.clone(), Memo { digest, receipt, until }) {
+            self.due.remove(&(before.until, before.receipt.id.seq));
+        }
+        self.due.insert((until, seq), key);
+    }
+
+    /// Remembers a known key until then at least. Gives what is new about it: a digest and a receipt.
+    pub(super) fn extend(&mut self, key: &str, until: Timestamp) -> Option<(u64, Receipt)> {
+        let memo = self.known.get_mut(key).filter(|memo| memo.until < until)?;
+        let seq = memo.receipt.id.seq;
+        let name = self.due.remove(&(memo.until, seq))?;
+        self.due.insert((until, seq), name);
+        memo.until = until;
+        Some((memo.digest, memo.receipt.clone()))
     }
 
     /// Forgets a key whose publication came to nothing.
     pub(super) fn take_back(&mut self, key: &str, id: EventId) {
-        if self.known.get(key).is_some_and(|memo| memo.receipt.id == id) {
+        if let Some(memo) = self.known.get(key).filter(|memo| memo.receipt.id == id) {
+            self.due.remove(&(memo.until, id.seq));
             self.known.remove(key);
         }
     }
 
     pub(super) fn sweep(&mut self, now: Timestamp) {
-        while self.order.front().is_some_and(|(until, _)| *until <= now) {
-            self.forget_oldest();
-        }
+        self.forget(now, SWEPT);
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((until, key)) = self.order.pop_front() else {
-            return;
-        };
-        // A key that was used again after its time has a younger memo, which stays.
-        if self.known.get(&key).is_some_and(|memo| memo.until <= until) {
-            self.known.remove(&key);
+    pub(super) fn counts(&self) -> KeyCounts {
+        KeyCounts { remembered: self.known.len(), refused: self.refused }
+    }
+
+    /// Forgets keys whose time is over, the oldest first.
+    fn forget(&mut self, now: Timestamp, most: usize) {
+        for _ in 0..most {
+            let Some(oldest) = self.due.first_entry().filter(|oldest| oldest.key().0 <= now) else { return };
+            self.known.remove(&oldest.remove());
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

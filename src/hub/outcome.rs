@@ -37,6 +37,11 @@ impl Outcome {
         }
     }
 
+    /// How many streams the event was handed to, if that is known now.
+    pub(super) fn known(&self) -> Option<usize> {
+        self.told.get()?.as_ref().ok()?.known()
+    }
+
     pub(super) async fn wait(&self) -> Result<Delivered, NotKept> {
         loop {
             // Made before the look, so that what is told in between is not missed.

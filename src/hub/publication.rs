@@ -83,6 +83,15 @@ impl Delivered {
         Self(Count::Kept(outcome))
     }
 
+    /// The number, if it is known now.
+    pub(super) fn known(&self) -> Option<usize> {
+        match &self.0 {
+            Count::Now(streams) => Some(*streams),
+            Count::Later(tally) => tally.known(),
+            Count::Kept(outcome) => outcome.known(),
+        }
+    }
+
     /// The number, once it is known and the event is as safe as the store promises. Resolves even if a worker ends
     /// meanwhile.
     ///
@@ -113,15 +122,15 @@ pub enum PublishError {
     Overloaded,
     /// The store takes no more: it is far behind, or ending. To be tried again.
     NotKept,
-    /// The key was used in the last minutes, for another publication.
+    /// The key was used in the last minutes, or earlier in the batch, for another publication.
     KeyReused {
         /// Which of the batch.
         index: usize,
     },
-    /// Two publications of one batch have the same key.
-    KeyTwiceInBatch {
-        /// The second of them.
-        index: usize,
+    /// As many keys are remembered as may be. Those are not forgotten before their time, so this is to be tried again.
+    TooManyKeys {
+        /// How long it takes until the first is forgotten.
+        wait: Duration,
     },
 }
 
@@ -131,7 +140,7 @@ impl fmt::Display for PublishError {
             Self::Overloaded => f.write_str("a worker is too far behind to take more events; try again"),
             Self::NotKept => f.write_str("the store cannot take more events; try again"),
             Self::KeyReused { .. } => f.write_str("the key was used for another publication"),
-            Self::KeyTwiceInBatch { .. } => f.write_str("the key stands twice in this batch"),
+            Self::TooManyKeys { .. } => f.write_str("there is no room for another key; try again"),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::outcome::{NotKept, Outcome, PATIENCE};
+use super::unread::Wanted;
 use crate::event::Timestamp;
-use crate::store::Kept;
+use crate::store::{Kept, KeptKey};
 
 /// How many events may wait to be written; then publications are refused.
 pub(super) const QUEUE_EVENTS: usize = 65_536;
@@ -33,10 +34,14 @@ pub(super) struct Queue {
     bytes: usize,
     /// Of those that are being written.
     writing: usize,
-    /// Since when the writer has been at its batch.
+    /// Since when the writer has been at what it took.
     since: Option<Instant>,
     /// When history was to be looked through for what is too old.
     pub(super) sweep: Option<Timestamp>,
+    /// Keys of events that are kept, to be remembered for longer than it says there.
+    pub(super) keys: Vec<KeptKey>,
+    /// Wishes to mark events as read.
+    pub(super) wanted: Vec<Wanted>,
     /// Whether nothing more is taken.
     pub(super) is_closed: bool,
     /// Whether the store does not take writes.
@@ -55,6 +60,7 @@ pub(super) struct Pending {
 /// What the writer is to do next.
 pub(super) struct Taken {
     pub(super) batch: Vec<Pending>,
+    pub(super) keys: Vec<KeptKey>,
     pub(super) sweep: Option<Timestamp>,
     pub(super) is_over: bool,
 }
@@ -68,7 +74,7 @@ impl Queue {
     /// Whether so many more events of so many bytes may wait.
     pub(super) fn takes(&self, events: usize, bytes: usize, now: Instant) -> bool {
         let has_room = self.bytes == 0 || self.bytes.saturating_add(bytes) <= QUEUE_BYTES;
-        has_room && self.waiting.len() + events <= QUEUE_EVENTS && self.is_well(now)
+        has_room && self.waiting.len() + self.keys.len() + events <= QUEUE_EVENTS && self.is_well(now)
     }
 
     /// Whether what is handed in now can be expected to be kept.
@@ -79,7 +85,8 @@ impl Queue {
 
     /// Whether there is nothing for the writer.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.sweep.is_none() && !self.is_closed
+        let has_none = self.waiting.is_empty() && self.keys.is_empty() && self.wanted.is_empty();
+        has_none && self.sweep.is_none() && !self.is_closed
     }
 
     pub(super) fn push(&mut self, pending: Pending) {
@@ -87,13 +94,13 @@ impl Queue {
         self.waiting.push(pending);
     }
 
-    /// Ends a publisher's batch with what was put in last. Says whether there is anything.
+    /// Ends a publisher's batch with what was put in last. Says whether there is anything to write.
     pub(super) fn end_batch(&mut self) -> bool {
         let last = self.waiting.last_mut();
-        last.map(|last| last.is_last = true).is_some()
+        last.map(|last| last.is_last = true).is_some() || !self.keys.is_empty()
     }
 
-    /// Takes what is to be written next.
+    /// Takes the events that are to be written next. The wishes are taken apart.
     pub(super) fn take(&mut self) -> Taken {
         let (mut count, mut bytes) = (0, 0);
         for pending in &self.waiting {
@@ -105,9 +112,9 @@ impl Queue {
         }
         let rest = self.waiting.split_off(count);
         let batch = std::mem::replace(&mut self.waiting, rest);
-        (self.writing, self.since) = (bytes, (count > 0).then(Instant::now));
+        (self.writing, self.since) = (bytes, Some(Instant::now()));
         let is_over = self.is_closed && self.waiting.is_empty();
-        Taken { batch, sweep: self.sweep.take(), is_over }
+        Taken { batch, keys: std::mem::take(&mut self.keys), sweep: self.sweep.take(), is_over }
     }
 
     /// Takes note that what was taken has been dealt with.
@@ -117,9 +124,10 @@ impl Queue {
     }
 
     /// Takes out all that waits.
-    pub(super) fn clear(&mut self) -> Vec<Pending> {
+    pub(super) fn clear(&mut self) -> (Vec<Pending>, Vec<Wanted>) {
         (self.bytes, self.writing) = (0, 0);
-        std::mem::take(&mut self.waiting)
+        self.keys.clear();
+        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.wanted))
     }
 }
 

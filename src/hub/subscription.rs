@@ -1,12 +1,11 @@
 //! A stream's registration with the hub, where it starts, and its way into history.
 
 use std::fmt;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
-use crate::store::{DiskError, Page, Record};
+use crate::store::{DiskError, Page};
 
 use super::{ChannelId, Hub};
 
@@ -17,8 +16,6 @@ pub enum Position<'a> {
     Now,
     /// After the event with this id, as the client said it.
     After(&'a str),
-    /// With what its user has not read of this channel, the user's own, which is one of its channels.
-    Unread(&'a ChannelName),
 }
 
 /// Why a subscriber may have missed events.
@@ -53,26 +50,11 @@ pub struct Start {
     pub resumed: bool,
     /// What the client has to be told of.
     pub gap: Option<Gap>,
-    /// What its user has not read, oldest first, if that is what it starts with. To be taken out and written.
-    pub unread: Vec<Arc<Record>>,
 }
 
 impl Start {
-    /// Just below the oldest of these events; after them, at the head.
-    pub(super) fn unread(head: EventId, unread: Vec<Arc<Record>>) -> Self {
-        let first = unread.first().map(|record| record.seq.saturating_sub(1));
-        let cursor = EventId { seq: first.unwrap_or(head.seq), ..head };
-        Self { cursor, head: head.seq, resumed: false, gap: None, unread }
-    }
-
     pub(super) fn new(epoch: Epoch, head: u64, from: Position<'_>) -> Self {
-        let start = Self {
-            cursor: EventId { epoch, seq: head },
-            head,
-            resumed: false,
-            gap: None,
-            unread: Vec::new(),
-        };
+        let start = Self { cursor: EventId { epoch, seq: head }, head, resumed: false, gap: None };
         let Position::After(said) = from else {
             return start;
         };
@@ -81,6 +63,14 @@ impl Start {
             Ok(id) if id.seq <= head => Self { cursor: id, resumed: true, ..start },
             _ => start.behind(Gap::UnknownId),
         }
+    }
+
+    /// The same for one that is first given what its user has not read, of which this is the first page: it starts just
+    /// below the oldest of it.
+    #[must_use]
+    pub fn before(self, unread: &Page) -> Self {
+        let seq = unread.records.first().map_or(unread.read, |record| record.seq.saturating_sub(1));
+        Self { cursor: EventId { seq, ..self.cursor }, ..self }
     }
 
     /// The same for one that has to be told of a gap: it starts at the head.
@@ -111,6 +101,26 @@ impl Subscription {
     /// If the disk cannot be read.
     pub fn page(&self, after: u64, upto: u64, now: Timestamp) -> Result<Page, DiskError> {
         self.hub.page(self.channels.iter().map(|(_, name)| name), after, upto, now)
+    }
+
+    /// Reads the first page of what its user has not read of the user's own channel, in the same way.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn unread_page(
+        &self,
+        own: &ChannelName,
+        after: u64,
+        upto: u64,
+        now: Timestamp,
+    ) -> Result<Page, DiskError> {
+        self.hub.unread_page(own, after, upto, now)
+    }
+
+    /// Which events of a page that it has read were carried by one of its channels.
+    pub fn carried(&self, own: &ChannelName, page: &Page) -> Vec<u64> {
+        let seqs = page.records.iter().map(|record| record.seq);
+        if self.channels.len() == 1 { seqs.collect() } else { self.hub.carried(own, seqs) }
     }
 
     /// The numbers under which deliveries come.

@@ -139,13 +139,56 @@ async fn a_key_makes_a_publication_idempotent() {
     assert_eq!(taken(&hub, 0).await.len(), 1);
     let other = Publication { key: Some("k".into()), ..publication(&["b"]) };
     assert_eq!(hub.publish(other.clone(), NOW).unwrap_err(), PublishError::KeyReused { index: 0 });
-    let later = NOW.after(Duration::from_secs(600));
+    let later = NOW.after(Duration::from_secs(300));
     assert_eq!(hub.publish(other, later).unwrap().id.seq, 2);
-    let twice = vec![keyed.clone(), keyed];
-    assert_eq!(
-        hub.publish_all(twice, later.after(Duration::from_secs(600))).unwrap_err(),
-        PublishError::KeyTwiceInBatch { index: 1 }
-    );
+}
+
+#[tokio::test]
+async fn a_key_that_stands_twice_in_a_batch_is_one_publication() {
+    let hub = hub(1);
+    let _stream = subscribe(&hub, 0, &["a"], Position::Now);
+    let keyed = Publication { key: Some("k".into()), ..publication(&["a"]) };
+    let receipts = hub.publish_all(vec![keyed.clone(), publication(&["a"]), keyed.clone()], NOW).unwrap();
+    assert_eq!(receipts.iter().map(|receipt| receipt.id.seq).collect::<Vec<_>>(), [1, 2, 1]);
+    assert_eq!(receipts[2].delivered.count().await, Ok(1));
+    assert_eq!(taken(&hub, 0).await.len(), 2);
+    // For two publications it is no key at all.
+    let other = Publication { key: Some("new".into()), ..publication(&["b"]) };
+    let clash = Publication { key: Some("new".into()), ..publication(&["a"]) };
+    let batch = vec![keyed, other, clash];
+    assert_eq!(hub.publish_all(batch, NOW).unwrap_err(), PublishError::KeyReused { index: 2 });
+    assert_eq!(hub.keys().remembered, 1);
+}
+
+#[test]
+fn a_batch_that_has_no_room_for_its_keys_is_not_published() {
+    let hub = hub(1).with_keys(Duration::from_secs(60), 2);
+    let keyed = |key: &str| Publication { key: Some(key.into()), ..publication(&["a"]) };
+    hub.publish(keyed("1"), NOW).unwrap();
+    let later = NOW.after(Duration::from_secs(20));
+    let refused = PublishError::TooManyKeys { wait: Duration::from_secs(40) };
+    assert_eq!(hub.publish_all(vec![keyed("1"), keyed("2"), keyed("3")], later).unwrap_err(), refused);
+    assert_eq!(hub.channel(&names(&["a"])[0]).unwrap().events, 1);
+    // One that is known, one that is new twice, and one without fit.
+    let batch = vec![keyed("1"), keyed("2"), keyed("2"), publication(&["a"])];
+    assert_eq!(hub.publish_all(batch, later).unwrap().len(), 4);
+    assert_eq!(hub.publish(keyed("3"), later).unwrap_err(), refused);
+    assert_eq!(hub.publish(keyed("3"), later.after(Duration::from_secs(40))).unwrap().id.seq, 4);
+    assert_eq!(hub.keys(), KeyCounts { remembered: 2, refused: 3 });
+}
+
+#[test]
+fn who_can_hand_in_the_same_for_longer_is_remembered_for_longer() {
+    let hub = hub(1);
+    let keyed = || vec![Publication { key: Some("k".into()), ..publication(&["a"]) }];
+    let after = |seconds| NOW.after(Duration::from_secs(seconds));
+    let publish = |now, until| hub.publish_remembered(keyed(), now, until).unwrap()[0].id.seq;
+    assert_eq!(publish(NOW, after(600)), 1);
+    // Signed anew, and so good for longer.
+    assert_eq!(publish(after(500), after(900)), 1);
+    hub.sweep(after(899));
+    assert_eq!(publish(after(899), after(900)), 1);
+    assert_eq!(publish(after(900), after(900)), 2);
 }
 
 #[tokio::test]

@@ -2,16 +2,25 @@
 //!
 //! Invariants: only events that are kept in the user's own channel are ever marked, so nobody can mark what is not
 //! theirs; marking and telling the user's streams of it are one step under the hub's lock, so that all workers see
-//! them in one order with what is published.
+//! them in one order with what is published; what is unread is read in pages, like all history, so that the lock is
+//! not held for long and the disk never works under it.
+
+mod keeping;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
 use crate::event::{ChannelName, Event, EventId, EventName, Frame, Timestamp};
-use crate::store::{Mark, Record};
+use crate::store::{DiskError, MAX_UNSETTLED, Mark, Page, Record, Store};
 
 use super::inbox::Work;
-use super::{ChannelId, Hub, INBOX_LIMIT, State};
+use super::{ChannelId, Hub, INBOX_LIMIT, NotKept, PATIENCE, State};
+
+pub(super) use keeping::{Marked, Wanted};
 
 /// The most ids that streams are told of at once; of more, the newest.
 const MAX_TOLD: usize = 1000;
@@ -46,107 +55,262 @@ pub struct ReadNotice {
     pub frame: Frame,
 }
 
-/// Nothing was marked: a worker is too far behind to be told. To be tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overloaded;
+/// Why nothing was marked.
+#[derive(Debug)]
+pub enum MarkError {
+    /// A worker is too far behind to be told, or the store to keep it. To be tried again.
+    Overloaded,
+    /// The store could not keep it.
+    NotKept,
+    /// What is unread cannot be read.
+    Store(DiskError),
+}
 
-impl std::fmt::Display for Overloaded {
+impl std::fmt::Display for MarkError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a worker is too far behind to be told what was read; try again")
+        f.write_str(match self {
+            Self::Overloaded => "there is too much to do to mark anything as read now; try again",
+            Self::NotKept => "what was read could not be kept: the store has failed, or its disk is full",
+            Self::Store(_) => "what is unread cannot be read now; try again",
+        })
     }
 }
 
-impl std::error::Error for Overloaded {}
+impl std::error::Error for MarkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Overloaded | Self::NotKept => None,
+        }
+    }
+}
+
+impl From<NotKept> for MarkError {
+    fn from(_: NotKept) -> Self {
+        Self::NotKept
+    }
+}
+
+/// The events of a user's channel that were not read when it was looked through, as far as that went.
+#[derive(Debug, Default)]
+struct Walked {
+    /// Bounded by what a channel keeps.
+    seqs: Vec<u64>,
+    upto: u64,
+}
 
 impl Hub {
     /// What a user has not read, oldest first: the events past `after`, as many as `bytes` of frames hold but at least
     /// one, and at most `limit`.
-    pub fn unread(
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub async fn unread(
         &self,
         user: &str,
         after: Option<EventId>,
         (limit, bytes): (usize, usize),
         now: Timestamp,
-    ) -> Unread {
-        let all = ChannelName::of_user(user).map_or_else(|_| Vec::new(), |own| self.lock().unread(&own, now));
+    ) -> Result<Unread, DiskError> {
+        let mut unread = Unread { count: 0, records: Vec::new(), more: false };
+        let Ok(own) = ChannelName::of_user(user) else {
+            return Ok(unread);
+        };
         // A page that was begun in another epoch begins anew.
         let after = after.filter(|id| id.epoch == self.epoch()).map_or(0, |id| id.seq);
-        let count = all.len();
-        let past = all.into_iter().skip_while(|record| record.seq <= after);
-        let (mut records, mut held, mut more) = (Vec::new(), 0, false);
-        for record in past {
-            held += record.frame.len();
-            if records.len() >= limit.max(1) || (held > bytes && !records.is_empty()) {
-                more = true;
-                break;
+        let mut held = 0;
+        self.walk(&own, now, |record| {
+            unread.count += 1;
+            if record.seq <= after || unread.more {
+                return;
             }
-            records.push(record);
-        }
-        Unread { count, records, more }
+            held += record.frame.len();
+            if unread.records.len() >= limit.max(1) || (held > bytes && !unread.records.is_empty()) {
+                unread.more = true;
+            } else {
+                unread.records.push(record);
+            }
+        })
+        .await?;
+        Ok(unread)
     }
 
     /// Marks events of a user as read and tells the user's streams, if that changes anything. Gives the number of events
-    /// that are still unread.
+    /// that are still unread. On disk it is kept before it is told.
     ///
     /// # Errors
-    /// Then nothing has happened.
-    pub fn mark_read(&self, user: &str, read: &Read, now: Timestamp) -> Result<usize, Overloaded> {
-        let Ok(channel) = ChannelName::of_user(user) else {
+    /// Then nothing has happened, unless a store on disk did not answer in time.
+    pub async fn mark_read(&self, user: &str, read: &Read, now: Timestamp) -> Result<usize, MarkError> {
+        let Ok(own) = ChannelName::of_user(user) else {
             return Ok(0);
         };
-        let mut woken = Vec::new();
-        let left = {
-            let mut state = self.lock();
-            if self.0.inboxes.iter().any(|inbox| inbox.len() >= INBOX_LIMIT) {
-                return Err(Overloaded);
+        let mut walked = Walked::default();
+        let walk = self.walk(&own, now, |record| walked.seqs.push(record.seq));
+        walked.upto = walk.await.map_err(MarkError::Store)?;
+        let mut wake = SmallVec::new();
+        let told = {
+            let state = &mut *self.lock();
+            let waiting = state.queue.wanted.len();
+            if self.0.inboxes.iter().any(|inbox| inbox.len() + waiting >= INBOX_LIMIT) {
+                return Err(MarkError::Overloaded);
             }
-            let unread = state.unread(&channel, now);
-            let newly = self.of_those(&unread, read);
-            let left = unread.len() - newly.len();
-            if newly.is_empty() {
-                return Ok(left);
-            }
-            state.mark(&channel, &newly, now);
-            let frame = self.notice(&newly, read, left);
-            for (worker, channels) in state.interest.targets(&[channel]).workers {
-                for channel in channels {
-                    let notice = ReadNotice { channel, frame: frame.clone() };
-                    self.0.inboxes[worker].push(Work::Read(Box::new(notice)));
+            match &state.store {
+                Store::Memory(memory) => {
+                    let since = memory.kept(&own, walked.upto, now);
+                    walked.seqs.extend(since.map(|record| record.seq));
+                    let (newly, left) = self.mark(state, &own, &walked.seqs, read, now);
+                    self.tell_read(state, &own, (&newly, read, left), &mut wake);
+                    Ok(left)
                 }
-                woken.push(worker);
+                Store::Disk(_) => Err(self.want(state, own, read.clone(), walked, now)?),
             }
-            left
         };
-        for worker in woken {
-            self.0.inboxes[worker].wake();
+        match told {
+            Ok(left) => {
+                self.wake(&wake);
+                Ok(left)
+            }
+            // An end without a word is that of a store that failed.
+            Err(answer) => match timeout(PATIENCE, answer).await {
+                Ok(Ok(answer)) => answer.map_err(MarkError::from),
+                Ok(Err(_)) | Err(_) => Err(MarkError::NotKept),
+            },
         }
-        Ok(left)
     }
 
-    /// Marks events that were written to a stream of their user, each with the user's own channel. What is not an event
-    /// of that channel is passed over.
+    /// Marks events that were written to a stream of their user, each with the user's own channel, which must have
+    /// carried it. On disk they are kept a moment later.
     pub fn mark_delivered<'c>(&self, written: impl Iterator<Item = (&'c ChannelName, u64)>, now: Timestamp) {
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         for (own, seq) in written {
-            let first = state.store.kept(own, seq.saturating_sub(1), now).next().map(|record| record.seq);
-            if first == Some(seq) {
-                state.mark(own, &[seq], now);
+            let mark = state.marks.change(own, now);
+            mark.add(seq);
+            match &state.store {
+                Store::Memory(memory) => {
+                    let place = mark.up_to();
+                    mark.settle(memory.kept(own, place, now).map(|record| record.seq));
+                }
+                Store::Disk(_) => mark.hold_to(MAX_UNSETTLED),
             }
+        }
+        if state.marks.has_changed() {
+            self.0.more.notify_one();
         }
     }
 
-    /// Which unread events are meant.
-    fn of_those(&self, unread: &[Arc<Record>], read: &Read) -> Vec<u64> {
-        let seqs = unread.iter().map(|record| record.seq);
-        match read {
-            Read::UpTo(id) if id.epoch == self.epoch() => seqs.take_while(|seq| *seq <= id.seq).collect(),
-            Read::UpTo(_) => Vec::new(),
-            Read::Events(ids) => {
-                let mut said: Vec<u64> =
-                    ids.iter().filter(|id| id.epoch == self.epoch()).map(|id| id.seq).collect();
-                said.sort_unstable();
-                seqs.filter(|seq| said.binary_search(seq).is_ok()).collect()
+    /// Reads the first page of what the user of a channel has not read of it, past `after` and up to `upto`. What is
+    /// gone is no gap there.
+    pub(super) fn unread_page(
+        &self,
+        own: &ChannelName,
+        after: u64,
+        upto: u64,
+        now: Timestamp,
+    ) -> Result<Page, DiskError> {
+        let (disk, place) = {
+            let state = self.lock();
+            let place = after.max(state.marks.of(own).map_or(0, Mark::up_to));
+            match &state.store {
+                Store::Memory(memory) => {
+                    let page = memory.kept_page(own, place, upto, now);
+                    return Ok(state.less_what_is_read(own, page));
+                }
+                Store::Disk(disk) => (disk.clone(), place),
             }
+        };
+        let page = disk.kept_page(own, place, upto, now)?;
+        Ok(self.lock().less_what_is_read(own, page))
+    }
+
+    /// Those of some events that a channel has carried and keeps. What cannot be found out is left out.
+    pub(super) fn carried(&self, own: &ChannelName, seqs: impl Iterator<Item = u64>) -> Vec<u64> {
+        let disk = {
+            let state = self.lock();
+            match &state.store {
+                Store::Memory(memory) => return seqs.filter(|seq| memory.holds(own, *seq)).collect(),
+                Store::Disk(disk) => disk.clone(),
+            }
+        };
+        seqs.filter(|seq| disk.holds(own, *seq).unwrap_or(false)).collect()
+    }
+
+    /// Looks through all that a user has not read, up to the head of this moment, which it gives. Others get their turn
+    /// after each page.
+    async fn walk(
+        &self,
+        own: &ChannelName,
+        now: Timestamp,
+        mut each: impl FnMut(Arc<Record>),
+    ) -> Result<u64, DiskError> {
+        let upto = self.lock().head;
+        let mut place = 0;
+        while place < upto {
+            if place > 0 {
+                yield_now().await;
+            }
+            let page = self.unread_page(own, place, upto, now)?;
+            page.records.into_iter().for_each(&mut each);
+            place = page.read;
+        }
+        Ok(upto)
+    }
+
+    /// Marks what is meant of some events. Gives what was not read before, and how much of them is left.
+    fn mark(
+        &self,
+        state: &mut State,
+        own: &ChannelName,
+        seqs: &[u64],
+        read: &Read,
+        now: Timestamp,
+    ) -> (Vec<u64>, usize) {
+        let place = state.marks.of(own).map_or(0, Mark::up_to);
+        let (newly, left) = self.of_those(state.marks.of(own), seqs, read);
+        if !newly.is_empty() {
+            let mark = state.marks.change(own, now);
+            newly.iter().for_each(|seq| mark.add(*seq));
+            if let Store::Memory(memory) = &state.store {
+                mark.settle(memory.kept(own, place, now).map(|record| record.seq));
+            }
+        }
+        (newly, left)
+    }
+
+    /// Which of some events are meant and not read yet, and how many are neither.
+    fn of_those(&self, mark: Option<&Mark>, seqs: &[u64], read: &Read) -> (Vec<u64>, usize) {
+        let epoch = self.epoch();
+        let mut said = Vec::new();
+        if let Read::Events(ids) = read {
+            said = ids.iter().filter(|id| id.epoch == epoch).map(|id| id.seq).collect();
+            said.sort_unstable();
+        }
+        let is_meant = |seq: u64| match read {
+            Read::UpTo(id) => id.epoch == epoch && seq <= id.seq,
+            Read::Events(_) => said.binary_search(&seq).is_ok(),
+        };
+        let unread = seqs.iter().copied().filter(|seq| mark.is_none_or(|mark| !mark.holds(*seq)));
+        let (newly, left): (Vec<u64>, Vec<u64>) = unread.partition(|seq| is_meant(*seq));
+        (newly, left.len())
+    }
+
+    /// Tells the streams of a user what was marked, if anything was.
+    fn tell_read(
+        &self,
+        state: &State,
+        own: &ChannelName,
+        (newly, read, left): (&[u64], &Read, usize),
+        wake: &mut SmallVec<[usize; 8]>,
+    ) {
+        if newly.is_empty() {
+            return;
+        }
+        let frame = self.notice(newly, read, left);
+        for (worker, channels) in state.interest.targets(std::slice::from_ref(own)).workers {
+            for channel in channels {
+                let notice = ReadNotice { channel, frame: frame.clone() };
+                self.0.inboxes[worker].push(Work::Read(Box::new(notice)));
+            }
+            wake.push(worker);
         }
     }
 
@@ -167,20 +331,12 @@ impl Hub {
 }
 
 impl State {
-    /// What the user of a channel has not read, oldest first. What history has dropped is not unread any more.
-    pub(super) fn unread(&self, own: &ChannelName, now: Timestamp) -> Vec<Arc<Record>> {
-        let mark = self.marks.of(own);
-        let up_to = mark.map_or(0, Mark::up_to);
-        let kept = self.store.kept(own, up_to, now);
-        kept.filter(|record| mark.is_none_or(|mark| !mark.holds(record.seq))).cloned().collect()
-    }
-
-    fn mark(&mut self, own: &ChannelName, seqs: &[u64], now: Timestamp) {
-        let mark = self.marks.change(own, now);
-        for seq in seqs {
-            mark.add(*seq);
+    /// A page of a user's channel without what the user has read.
+    fn less_what_is_read(&self, own: &ChannelName, mut page: Page) -> Page {
+        if let Some(mark) = self.marks.of(own) {
+            page.records.retain(|record| !mark.holds(record.seq));
         }
-        mark.settle(|place| self.store.kept(own, place, now).next().map(|record| record.seq));
+        page
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::config::Secret;
 use crate::event::{ChannelName, Timestamp};
 use crate::http::is_media_type;
+use crate::hub::KeyCounts;
 use crate::publish::inbox::{self, Asked};
 use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
@@ -155,12 +156,12 @@ async fn inbox(
 ) -> Result<Response<Bytes>, Refusal> {
     let said = match asked {
         Asked::Unread(user) if matches!(parts.method, Method::GET | Method::HEAD) => {
-            inbox::show(publisher, &user, &parts.uri, Timestamp::now())?
+            inbox::show(publisher, &user, &parts.uri, Timestamp::now()).await?
         }
         Asked::Mark(user) if parts.method == Method::POST => {
             Kind::of(&parts.headers)?.only_json()?;
             let json = body::read_json(body, publisher.bounds(), MAX_BODY).await?;
-            inbox::mark(publisher, &user, &json, Timestamp::now())?
+            inbox::mark(publisher, &user, &json, Timestamp::now()).await?
         }
         Asked::Unread(_) => return Ok(reply::method_not_allowed("GET, HEAD")),
         Asked::Mark(_) => return Ok(reply::method_not_allowed("POST")),
@@ -220,7 +221,9 @@ fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, Refusal
 fn health(publisher: &Publisher) -> Response<Bytes> {
     let is_well = publisher.hub().is_well();
     let mut text = format!("{{\"status\":\"{}\"", if is_well { "ok" } else { "degraded" });
-    for (name, value) in publisher.totals().entries() {
+    let KeyCounts { remembered, refused } = publisher.hub().keys();
+    let keys = [("keys", remembered as u64), ("keys_refused", refused)];
+    for (name, value) in publisher.totals().entries().into_iter().chain(keys) {
         // The names are our own identifiers, which need no escaping.
         text.push_str(&format!(",\"{name}\":{value}"));
     }

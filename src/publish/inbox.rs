@@ -36,20 +36,32 @@ impl Asked {
 }
 
 /// Shows what a user has not read, past `?after=` if that is given.
-pub(super) fn show(publisher: &Publisher, user: &str, uri: &Uri, now: Timestamp) -> Result<Bytes, Refusal> {
+pub(super) async fn show(
+    publisher: &Publisher,
+    user: &str,
+    uri: &Uri,
+    now: Timestamp,
+) -> Result<Bytes, Refusal> {
     let after = query_values(uri.query(), "after").next();
-    unread::page(publisher.hub(), user, after.as_deref(), now).map_err(|error| refused(&error, "after"))
+    let page = unread::page(publisher.hub(), user, after.as_deref(), now).await;
+    page.map_err(|error| refused(&error, "after"))
 }
 
 /// Marks what the app names.
-pub(super) fn mark(publisher: &Publisher, user: &str, json: &[u8], now: Timestamp) -> Result<Bytes, Refusal> {
-    unread::mark(publisher.hub(), user, json, now).map_err(|error| refused(&error, "read"))
+pub(super) async fn mark(
+    publisher: &Publisher,
+    user: &str,
+    json: &[u8],
+    now: Timestamp,
+) -> Result<Bytes, Refusal> {
+    let marked = unread::mark(publisher.hub(), user, json, now).await;
+    marked.map_err(|error| refused(&error, "read"))
 }
 
 fn refused(error: &UnreadError, field: &str) -> Refusal {
     let message = error.to_string();
     match error {
-        UnreadError::Overloaded(_) => Refusal::new(RefusalKind::Unavailable, message),
+        UnreadError::NotMarked(_) | UnreadError::Store(_) => Refusal::new(RefusalKind::Unavailable, message),
         UnreadError::Json(error) if !error.is_data() => Refusal::new(RefusalKind::InvalidJson, message),
         UnreadError::Json(_) | UnreadError::NotObject | UnreadError::OneOf => {
             Refusal::new(RefusalKind::InvalidPublication, message)

@@ -91,29 +91,31 @@ impl Publisher {
 
     /// Publishes what was read, all or nothing, and writes the answer: a receipt or an array of them.
     pub(super) async fn answer(&self, posted: Posted, now: Timestamp) -> Result<Bytes, Refusal> {
-        let mut text = Vec::new();
-        match posted {
-            Posted::One(publication) => {
-                let receipt =
-                    self.shared.hub.publish(*publication, now).map_err(|error| refused(error, false))?;
-                reply::put_receipt(&mut text, receipt.id, receipt.delivered.count().await.map_err(not_kept)?);
+        self.answer_remembered(posted, now, Timestamp::default()).await
+    }
+
+    /// The same, and remembers the keys until then at least.
+    pub(super) async fn answer_remembered(
+        &self,
+        posted: Posted,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Bytes, Refusal> {
+        let (batch, is_batch) = match posted {
+            Posted::One(publication) => (vec![*publication], false),
+            Posted::Batch(batch) => (batch, true),
+        };
+        let receipts = self.shared.hub.publish_remembered(batch, now, until);
+        let receipts = receipts.map_err(|error| refused(error, is_batch))?;
+        let mut text = if is_batch { vec![b'['] } else { Vec::new() };
+        for (index, Receipt { id, delivered }) in receipts.iter().enumerate() {
+            if index > 0 {
+                text.push(b',');
             }
-            Posted::Batch(batch) => {
-                let receipts =
-                    self.shared.hub.publish_all(batch, now).map_err(|error| refused(error, true))?;
-                text.push(b'[');
-                for (index, receipt) in receipts.iter().enumerate() {
-                    if index > 0 {
-                        text.push(b',');
-                    }
-                    reply::put_receipt(
-                        &mut text,
-                        receipt.id,
-                        receipt.delivered.count().await.map_err(not_kept)?,
-                    );
-                }
-                text.push(b']');
-            }
+            reply::put_receipt(&mut text, *id, delivered.count().await.map_err(not_kept)?);
+        }
+        if is_batch {
+            text.push(b']');
         }
         Ok(text.into())
     }
@@ -200,11 +202,13 @@ fn refused(error: PublishError, batch: bool) -> Refusal {
                 "a worker is too far behind to take more events; nothing was published, try again in a second",
             );
         }
-        PublishError::KeyReused { index } => {
-            ("was used for another publication in the last 5 minutes; a new one needs a new key", index)
+        PublishError::TooManyKeys { wait } => {
+            let message = "as many keys are remembered as [publish] max_keys allows; nothing was published, try again \
+                           later with the same key";
+            return Refusal::of_field(RefusalKind::Unavailable, "key", message).after(wait);
         }
-        PublishError::KeyTwiceInBatch { index } => {
-            ("stands twice in this batch; each publication needs its own key", index)
+        PublishError::KeyReused { index } => {
+            ("was used for another publication a short while ago; a new one needs a new key", index)
         }
     };
     let refusal = Refusal::of_field(RefusalKind::KeyReused, "key", message);

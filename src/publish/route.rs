@@ -15,6 +15,7 @@ use http_body::Body;
 
 use crate::auth::{Admission, AuthError, Authenticator, CredentialSource, Forwarding, Presented};
 use crate::config::{PublishCheck, PublishRoute, To};
+use crate::event::Timestamp;
 use crate::http::{Peer, from_same_origin};
 use crate::limits::Throttle;
 use crate::publish::door::Kind;
@@ -78,6 +79,7 @@ impl Route {
         let Context { parts, now, .. } = *context;
         let (publisher, path) = (&self.publisher, parts.uri.path());
         let bounds = publisher.bounds();
+        let mut until = Timestamp::default();
         let posted = match &self.settings.check {
             PublishCheck::Token(token) => {
                 if !bearer(&parts.headers, token.expose()) {
@@ -92,12 +94,14 @@ impl Route {
                 // Anybody can make us keep this much for a while, so it is no more than one publication.
                 let json = body::read_json(body, bounds, bounds.max_object()).await?;
                 let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let id = webhook::verify(key, &parts.headers, &json, seconds)
+                let signed = webhook::verify(key, &parts.headers, &json, seconds)
                     .map_err(|why| unauthorized(why.to_string()))?;
+                // As long as the same bytes can come again, they are known.
+                until = Timestamp(signed.until.saturating_mul(1000));
                 self.admit()?;
                 Kind::of(&parts.headers)?.only_json()?;
                 let mut posted = self.read(&json, Whom::Anybody)?;
-                name_after(&mut posted, path, id);
+                name_after(&mut posted, path, signed.id);
                 posted
             }
             PublishCheck::Identity { providers, to } => {
@@ -116,7 +120,7 @@ impl Route {
                 posted
             }
         };
-        publisher.answer(posted, now.into()).await
+        publisher.answer_remembered(posted, now.into(), until).await
     }
 
     /// The id of the user that a request comes from.

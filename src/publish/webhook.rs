@@ -28,7 +28,16 @@ pub const SIGNATURE: &str = "webhook-signature";
 /// What begins a signature by a shared key; others are for public keys and are not read.
 const VERSION: &str = "v1,";
 
-/// Verifies a request by the bytes of the shared key and gives its id. `now` is in seconds since 1970.
+/// A message that is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signed<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The first second since 1970 in which the same bytes are not believed any more.
+    pub until: u64,
+}
+
+/// Verifies a request by the bytes of the shared key. `now` is in seconds since 1970.
 ///
 /// # Errors
 /// What is missing or wrong; the request must then not be acted on.
@@ -37,7 +46,7 @@ pub fn verify<'a>(
     headers: &'a HeaderMap,
     body: &[u8],
     now: u64,
-) -> Result<&'a str, WebhookError> {
+) -> Result<Signed<'a>, WebhookError> {
     let id = only(headers, ID)?;
     if !(1..=MAX_KEY).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(WebhookError::Malformed { header: ID });
@@ -65,7 +74,7 @@ pub fn verify<'a>(
     if now.saturating_add(TOLERANCE) < sent {
         return Err(WebhookError::TooNew);
     }
-    Ok(id)
+    Ok(Signed { id, until: sent.saturating_add(TOLERANCE + 1) })
 }
 
 /// A header's value, which must be there once.
@@ -150,7 +159,7 @@ mod tests {
 
     fn check(headers: &HeaderMap, body: &str, now: u64) -> Result<String, WebhookError> {
         let key = STANDARD.decode(KEY).unwrap();
-        verify(&key, headers, body.as_bytes(), now).map(str::to_owned)
+        verify(&key, headers, body.as_bytes(), now).map(|signed| signed.id.to_owned())
     }
 
     #[test]

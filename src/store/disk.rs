@@ -11,8 +11,10 @@ mod entry;
 mod error;
 mod index;
 mod journal;
+mod marks;
 mod open;
 mod recovery;
+mod tables;
 mod trim;
 mod witness;
 mod writer;
@@ -67,11 +69,15 @@ impl Disk {
         upto: u64,
         now: Timestamp,
     ) -> Result<Page, DiskError> {
-        let page = self.read_page(channels, after, upto, now);
-        if page.as_ref().is_err_and(DiskError::is_damage) {
+        self.note(self.read_page(channels, after, upto, now))
+    }
+
+    /// Remembers what a reader has found out about the store, and gives it back.
+    fn note<T>(&self, read: Result<T, DiskError>) -> Result<T, DiskError> {
+        if read.as_ref().is_err_and(DiskError::is_damage) {
             self.0.is_damaged.store(true, Ordering::Relaxed);
         }
-        page
+        read
     }
 
     fn read_page(
@@ -95,8 +101,7 @@ impl Disk {
         };
         let mut logs: SmallVec<[_; 4]> =
             logs.into_iter().map(|id| self.read(&engine, id, after, upto)).collect();
-        let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
-        let oldest = Timestamp(now.0.saturating_sub(age));
+        let oldest = self.oldest_kept(now);
         let mut page = PageBuilder::new(upto);
         let mut is_first = true;
         while let Some(next) = next_of(&mut logs)? {
@@ -133,6 +138,11 @@ impl Disk {
     /// The newest event that is kept.
     pub fn head(&self) -> u64 {
         self.index().head
+    }
+
+    fn oldest_kept(&self, now: Timestamp) -> Timestamp {
+        let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(now.0.saturating_sub(age))
     }
 
     fn read(

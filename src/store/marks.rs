@@ -3,7 +3,7 @@
 //! Invariant: a mark is only ever forgotten towards "unread": when a bound is reached, something is told again and
 //! nothing is kept back. So that the marks stay few, one that no kept event lies before is part of the place.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::event::{ChannelName, Timestamp};
@@ -11,6 +11,9 @@ use crate::event::{ChannelName, Timestamp};
 /// The most events of one user that are marked one by one, with an unread one before them. Of more, the oldest are
 /// unread again.
 pub const MAX_APART: usize = 1024;
+
+/// The same while they wait to be settled, which a store on disk does a little later.
+pub const MAX_UNSETTLED: usize = 8 * MAX_APART;
 
 /// What one user has read.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -47,23 +50,54 @@ impl Mark {
         }
     }
 
-    /// Moves the place up past all that is read, by `next`, which gives the first kept event past a place; then holds
-    /// the rest to its bound.
-    pub fn settle(&mut self, mut next: impl FnMut(u64) -> Option<u64>) {
-        while let Some(last) = self.apart.last() {
-            match next(self.up_to) {
-                // The oldest kept event is not read, and nothing before it can be told any more.
-                Some(unread) if !self.apart.contains(&unread) => {
-                    self.raise(unread - 1);
-                    break;
-                }
-                Some(read) => self.raise(read),
-                None => self.raise(*last),
-            }
+    /// Moves the place up past all that is read, by `kept`, the kept events past the place in order; then holds the
+    /// rest to its bound. No more of `kept` is looked at than [`Mark::apart`] and one.
+    pub fn settle(&mut self, kept: impl Iterator<Item = u64>) {
+        let Some(last) = self.apart.last().copied() else {
+            return;
+        };
+        let unread = kept.take_while(|seq| *seq <= last).find(|seq| !self.apart.contains(seq));
+        // Before the oldest that is not read there is nothing that can be told any more.
+        self.raise(unread.map_or(last, |unread| unread.saturating_sub(1)));
+        self.hold_to(MAX_APART);
+    }
+
+    /// Takes note that it changes.
+    pub fn touch(&mut self, now: Timestamp) {
+        self.touched = self.touched.max(now);
+    }
+
+    /// How many events are marked one by one.
+    pub fn apart(&self) -> usize {
+        self.apart.len()
+    }
+
+    /// Takes over what another mark of the same user holds.
+    fn absorb(&mut self, other: &Self) {
+        self.raise(other.up_to);
+        for seq in &other.apart {
+            self.add(*seq);
         }
-        while self.apart.len() > MAX_APART {
+        self.touched = self.touched.max(other.touched);
+    }
+
+    /// Forgets the oldest of those marked one by one, as far as they are more.
+    pub fn hold_to(&mut self, apart: usize) {
+        while self.apart.len() > apart {
             self.apart.pop_first();
         }
+    }
+
+    /// The numbers that a store keeps of it.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        [self.touched.0, self.up_to].into_iter().chain(self.apart.iter().copied())
+    }
+
+    /// Reads them back, in a history that has given ids up to `head`: what it lost is not read.
+    pub(super) fn of_numbers(mut numbers: impl Iterator<Item = u64>, head: u64) -> Option<Self> {
+        let (touched, up_to) = (Timestamp(numbers.next()?), numbers.next()?.min(head));
+        let apart = numbers.filter(|seq| (up_to + 1..=head).contains(seq)).collect();
+        Some(Self { up_to, apart, touched })
     }
 }
 
@@ -76,18 +110,39 @@ pub struct Marks {
     order: VecDeque<(Timestamp, ChannelName)>,
     max_users: usize,
     age: Duration,
+    /// Whose marks have changed or gone since this was last asked; none where nobody asks.
+    changed: Option<HashSet<ChannelName>>,
 }
 
 impl Marks {
-    /// No marks, and no room for any.
-    pub(super) fn none() -> Self {
-        Self::new(0, Duration::ZERO)
-    }
-
     /// No marks yet, of at most so many users. Marks that have not changed for `age`, which is how long events are kept,
     /// have nothing left to speak of.
     pub fn new(max_users: usize, age: Duration) -> Self {
-        Self { users: HashMap::new(), order: VecDeque::new(), max_users, age }
+        Self { users: HashMap::new(), order: VecDeque::new(), max_users, age, changed: None }
+    }
+
+    /// The same for a store that keeps them, with what it has kept. From now on it is noted whose change.
+    pub(super) fn kept(mut self, mut kept: Vec<(ChannelName, Mark)>) -> Self {
+        self.changed = Some(HashSet::new());
+        kept.sort_unstable_by_key(|(_, mark)| mark.touched);
+        for (user, mark) in kept {
+            let touched = mark.touched;
+            *self.change(&user, touched) = mark;
+        }
+        // Only what there was no room for is news.
+        let users = &self.users;
+        self.changed.iter_mut().for_each(|changed| changed.retain(|user| !users.contains_key(user)));
+        self
+    }
+
+    /// Whether it is noted whose marks change, and some have.
+    pub fn has_changed(&self) -> bool {
+        self.changed.as_ref().is_some_and(|changed| !changed.is_empty())
+    }
+
+    /// Whose marks have changed or gone since this was last asked.
+    pub fn take_changed(&mut self) -> HashSet<ChannelName> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What a user has read, if anything.
@@ -97,15 +152,27 @@ impl Marks {
 
     /// The mark of a user, to be changed.
     pub fn change(&mut self, user: &ChannelName, now: Timestamp) -> &mut Mark {
+        self.note(user);
+        let mark = self.mark_of(user, now);
+        mark.touched = now;
+        mark
+    }
+
+    /// Takes over a mark that was kept, which is no change.
+    pub fn absorb(&mut self, user: &ChannelName, kept: &Mark) {
+        let mark = self.mark_of(user, kept.touched);
+        mark.absorb(kept);
+        mark.hold_to(MAX_UNSETTLED);
+    }
+
+    fn mark_of(&mut self, user: &ChannelName, now: Timestamp) -> &mut Mark {
         if !self.users.contains_key(user) {
             while self.users.len() >= self.max_users {
                 self.drop_oldest();
             }
             self.order.push_back((now, user.clone()));
         }
-        let mark = self.users.entry(user.clone()).or_default();
-        mark.touched = now;
-        mark
+        self.users.entry(user.clone()).or_default()
     }
 
     /// Drops the marks of events that are gone. Cheap when there are none.
@@ -122,7 +189,18 @@ impl Marks {
         };
         match self.users.get(&user) {
             Some(mark) if mark.touched > at => self.order.push_back((mark.touched, user)),
-            _ => drop(self.users.remove(&user)),
+            _ => {
+                self.users.remove(&user);
+                self.note(&user);
+            }
+        }
+    }
+
+    fn note(&mut self, user: &ChannelName) {
+        if let Some(changed) = &mut self.changed
+            && !changed.contains(user)
+        {
+            changed.insert(user.clone());
         }
     }
 }
@@ -160,7 +238,7 @@ mod tests {
         for seq in 2..=many {
             mark.add(seq);
         }
-        mark.settle(|_| Some(1));
+        mark.settle(1..=many);
         assert_eq!(mark.apart.len(), MAX_APART);
         assert!(!mark.holds(1) && !mark.holds(2) && mark.holds(many));
     }
@@ -182,7 +260,7 @@ mod tests {
                     mark.add(seq);
                     model.insert(seq);
                 }
-                mark.settle(|place| kept.range(place + 1..).next().copied());
+                mark.settle(kept.range(mark.up_to + 1..).copied());
                 for seq in &kept {
                     prop_assert_eq!(mark.holds(*seq), model.contains(seq), "{}", seq);
                 }

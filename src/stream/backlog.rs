@@ -6,27 +6,76 @@ use std::io::IoSlice;
 use bytes::{Buf as _, Bytes};
 
 use super::catch_up::History;
+use crate::event::Timestamp;
 
 /// How many pieces are handed to the socket in one call. Linux takes 1024; more than a few dozen gain nothing.
 pub(super) const SLICES: usize = 32;
+
+/// What a piece that waits counts for beside its bytes, which it shares with other streams: its place here is the
+/// stream's own. So many small events are bounded as well as few large ones.
+const PIECE: usize = size_of::<Bytes>();
 
 /// What waits, oldest first. Replayed history does not count against the reader: it asked for it, and its bytes are
 /// shared with the store.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
+    /// Pieces whose event has expired are empty.
     waiting: VecDeque<Bytes>,
     bytes: usize,
     /// How many of the bytes, from the front, are replay.
     replay: usize,
+    /// How many pieces those are.
+    replayed: usize,
+    /// Those that are of use for a while only.
+    expiring: Vec<Expiring>,
+    /// How many pieces have left, and whether a part of the first has left too: half an event is never taken back.
+    left: usize,
+    is_begun: bool,
     /// What is to be read of history once all this is written; none for a stream that is live.
     pub(super) history: Option<History>,
 }
 
+/// A piece that is of use for a while only.
+#[derive(Debug)]
+struct Expiring {
+    /// How many pieces had been pushed before it.
+    place: usize,
+    at: Timestamp,
+    is_replay: bool,
+}
+
 impl Backlog {
-    /// Adds what a resuming reader asked for. Only before anything live.
+    /// Adds what a resuming reader asked for. Only before anything live that is more than a few words.
     pub(super) fn push_replay(&mut self, bytes: Bytes) {
         self.replay += bytes.len();
+        self.replayed += usize::from(!bytes.is_empty());
         self.push(bytes);
+    }
+
+    /// Says until when the piece that is pushed next is of use.
+    pub(super) fn expires(&mut self, at: Timestamp, is_replay: bool) {
+        self.expiring.push(Expiring { place: self.left + self.waiting.len(), at, is_replay });
+    }
+
+    /// Takes out the events that have expired while they waited. To be called before anything is written.
+    pub(super) fn drop_expired(&mut self, now: impl FnOnce() -> Timestamp) {
+        if self.expiring.is_empty() {
+            return;
+        }
+        let now = now();
+        let Self { waiting, bytes, replay, expiring, left, is_begun, .. } = self;
+        expiring.retain(|expiring| {
+            let Some(index) = expiring.place.checked_sub(*left) else { return false };
+            if now < expiring.at || (index == 0 && *is_begun) {
+                return true;
+            }
+            let length = waiting.get_mut(index).map_or(0, |piece| std::mem::take(piece).len());
+            *bytes -= length;
+            // A few words before it may have been counted out as replay.
+            *replay = replay.saturating_sub(if expiring.is_replay { length } else { 0 });
+            false
+        });
+        self.pass_over();
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
@@ -36,9 +85,9 @@ impl Backlog {
         }
     }
 
-    /// How many bytes count against the reader.
+    /// How much counts against the reader, in bytes.
     pub(super) fn held(&self) -> usize {
-        self.bytes - self.replay
+        self.bytes - self.replay + PIECE * (self.waiting.len() - self.replayed)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,24 +106,44 @@ impl Backlog {
 
     /// Takes `written` bytes off the front.
     pub(super) fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
-        self.replay = self.replay.saturating_sub(written);
         while let Some(front) = self.waiting.front_mut() {
             if written < front.len() {
                 front.advance(written);
+                self.is_begun |= written > 0;
+                self.count_out(written);
                 break;
             }
             written -= front.len();
-            self.waiting.pop_front();
+            self.leave();
         }
     }
 
     /// Takes the first piece.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
-        let bytes = self.waiting.pop_front()?;
-        self.bytes -= bytes.len();
-        self.replay = self.replay.saturating_sub(bytes.len());
+        let bytes = self.leave()?;
+        self.pass_over();
         Some(bytes)
+    }
+
+    fn leave(&mut self) -> Option<Bytes> {
+        let bytes = self.waiting.pop_front()?;
+        self.left += 1;
+        self.is_begun = false;
+        self.count_out(bytes.len());
+        self.replayed = self.replayed.saturating_sub(1);
+        Some(bytes)
+    }
+
+    fn count_out(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.replay = self.replay.saturating_sub(bytes);
+    }
+
+    /// Leaves no empty piece in front.
+    fn pass_over(&mut self) {
+        while self.waiting.front().is_some_and(Bytes::is_empty) {
+            self.leave();
+        }
     }
 }
 
@@ -95,7 +164,8 @@ mod tests {
                 let bytes = Bytes::from(piece.clone());
                 if place < replayed { backlog.push_replay(bytes) } else { backlog.push(bytes) }
             }
-            let live: usize = pieces.iter().skip(replayed).map(Vec::len).sum();
+            let live = pieces.iter().skip(replayed).filter(|piece| !piece.is_empty());
+            let live: usize = live.map(|piece| piece.len() + PIECE).sum();
             prop_assert_eq!(backlog.held(), live);
             let mut written = Vec::new();
             for take in takes.into_iter().cycle() {
@@ -111,5 +181,66 @@ mod tests {
             prop_assert_eq!(written, pieces.concat());
             prop_assert_eq!(backlog.held(), 0);
         }
+
+        #[test]
+        fn what_has_expired_does_not_leave_but_whole_or_begun(
+            pieces in prop::collection::vec((1usize..20, prop::option::of(0u64..30)), 1..40),
+            replayed in 0usize..40,
+            takes in prop::collection::vec((1usize..30, 0u64..4), 1..60),
+            whole in any::<bool>(),
+        ) {
+            let mut backlog = Backlog::default();
+            for (place, (length, expires)) in pieces.iter().enumerate() {
+                if let Some(at) = expires { backlog.expires(Timestamp(*at), place < replayed) }
+                let bytes = Bytes::from(vec![u8::try_from(place).unwrap(); *length]);
+                if place < replayed { backlog.push_replay(bytes) } else { backlog.push(bytes) }
+            }
+            // When the first byte of each piece left, and how many did.
+            let mut left = vec![(0, 0); pieces.len()];
+            let mut now = 0;
+            for (take, passes) in takes.into_iter().cycle() {
+                backlog.drop_expired(|| Timestamp(now));
+                if backlog.is_empty() { break }
+                let gone = if whole {
+                    backlog.pop().unwrap().to_vec()
+                } else {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = backlog.slices(&mut slices);
+                    let all: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).take(take).collect();
+                    backlog.advance(all.len());
+                    all
+                };
+                for place in gone {
+                    let (begun, count) = &mut left[usize::from(place)];
+                    if *count == 0 { *begun = now }
+                    *count += 1;
+                }
+                now += passes;
+            }
+            for ((length, expires), (begun, count)) in pieces.iter().zip(left) {
+                let is_whole = count == *length;
+                prop_assert!(is_whole || count == 0 && expires.is_some_and(|at| at <= now));
+                prop_assert!(!is_whole || expires.is_none_or(|at| begun < at));
+            }
+            prop_assert_eq!((backlog.bytes, backlog.replay), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_before_a_page_is_counted_out_with_it() {
+        let mut backlog = Backlog::default();
+        backlog.push(Bytes::from_static(b":\n"));
+        backlog.push_replay(Bytes::from_static(b"a page"));
+        backlog.push(Bytes::from_static(b"live"));
+        assert_eq!(backlog.held(), 2 + 4 + 2 * PIECE);
+        while backlog.pop().is_some() {}
+        assert_eq!((backlog.held(), backlog.bytes, backlog.replay), (0, 0, 0));
+        // Also if the page expires behind it.
+        backlog.push(Bytes::from_static(b":\n"));
+        backlog.expires(Timestamp(1), true);
+        backlog.push_replay(Bytes::from_static(b"a page"));
+        assert!(backlog.pop().is_some());
+        backlog.drop_expired(|| Timestamp(1));
+        assert_eq!((backlog.held(), backlog.bytes, backlog.replay, backlog.is_empty()), (0, 0, 0, true));
     }
 }

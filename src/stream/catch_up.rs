@@ -1,7 +1,9 @@
 //! Catching up: what a stream missed is read from history page by page, as its socket takes it.
 //!
 //! A stream that has more to read than its first page takes no live events. It reads up to the newest event that the
-//! worker has handed out; once it has read that far it is live, and what comes next reaches it like any other.
+//! worker has handed out; once it has read that far it is live, and what comes next reaches it like any other. One that
+//! starts with what its user has not read is given that first, up to the head at which it was registered, and goes on
+//! from there in the same way.
 //! Invariants: an event is in history before it is handed out, so what a stream was not handed it reads, and reads
 //! once; a worker reads a bounded number of pages before its other tasks get their turn; a stream holds one page, and
 //! not for ever.
@@ -16,8 +18,9 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::{End, Streams, Subscriber};
-use crate::event::Timestamp;
-use crate::hub::Gap;
+use crate::event::{ChannelName, Timestamp};
+use crate::hub::{Gap, Start, Subscription};
+use crate::store::Page;
 
 /// So many pages are read before other tasks of the worker get their turn. Reading one and writing it takes about as
 /// long as ten deliveries.
@@ -34,6 +37,8 @@ pub(super) struct History {
     pub(super) read: u64,
     /// The head when it was registered: what is newer has counted it as one of its streams.
     pub(super) head: u64,
+    /// The channel of its user, if it is what is unread there that is read, up to `head`.
+    pub(super) unread: Option<ChannelName>,
     /// The newest event that has counted it.
     pub(super) counted: u64,
     /// When it was given the page that it is to write.
@@ -43,9 +48,38 @@ pub(super) struct History {
 }
 
 impl History {
-    /// For a stream that was registered at `head` and has read up to `read`.
-    pub(super) fn new(read: u64, head: u64, now: Instant) -> Self {
-        Self { read, head, counted: head, given: now, waits: false }
+    /// For a stream that was registered at `head` and has read nothing yet.
+    pub(super) fn new(head: u64, unread: Option<ChannelName>, now: Instant) -> Self {
+        Self { read: 0, head, unread, counted: head, given: now, waits: false }
+    }
+}
+
+/// What of history a stream is to read next.
+#[derive(Debug)]
+pub(super) struct ToRead {
+    pub(super) after: u64,
+    pub(super) head: u64,
+    pub(super) unread: Option<ChannelName>,
+}
+
+/// Where a stream starts that was registered, and its first page: of what its user has not read of the channel `unread`
+/// if there is one, else of what it missed. What cannot be read now is tried again like a page that is still to come.
+pub(super) fn begin(
+    subscription: &Subscription,
+    unread: Option<&ChannelName>,
+    start: Start,
+    now: Timestamp,
+) -> (Start, Page) {
+    let failed = |read| Page { read, ..Page::default() };
+    let (after, head) = (start.cursor.seq, start.head);
+    let Some(own) = unread else {
+        let page = subscription.page(after, head, now).unwrap_or_else(|_| failed(after));
+        return if page.gap { (start.behind(Gap::Expired), page) } else { (start, page) };
+    };
+    match subscription.unread_page(own, 0, head, now) {
+        Ok(page) => (start.before(&page), page),
+        // It keeps the head for its id: what it is cut off from then is still unread.
+        Err(_) => (start, failed(0)),
     }
 }
 
@@ -107,14 +141,20 @@ impl Streams {
     }
 
     fn read_page(&self, subscriber: &Rc<Subscriber>) {
-        let Some((read, head)) = subscriber.has_read() else { return };
+        let Some(ToRead { after, head, unread }) = subscriber.to_read() else { return };
         // What it was handed before, it was not given: all of that must come from here.
         let upto = head.max(self.0.handed.get());
+        let now = Timestamp::now();
         let page = {
             let table = self.0.table.borrow();
             let entry = table.streams.get(subscriber.key.get() as usize);
             let Some(entry) = entry.filter(|entry| Rc::ptr_eq(&entry.subscriber, subscriber)) else { return };
-            entry.subscription.page(read, upto, Timestamp::now())
+            let subscription = &entry.subscription;
+            let page = match &unread {
+                Some(own) => subscription.unread_page(own, after, head, now),
+                None => subscription.page(after, upto, now),
+            };
+            page.inspect(|page| self.note(subscriber, subscription, page, unread.is_some()))
         };
         let page = match page {
             Ok(page) => page,
@@ -129,10 +169,7 @@ impl Streams {
             self.0.counters.resets.inc();
             subscriber.skip(upto, Gap::Expired);
         } else {
-            if let Some(marking) = &subscriber.marking {
-                marking.note(&page);
-            }
-            subscriber.take_page(&page, page.read >= upto);
+            subscriber.take_page(&page, upto);
         }
         // If all of the page had outlived its time, there is nothing to write.
         self.read_on(subscriber);

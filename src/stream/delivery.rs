@@ -7,7 +7,7 @@ use tokio::task::yield_now;
 use super::marking::Written;
 use super::subscriber::Handed;
 use super::{End, Streams, Subscriber, unauthorized_event};
-use crate::event::Frame;
+use crate::event::{Frame, Timestamp};
 use crate::hub::{Delivery, Kick, Work};
 
 /// So many streams are written to before other tasks of the worker get their turn. At five microseconds a write this
@@ -23,7 +23,9 @@ impl Streams {
         let mut written = Written::default();
         let mut turn = 0;
         loop {
-            inbox.take(&mut batch).await;
+            if inbox.take(&mut batch).await {
+                turn = 0;
+            }
             for work in batch.drain(..) {
                 match work {
                     Work::Deliver(delivery) => {
@@ -51,6 +53,10 @@ impl Streams {
     ) {
         // From here on, who goes live must have read this in history.
         self.0.handed.set(delivery.seq);
+        if delivery.frame.expires().is_some() && !delivery.is_of_use(Timestamp::now()) {
+            delivery.counted(0);
+            return;
+        }
         {
             // Copied out: a stream that is ended on the way leaves the table.
             let table = self.0.table.borrow();
@@ -109,3 +115,6 @@ fn last_words(kick: &Kick) -> Option<Frame> {
     let text: Vec<u8> = event.into_iter().chain(blocked).flatten().collect();
     (!text.is_empty()).then(|| Frame::new(&text))
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub async fn show_inbox(
     let admission = admit(settings, context).await?;
     let after = query_values(context.parts.uri.query(), "after").next();
     let user = &admission.identity.user;
-    let page = unread::page(context.hub, user, after.as_deref(), context.now.into());
+    let page = unread::page(context.hub, user, after.as_deref(), context.now.into()).await;
     Ok(json(page.map_err(InboxError::Unread)?))
 }
 
@@ -64,8 +64,8 @@ where
     }
     let body = read(body).await?;
     let user = &admission.identity.user;
-    let said = unread::mark(context.hub, user, &body, context.now.into()).map_err(InboxError::Unread)?;
-    Ok(json(said))
+    let said = unread::mark(context.hub, user, &body, context.now.into()).await;
+    Ok(json(said.map_err(InboxError::Unread)?))
 }
 
 /// Who it is, by the same credentials as for the stream and within the same rates.
@@ -132,7 +132,7 @@ impl InboxError {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unread(UnreadError::Overloaded(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unread(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken(_) | Self::Unread(_) => StatusCode::BAD_REQUEST,
         }
     }

@@ -31,20 +31,12 @@ impl Marking {
         own: ChannelName,
         channels: &[ChannelName],
         subscription: &Subscription,
-        page: &Page,
     ) -> Option<Box<Self>> {
         if route.replay.unread() != Some(ReadWhen::Delivered) {
             return None;
         }
         let (id, _) = subscription.channels().zip(channels).find(|(_, name)| **name == own)?;
-        let marking = Self { id, own, waiting: RefCell::default() };
-        marking.note(page);
-        Some(Box::new(marking))
-    }
-
-    /// Notes what the stream was given of history. The hub knows what of it is of the user's channel.
-    pub(super) fn note(&self, page: &Page) {
-        self.waiting.borrow_mut().extend(page.records.iter().map(|record| record.seq));
+        Some(Box::new(Self { id, own, waiting: RefCell::default() }))
     }
 }
 
@@ -65,6 +57,23 @@ impl Written {
 }
 
 impl Streams {
+    /// Notes what a stream is given of history, which may be of its user's channel only.
+    pub(super) fn note(
+        &self,
+        subscriber: &Subscriber,
+        subscription: &Subscription,
+        page: &Page,
+        is_own: bool,
+    ) {
+        let Some(marking) = &subscriber.marking else { return };
+        let mut waiting = marking.waiting.borrow_mut();
+        if is_own {
+            waiting.extend(page.records.iter().map(|record| record.seq));
+        } else {
+            waiting.extend(subscription.carried(&marking.own, page));
+        }
+    }
+
     /// Marks what was written of a batch. The streams that are behind do it themselves, later.
     pub(super) fn mark(&self, written: &mut Written) {
         if written.0.is_empty() {

@@ -14,6 +14,10 @@ use crate::transport::Transport;
 /// How many bytes a client may send on a stream; they are thrown away. Some clients send the rest of a pipeline.
 const UNREAD_BUDGET: u32 = 16 * 1024;
 
+/// How many bytes the kernel holds for a client beside those that are on their way. A reader who takes more than this at
+/// once is given more as fast as it takes it.
+const UNSENT: u32 = 32 * 1024;
+
 /// How long a client has to read the last words of a stream that has ended.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -26,6 +30,8 @@ pub fn park(
     is_http_10: bool,
     held: impl Sized + 'static,
 ) {
+    // Refused only by a socket that is gone already, which is seen soon.
+    let _ = transport.hold_unsent(UNSENT);
     let form = Form::Parked { transport, chunked: !is_http_10 };
     let subscriber = streams.open(grant, form);
     tokio::task::spawn_local(run(streams.clone(), subscriber, held));

@@ -118,8 +118,8 @@ impl StreamSettings {
         head.into()
     }
 
-    /// What a stream opens with.
-    pub(super) fn opening(&self, cursor: EventId) -> Frame {
+    /// What a stream opens with; without a cursor where the client's is to move with what it is told next.
+    pub(super) fn opening(&self, cursor: Option<EventId>) -> Frame {
         let retry = u64::try_from(self.route.retry.as_millis()).unwrap_or(u64::MAX);
         event::opening(retry, cursor, self.hello.as_ref())
     }

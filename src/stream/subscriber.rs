@@ -14,10 +14,11 @@ use tokio::time::Instant;
 
 use super::StreamSettings;
 use super::backlog::Backlog;
+use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
-use crate::event::{Epoch, EventId, Frame, place};
+use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap};
 use crate::store::Page;
 use crate::transport::Transport;
@@ -222,6 +223,7 @@ impl Subscriber {
             return Handed::NotTaken;
         }
         let was_behind = state.held() > 0;
+        let waits = state.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty());
         match &mut state.form {
             Form::Parked { transport, chunked } if state.backlog.is_none() => {
                 let text;
@@ -233,17 +235,22 @@ impl Subscriber {
                 };
                 match transport.send_now(&[IoSlice::new(bytes)]) {
                     Ok(written) if written == bytes.len() && transport.is_flushed() => return Handed::Taken,
+                    Ok(0) => state.wait_with(frame),
                     Ok(written) => state.wait(bytes.slice(written..)),
                     Err(_) => return Handed::Ends(End::Gone),
                 }
             }
-            Form::Parked { .. } | Form::Body => state.wait(state.bytes_of(frame)),
+            Form::Parked { .. } | Form::Body => state.wait_with(frame),
         }
         // A reader who had nothing waiting is not slow, however large the one event is that its socket cannot take.
         if was_behind && state.held() > self.settings.route.backlog {
             return Handed::Ends(End::Evicted);
         }
-        state.wake();
+        // Who has something to write already waits for the socket, or will be asked by hyper; to wake thousands of stalled
+        // readers for each event would cost the others.
+        if !waits {
+            state.wake();
+        }
         Handed::Taken
     }
 
@@ -255,20 +262,21 @@ impl Subscriber {
     /// Whether all that was handed to it has been written. Of a stream that has ended nobody knows.
     pub(super) fn is_written(&self) -> bool {
         let state = self.state.borrow();
-        state.backlog.is_none() && state.ended.is_none()
+        state.ended.is_none() && state.has_written()
     }
 
-    /// How far it has read, and the head when it was registered, if it is still catching up.
-    pub(super) fn has_read(&self) -> Option<(u64, u64)> {
-        self.state.borrow_mut().history().map(|history| (history.read, history.head))
+    /// What it reads next, if it is still catching up.
+    pub(super) fn to_read(&self) -> Option<ToRead> {
+        let state = &mut *self.state.borrow_mut();
+        let History { read, head, unread, .. } = state.history()?;
+        Some(ToRead { after: *read, head: *head, unread: unread.clone() })
     }
 
     /// Whether it has written all it had and has more to read. Said once for every page.
     pub(super) fn wants_page(&self) -> bool {
         let state = &mut *self.state.borrow_mut();
-        let has_written = state.backlog.as_ref().is_some_and(|backlog| backlog.is_empty())
-            && !matches!(&state.form, Form::Parked { transport, .. } if !transport.is_flushed());
-        has_written && state.history().is_some_and(|history| !std::mem::replace(&mut history.waits, true))
+        state.has_written()
+            && state.history().is_some_and(|history| !std::mem::replace(&mut history.waits, true))
     }
 
     /// When it was given the page that it has not written yet; the present for one that waits for its next.
@@ -277,31 +285,29 @@ impl Subscriber {
         state.history().map(|history| if history.waits { Instant::now() } else { history.given })
     }
 
-    /// Gives it the next page of history. After the last one it is live.
-    pub(super) fn take_page(&self, page: &Page, is_last: bool) {
+    /// Gives it the next page of history. Once it has read up to `upto`, all that was handed out, it is live.
+    pub(super) fn take_page(&self, page: &Page, upto: u64) {
         let state = &mut *self.state.borrow_mut();
         state.replay(page);
         if let Some(last) = page.records.last() {
             self.cursor.set(last.seq);
             self.delivered.set(self.delivered.get() + page.records.len() as u64);
         }
-        if let Some(history) = state.history() {
-            history.read = page.read;
-            history.given = Instant::now();
-            history.waits = false;
+        let Some(history) = state.history() else { return };
+        history.read = page.read;
+        history.given = Instant::now();
+        history.waits = false;
+        let head = history.head;
+        if page.read >= head && history.unread.take().is_some() && self.cursor.get() < head {
+            // Leaves its client at the head: what lies in between is not of what it began with.
+            self.cursor.set(head);
+            let bytes = state.bytes_of(&place(self.cursor()));
+            state.backlog.get_or_insert_default().push_replay(bytes);
         }
-        if is_last {
+        if page.read >= upto {
             state.go_live();
         }
         state.wake();
-    }
-
-    /// Leaves its client with this id after what it was given: what lies in between is not this stream's.
-    pub(super) fn settle(&self, seq: u64) {
-        self.cursor.set(seq);
-        let state = &mut *self.state.borrow_mut();
-        let bytes = state.bytes_of(&place(self.cursor()));
-        state.backlog.get_or_insert_default().push_replay(bytes);
     }
 
     /// Tells it that history is gone up to `head`. From there it is live.
@@ -329,6 +335,10 @@ impl Subscriber {
         }
         if matches!(end, End::Gone | End::Evicted) {
             state.backlog = None;
+        }
+        if let (End::Evicted, Form::Parked { transport, .. }) = (end, &state.form) {
+            // If it is refused, the connection is closed all the same.
+            let _ = transport.reset_on_close();
         }
         state.wake();
     }
@@ -358,6 +368,7 @@ impl Subscriber {
         let state = &mut *self.state.borrow_mut();
         state.register(cx);
         if let Some(backlog) = &mut state.backlog {
+            backlog.drop_expired(Timestamp::now);
             let piece = backlog.pop();
             if backlog.is_empty() && backlog.history.is_none() {
                 state.backlog = None;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backlog::Backlog;
-use super::catch_up::{CatchUp, History};
+use super::catch_up::{self, CatchUp, History};
 use super::clock::next_due;
 use super::grant::unauthorized;
 use super::marking::Marking;
@@ -25,7 +25,7 @@ use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::{Replay, StreamRoute};
 use crate::event::{ChannelName, EventId, Frame, Timestamp};
-use crate::hub::{ChannelId, Gap, Hub, Position, Start, Subscription};
+use crate::hub::{ChannelId, Hub, Position, Start, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
 use crate::store::Page;
@@ -107,13 +107,13 @@ impl Streams {
         let from = match &last_id {
             Some(_) if settings.route.replay == Replay::Nothing => Position::Now,
             Some(id) => Position::After(id),
-            None => own.as_ref().map_or(Position::Now, Position::Unread),
+            None => Position::Now,
         };
         let worker = self.0.worker;
         let now = Timestamp::now();
         let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, now);
         let user: Option<Box<str>> = user.map(Into::into);
-        let Ok((subscription, mut start)) = registered else {
+        let Ok((subscription, start)) = registered else {
             if let Some(log) = &self.0.log {
                 let logged = Logged::new(client, &target);
                 let reason = End::Kicked.to_string();
@@ -121,18 +121,8 @@ impl Streams {
             }
             return self.refused(settings, form, fields.as_deref());
         };
-        let unread = std::mem::take(&mut start.unread);
-        let shows_unread = !unread.is_empty();
-        let page = if shows_unread {
-            Page { records: unread, read: start.head, gap: false }
-        } else {
-            // What cannot be read now is tried again like a page that is still to come.
-            let page = subscription.page(start.cursor.seq, start.head, now);
-            page.unwrap_or_else(|_| Page { read: start.cursor.seq, ..Page::default() })
-        };
-        if page.gap {
-            start = start.behind(Gap::Expired);
-        }
+        let unread = own.clone().filter(|_| last_id.is_none());
+        let (start, page) = catch_up::begin(&subscription, unread.as_ref(), start, now);
         self.count_opening(&start, &page);
         if is_uncounted {
             self.0.counters.streams_uncounted.inc();
@@ -146,13 +136,13 @@ impl Streams {
             Box::new(logged)
         });
 
-        let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription, &page));
+        let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription));
         let opened = Instant::now();
         let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &start);
         let is_behind = page.read < start.head;
-        if is_behind {
-            backlog.history = Some(History::new(start.cursor.seq, start.head, opened));
-        }
+        let is_own = unread.is_some();
+        // For one that is not behind, too: its first page is its last.
+        backlog.history = Some(History::new(start.head, unread, opened));
         let cursor = start.cursor;
         let subscriber = Rc::new(Subscriber::new(Parts {
             serial: self.next_serial(),
@@ -168,10 +158,8 @@ impl Streams {
             backlog,
             settings,
         }));
-        subscriber.take_page(&page, !is_behind);
-        if shows_unread && start.head > subscriber.cursor().seq {
-            subscriber.settle(start.head);
-        }
+        self.note(&subscriber, &subscription, &page, is_own);
+        subscriber.take_page(&page, start.head);
         self.insert(subscriber.clone(), subscription, permit);
         if is_behind {
             self.0.catch_up.add(&subscriber);
@@ -312,8 +300,11 @@ fn own_channel(route: &StreamRoute, user: Option<&str>, channels: &[ChannelName]
 fn first_bytes(form: &Form, settings: &StreamSettings, fields: Option<&HeaderMap>, start: &Start) -> Backlog {
     let chunked = matches!(form, Form::Parked { chunked: true, .. });
     let mut backlog = head(form, settings, fields);
-    backlog.push_replay(bytes_of(&settings.opening(start.cursor), chunked));
-    if let Some(told) = start.gap.and_then(|gap| settings.gap(gap, start.cursor)) {
+    let told = start.gap.and_then(|gap| settings.gap(gap, start.cursor));
+    // The head's id comes with the word of the gap and not before: one who is cut in between must be told again.
+    let cursor = told.is_none().then_some(start.cursor);
+    backlog.push_replay(bytes_of(&settings.opening(cursor), chunked));
+    if let Some(told) = told {
         backlog.push_replay(bytes_of(&told, chunked));
     }
     backlog

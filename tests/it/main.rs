@@ -23,6 +23,8 @@ mod cors;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod delivered;
+#[cfg(test)]
 mod descriptors;
 #[cfg(test)]
 mod disconnect;
@@ -30,6 +32,10 @@ mod disconnect;
 mod disk;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
@@ -45,9 +51,13 @@ mod hsts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod hub_threads;
+#[cfg(test)]
 mod inbox;
 #[cfg(test)]
 mod jwks;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]

@@ -129,6 +129,33 @@ async fn a_webhook_is_published_once_however_often_it_comes() {
 }
 
 #[tokio::test]
+async fn a_webhook_is_known_for_as_long_as_its_signature_is_good() {
+    let route = Route::new(PublishCheck::Webhook(KEY.to_vec()));
+    let hub = route.hub.clone().with_keys(Duration::from_secs(1), 100);
+    let ask = |request: Request<String>, at: u64| {
+        let (parts, body) = request.into_parts();
+        let route = &route;
+        hub.sweep((UNIX_EPOCH + Duration::from_secs(at)).into());
+        async move { route.ask_at(&parts, body, UNIX_EPOCH + Duration::from_secs(at)).await }
+    };
+    let keyed = r#"{"channel":"a","data":1,"key":"mine"}"#;
+    for (id, body, events) in [("msg_1", ONE, 1), ("msg_2", keyed, 2)] {
+        // From a sender whose clock is ahead.
+        let early = signed(id, NOW + 300, body);
+        let first = ask(early.clone(), NOW).await;
+        assert_eq!(first.status(), 200);
+        // The sender tries again in its time, and that request is overheard, too.
+        let again = signed(id, NOW + 590, body);
+        for (request, at) in [(early.clone(), NOW + 599), (again.clone(), NOW + 599), (early, NOW + 600)] {
+            assert_eq!(json(&ask(request, at).await), json(&first), "{id} {at}");
+        }
+        assert_eq!(json(&ask(again.clone(), NOW + 890).await), json(&first));
+        refused(&ask(again, NOW + 891).await, 401, "unauthorized");
+        assert_eq!(route.events(), events);
+    }
+}
+
+#[tokio::test]
 async fn a_webhooks_id_is_not_a_publishers_key() {
     let route = Route::webhook();
     let keyed = r#"{"channel":"a","data":1,"key":"msg_1"}"#;

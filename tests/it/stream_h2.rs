@@ -175,6 +175,34 @@ fn a_tab_that_does_not_read_is_reset_and_the_others_go_on() {
 }
 
 #[test]
+fn streams_of_a_connection_that_is_not_read_at_all_are_ended() {
+    let site = site(NO_APP, "backlog = \"32KiB\"", "[store]\nbytes = \"64MiB\"\n");
+    let mut session = session(&site);
+    let mut tabs: Vec<_> = (0..3).map(|_| session.subscribe("42")).collect();
+    let data = |n: usize| format!("{n} {}", "x".repeat(5000));
+    let mut published = 0;
+    // Nothing runs on the client's side meanwhile.
+    while site.count("streams") > 0 {
+        site.publish(&format!(r#"{{"user": 42, "data": "{}"}}"#, data(published)));
+        published += 1;
+        assert!(published * 5000 < WINDOW as usize + 64 * 1024 + 32 * 1024 + 20_000, "they are still there");
+    }
+    assert_eq!(site.count("evicted"), 3);
+    for tab in &mut tabs {
+        let mut next = 0;
+        while let Some(said) = tab.try_event() {
+            assert_eq!(said.data.unwrap(), data(next));
+            next += 1;
+        }
+        let target = format!("/events?token={}", token("42"));
+        let mut again = session.open(&target, &[("last-event-id", &*tab.last_id)]);
+        for n in next..published {
+            assert_eq!(again.data(), data(n));
+        }
+    }
+}
+
+#[test]
 fn a_burst_is_not_the_readers_fault() {
     use std::io::{BufRead as _, BufReader, Write as _};
     let site = site(NO_APP, "", "");

@@ -100,6 +100,8 @@ fn an_id_that_is_not_ours_is_told_so_and_the_stream_goes_on() {
         ("\u{fc}", "unknown-id"),
     ] {
         let mut subscriber = Subscriber::resume(site.connect(), "42", id);
+        // Cut here, it still has its old id and is told when it comes back.
+        assert_eq!((&*subscriber.opening, &*subscriber.last_id), ("retry: 5000", ""), "{id:.80}");
         assert_eq!(subscriber.event(), reset(&head, reason), "{id:.80}");
         assert_eq!(subscriber.last_id, head, "{id:.80}");
     }
@@ -194,8 +196,8 @@ fn a_restart_is_a_new_epoch() {
         publish(&site, "42", "one")
     };
     let site = Sidestream::start(&in_front_of(NO_APP, "", ""));
-    let mut subscriber = Subscriber::resume(site.connect(), "42", &id);
-    let head = subscriber.last_id.clone();
+    let head = Subscriber::of(site.connect(), "42").last_id;
     assert_ne!(head.split_once('-').unwrap().0, id.split_once('-').unwrap().0);
+    let mut subscriber = Subscriber::resume(site.connect(), "42", &id);
     assert_eq!(subscriber.event(), reset(&head, "new-epoch"));
 }

@@ -28,7 +28,7 @@ pub enum ReadWhen {
 
 impl Replay {
     /// Reads both keys of a `[route.stream]` with these channels.
-    pub(super) fn read(section: &Section<'_>, channels: &[String], has_marks: bool) -> Self {
+    pub(super) fn read(section: &Section<'_>, channels: &[String]) -> Self {
         let unread = Self::Unread(ReadWhen::Delivered);
         let choices = [("since", Self::Since), ("unread", unread), ("none", Self::Nothing)];
         let replay = section.value("replay").map(|value| value.choice(&choices, &[]));
@@ -37,13 +37,6 @@ impl Replay {
         match (replay, when) {
             (Some(Some(Self::Unread(default))), when) => {
                 require_a_user(section, channels);
-                if !has_marks {
-                    let problem =
-                        Problem::new("what is unread is kept by the store in memory only, in this version");
-                    section
-                        .report
-                        .add(problem.at(section.value_span("replay")).hint("write kind = \"memory\""));
-                }
                 Self::Unread(when.flatten().unwrap_or(default))
             }
             // A `replay` that is not understood may have been meant to be the right one.

@@ -82,7 +82,7 @@ impl StreamRoute {
         }
         let modes = [("status", Unauthorized::Status), ("event", Unauthorized::Event)];
         Some(Self {
-            replay: Replay::read(section, &channels, names.has_marks),
+            replay: Replay::read(section, &channels),
             channels,
             allow,
             hello: section.value("hello").and_then(|value| Said::hello(&value)),

@@ -12,11 +12,18 @@ struct World {
     hub: Hub,
     disk: Disk,
     committer: Option<Committer>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
+    let open = open(&folder);
+    let disk = open.disk.clone();
+    let (hub, committer) = Hub::on_disk(1, open, SyncMode::Always);
+    World { hub, disk, committer: Some(committer), folder }
+}
+
+fn open(folder: &TempDir) -> OpenDisk {
     let limits = Limits {
         age: Duration::from_secs(60),
         events: 10_000,
@@ -24,10 +31,7 @@ fn world() -> World {
         max_bytes: 1 << 30,
         max_channels: 100,
     };
-    let open = Disk::open(folder.path(), limits, SyncMode::Always, Epoch::from_bits(1), NOW).unwrap();
-    let disk = open.disk.clone();
-    let (hub, committer) = Hub::on_disk(1, open, SyncMode::Always);
-    World { hub, disk, committer: Some(committer), _folder: folder }
+    Disk::open(folder.path(), limits, SyncMode::Always, Epoch::from_bits(1), NOW).unwrap()
 }
 
 impl World {
@@ -89,6 +93,38 @@ async fn what_fails_to_be_written_is_refused_and_the_store_goes_on_by_itself() {
         assert_eq!(delivered, [first.id.seq, again.id.seq]);
         world.hub.close();
         running.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_mark_that_cannot_be_kept_is_refused_and_is_nowhere_later() {
+    for reaches_the_disk in [false, true] {
+        let mut world = world();
+        let running = world.start();
+        let first = world.publish_at_last(publication(&["user:a"])).await.id;
+        let second = world.publish_at_last(publication(&["user:a"])).await.id;
+        let mark = |id| {
+            let hub = world.hub.clone();
+            async move { hub.mark_read("a", &Read::UpTo(id), NOW).await }
+        };
+        assert_eq!(mark(first).await.unwrap(), 1);
+        let fault = world.disk.fault();
+        let broken = if reaches_the_disk { &fault.fails_after_writes } else { &fault.refuses_writes };
+        broken.store(true, Ordering::SeqCst);
+        fault.refuses_opening.store(true, Ordering::SeqCst);
+        assert!(matches!(mark(second).await, Err(MarkError::NotKept)));
+        assert!(mark(second).await.is_err(), "it is down, and says so at once");
+        broken.store(false, Ordering::SeqCst);
+        fault.refuses_opening.store(false, Ordering::SeqCst);
+        world.publish_at_last(publication(&["user:a"])).await;
+        let unread = world.hub.unread("a", None, (10, 1 << 20), NOW).await.unwrap();
+        assert_eq!(unread.count, 2);
+        world.hub.close();
+        running.join().unwrap();
+        let World { hub, disk, folder, .. } = world;
+        drop((hub, disk));
+        let mark = open(&folder).marks.of(&names(&["user:a"])[0]).cloned().unwrap();
+        assert!(mark.holds(first.seq) && !mark.holds(second.seq));
     }
 }
 

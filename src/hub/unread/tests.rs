@@ -1,23 +1,62 @@
 //! The inbox's rules, tried without any socket.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::event::{ChannelName, Epoch, Event, EventId, Timestamp};
 use crate::hub::{Hub, Position, Publication, Read, Work};
-use crate::store::{Limits, Memory};
+use crate::store::{Disk, Limits, MAX_APART, Memory, SyncMode};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
+const LIMITS: Limits =
+    Limits { age: Duration::from_secs(60), events: 4, bytes: 1 << 20, max_bytes: 1 << 20, max_channels: 100 };
+
 /// A hub whose channels keep four events, for a minute.
 fn hub() -> Hub {
-    let limits = Limits {
-        age: Duration::from_secs(60),
-        events: 4,
-        bytes: 1 << 20,
-        max_bytes: 1 << 20,
-        max_channels: 100,
-    };
-    Hub::new(1, Memory::new(limits), Epoch::from_bits(1))
+    Hub::new(1, Memory::new(LIMITS), Epoch::from_bits(1))
+}
+
+/// The same over a store on disk. It ends, all written, when this is dropped.
+struct OnDisk {
+    hub: Hub,
+    committer: Option<JoinHandle<()>>,
+}
+
+impl OnDisk {
+    fn open(folder: &Path, limits: Limits) -> Self {
+        let open = Disk::open(folder, limits, SyncMode::Always, Epoch::from_bits(1), NOW).unwrap();
+        let (hub, committer) = Hub::on_disk(1, open, SyncMode::Always);
+        Self { hub, committer: Some(std::thread::spawn(move || committer.run())) }
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        self.hub.close();
+        self.committer.take().unwrap().join().unwrap();
+    }
+}
+
+/// Tries both stores.
+fn on_both(test: impl Fn(&Hub)) {
+    on_both_with(&LIMITS, test);
+}
+
+fn on_both_with(limits: &Limits, test: impl Fn(&Hub)) {
+    test(&Hub::new(1, Memory::new(limits.clone()), Epoch::from_bits(1)));
+    let folder = tempfile::tempdir().unwrap();
+    test(&OnDisk::open(folder.path(), limits.clone()).hub);
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+fn mark(hub: &Hub, user: &str, read: &Read) -> usize {
+    wait(hub.mark_read(user, read, NOW)).unwrap()
 }
 
 fn names(channels: &[&str]) -> Vec<ChannelName> {
@@ -35,7 +74,9 @@ fn publication(channels: &[&str]) -> Publication {
 }
 
 fn publish(hub: &Hub, channels: &[&str]) -> EventId {
-    hub.publish(publication(channels), NOW).unwrap().id
+    let receipt = hub.publish(publication(channels), NOW).unwrap();
+    wait(receipt.delivered.count()).unwrap();
+    receipt.id
 }
 
 fn deliver(hub: &Hub, written: &[(&str, u64)]) {
@@ -44,32 +85,44 @@ fn deliver(hub: &Hub, written: &[(&str, u64)]) {
 }
 
 fn unread(hub: &Hub, user: &str, now: Timestamp) -> Vec<u64> {
-    let found = hub.unread(user, None, (100, 1 << 20), now);
+    let found = wait(hub.unread(user, None, (10_000, 1 << 20), now)).unwrap();
     assert_eq!((found.count, found.more), (found.records.len(), false));
     found.records.iter().map(|record| record.seq).collect()
 }
 
 #[test]
 fn an_event_is_unread_until_it_is_marked() {
-    let hub = hub();
-    let ids = [publish(&hub, &["user:a"]), publish(&hub, &["user:a", "all"]), publish(&hub, &["user:a"])];
-    let others = [publish(&hub, &["user:b"]), publish(&hub, &["all"])];
-    assert_eq!(unread(&hub, "a", NOW), [1, 2, 3]);
-    // Not theirs, not of this epoch, not given yet: nothing to mark.
-    let foreign = EventId { epoch: Epoch::from_bits(2), seq: 1 };
-    let future = EventId { seq: 99, ..ids[0] };
-    let nothing = Read::Events(vec![others[0], others[1], foreign, future]);
-    assert_eq!(hub.mark_read("a", &nothing, NOW), Ok(3));
-    assert_eq!(hub.mark_read("a", &Read::UpTo(foreign), NOW), Ok(3));
-    assert_eq!(hub.mark_read("a", &Read::Events(vec![ids[2], ids[0]]), NOW), Ok(1));
-    assert_eq!((unread(&hub, "a", NOW), unread(&hub, "b", NOW)), (vec![2], vec![4]));
-    // What comes later is not read, whatever was said of the future.
-    assert_eq!(hub.mark_read("a", &Read::UpTo(future), NOW), Ok(0));
-    publish(&hub, &["user:a"]);
-    assert_eq!(unread(&hub, "a", NOW), [6]);
-    deliver(&hub, &[("user:a", 6), ("user:b", 6), ("user:b", 5)]);
-    assert_eq!((unread(&hub, "a", NOW), unread(&hub, "b", NOW)), (vec![], vec![4]));
-    assert!(unread(&hub, "nobody", NOW).is_empty());
+    on_both(|hub| {
+        let ids = [publish(hub, &["user:a"]), publish(hub, &["user:a", "all"]), publish(hub, &["user:a"])];
+        let others = [publish(hub, &["user:b"]), publish(hub, &["all"])];
+        assert_eq!(unread(hub, "a", NOW), [1, 2, 3]);
+        // Not theirs, not of this epoch, not given yet: nothing to mark.
+        let foreign = EventId { epoch: Epoch::from_bits(2), seq: 1 };
+        let future = EventId { seq: 99, ..ids[0] };
+        let nothing = Read::Events(vec![others[0], others[1], foreign, future]);
+        assert_eq!(mark(hub, "a", &nothing), 3);
+        assert_eq!(mark(hub, "a", &Read::UpTo(foreign)), 3);
+        assert_eq!(mark(hub, "a", &Read::Events(vec![ids[2], ids[0]])), 1);
+        assert_eq!((unread(hub, "a", NOW), unread(hub, "b", NOW)), (vec![2], vec![4]));
+        // What comes later is not read, whatever was said of the future.
+        assert_eq!(mark(hub, "a", &Read::UpTo(future)), 0);
+        publish(hub, &["user:a"]);
+        assert_eq!(unread(hub, "a", NOW), [6]);
+        deliver(hub, &[("user:a", 6)]);
+        assert_eq!((unread(hub, "a", NOW), unread(hub, "b", NOW)), (vec![], vec![4]));
+        assert!(unread(hub, "nobody", NOW).is_empty());
+    });
+}
+
+#[test]
+fn of_a_page_only_what_a_channel_carried_is_marked() {
+    on_both(|hub| {
+        for channels in [&["user:a"][..], &["all"], &["user:a", "all"]] {
+            publish(hub, channels);
+        }
+        let own = &names(&["user:a"])[0];
+        assert_eq!(hub.carried(own, 0..9), [1, 3]);
+    });
 }
 
 #[test]
@@ -94,52 +147,125 @@ fn what_history_drops_is_not_unread() {
 
 #[test]
 fn pages_follow_one_another() {
-    let hub = hub();
-    let ids: Vec<_> = (0..4).map(|_| publish(&hub, &["user:a"])).collect();
-    let page = |after, bounds| {
-        let found = hub.unread("a", after, bounds, NOW);
-        let seqs: Vec<u64> = found.records.iter().map(|record| record.seq).collect();
-        (found.count, seqs, found.more)
-    };
-    assert_eq!(page(None, (3, 1 << 20)), (4, vec![1, 2, 3], true));
-    assert_eq!(page(Some(ids[2]), (3, 1 << 20)), (4, vec![4], false));
-    // One is always given, however large it is.
-    assert_eq!(page(None, (3, 1)), (4, vec![1], true));
-    assert_eq!(page(Some(ids[3]), (3, 1)), (4, vec![], false));
+    on_both(|hub| {
+        let ids: Vec<_> = (0..4).map(|_| publish(hub, &["user:a"])).collect();
+        let page = |after, bounds| {
+            let found = wait(hub.unread("a", after, bounds, NOW)).unwrap();
+            let seqs: Vec<u64> = found.records.iter().map(|record| record.seq).collect();
+            (found.count, seqs, found.more)
+        };
+        assert_eq!(page(None, (3, 1 << 20)), (4, vec![1, 2, 3], true));
+        assert_eq!(page(Some(ids[2]), (3, 1 << 20)), (4, vec![4], false));
+        // One is always given, however large it is.
+        assert_eq!(page(None, (3, 1)), (4, vec![1], true));
+        assert_eq!(page(Some(ids[3]), (3, 1)), (4, vec![], false));
+    });
 }
 
 #[test]
-fn a_stream_without_an_id_starts_below_the_oldest_unread() {
-    let hub = hub();
-    let own = &names(&["user:a"])[0];
-    let open =
-        || hub.subscribe(0, Some("a"), &names(&["user:a", "all"]), Position::Unread(own), NOW).unwrap();
-    assert_eq!((open().1.cursor.seq, open().1.head), (0, 0));
-    for channels in [["user:a"], ["all"], ["user:a"], ["all"]] {
-        publish(&hub, &channels);
-    }
-    deliver(&hub, &[("user:a", 1)]);
-    let (_stream, start) = open();
-    let replayed: Vec<u64> = start.unread.iter().map(|record| record.seq).collect();
-    assert_eq!((start.cursor.seq, replayed, start.head), (2, vec![3], 4));
-    assert!(start.gap.is_none() && !start.resumed);
-    deliver(&hub, &[("user:a", 3)]);
-    let (_stream, none) = open();
-    assert_eq!((none.cursor.seq, none.unread.len(), none.head), (4, 0, 4));
+fn the_streams_of_the_user_are_told_once() {
+    on_both(|hub| {
+        let stream = hub.subscribe(0, Some("a"), &names(&["user:a"]), Position::Now, NOW).unwrap();
+        let id = publish(hub, &["user:a"]);
+        for _ in 0..2 {
+            assert_eq!(mark(hub, "a", &Read::UpTo(id)), 0);
+        }
+        let mut batch = Vec::new();
+        wait(hub.inbox(0).take(&mut batch));
+        let [Work::Deliver(_), Work::Read(notice)] = &batch[..] else { panic!("{batch:?}") };
+        assert_eq!(Some(notice.channel), stream.0.channels().next());
+        let data = format!("{{\"read\":[\"{id}\"],\"read_up_to\":\"{id}\",\"unread\":0}}");
+        assert_eq!(notice.frame.text(), format!("event: read\ndata: {data}\n\n"));
+    });
 }
 
-#[tokio::test]
-async fn the_streams_of_the_user_are_told_once() {
-    let hub = hub();
-    let stream = hub.subscribe(0, Some("a"), &names(&["user:a"]), Position::Now, NOW).unwrap();
-    let id = publish(&hub, &["user:a"]);
-    for _ in 0..2 {
-        assert_eq!(hub.mark_read("a", &Read::UpTo(id), NOW), Ok(0));
+#[test]
+fn what_is_told_stands_in_its_place_among_what_is_published() {
+    const STEPS: u64 = 200;
+    on_both_with(&Limits { events: 1000, ..LIMITS }, |hub| {
+        let _stream = hub.subscribe(0, Some("a"), &names(&["user:a"]), Position::Now, NOW).unwrap();
+        let (last, steps) = (AtomicU64::new(publish(hub, &["user:a"]).seq), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while steps.load(Relaxed) < STEPS {
+                    // No further ahead than history reaches.
+                    if last.load(Relaxed) < 40 + 4 * steps.load(Relaxed) {
+                        last.store(publish(hub, &["user:a"]).seq, Relaxed);
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            let id = |seq| EventId { epoch: hub.epoch(), seq };
+            for step in 0..STEPS {
+                while last.load(Relaxed) <= step {
+                    std::thread::yield_now();
+                }
+                let seq = last.load(Relaxed);
+                let is_one = step % 3 == 0;
+                let read = if is_one { Read::Events(vec![id(seq)]) } else { Read::UpTo(id(seq / 2)) };
+                mark(hub, "a", &read);
+                steps.store(step + 1, Relaxed);
+            }
+        });
+        let (mut batch, mut unread, mut told) = (Vec::new(), 0, 0);
+        wait(hub.inbox(0).take(&mut batch));
+        for work in batch {
+            let Work::Read(notice) = work else {
+                unread += 1;
+                continue;
+            };
+            let said: serde_json::Value = serde_json::from_str(&notice.frame.parsed().data).unwrap();
+            unread -= said["read"].as_array().unwrap().len();
+            assert_eq!(said["unread"], unread);
+            told += 1;
+        }
+        assert!(told > 1 && unread == self::unread(hub, "a", NOW).len(), "{told} {unread}");
+    });
+}
+
+#[test]
+fn marks_on_disk_outlive_the_process_as_long_as_their_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { events: 5000, ..LIMITS };
+    let open = || OnDisk::open(folder.path(), limits.clone());
+    let disk = open();
+    let ids: Vec<_> = (0..200).map(|_| publish(&disk.hub, &["user:a"])).collect();
+    publish(&disk.hub, &["user:b"]);
+    deliver(&disk.hub, &[("user:a", 2), ("user:b", 201)]);
+    assert_eq!(mark(&disk.hub, "a", &Read::Events(ids[5..150].to_vec())), 200 - 146);
+    drop(disk);
+
+    let disk = open();
+    let left: Vec<u64> = [1].into_iter().chain(3..=5).chain(151..=200).collect();
+    assert_eq!((unread(&disk.hub, "a", NOW), unread(&disk.hub, "b", NOW)), (left, vec![]));
+    assert_eq!(mark(&disk.hub, "a", &Read::UpTo(ids[160])), 200 - 161);
+    let own = &names(&["user:a"])[0];
+    // Many are one place, where nothing is unread before them.
+    let kept = disk.hub.lock().marks.of(own).cloned().unwrap();
+    assert_eq!((kept.up_to(), kept.apart()), (161, 0));
+    drop(disk);
+
+    let disk = open();
+    assert_eq!(disk.hub.lock().marks.of(own), Some(&kept));
+    // They go with what they speak of, on disk as well.
+    disk.hub.sweep(NOW.after(2 * limits.age));
+    drop(disk);
+    assert_eq!(open().hub.lock().marks.of(own), None);
+}
+
+#[test]
+fn what_is_marked_in_a_rush_is_settled_by_and_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let many = 3 * MAX_APART as u64;
+    let limits = Limits { events: 5000, ..LIMITS };
+    let disk = OnDisk::open(folder.path(), limits.clone());
+    let batch: Vec<_> = (0..many).map(|_| publication(&["user:a"])).collect();
+    let receipts = disk.hub.publish_all(batch, NOW).unwrap();
+    wait(receipts.last().unwrap().delivered.count()).unwrap();
+    for seq in 1..=many {
+        deliver(&disk.hub, &[("user:a", seq)]);
     }
-    let mut batch = Vec::new();
-    hub.inbox(0).take(&mut batch).await;
-    let [Work::Deliver(_), Work::Read(notice)] = &batch[..] else { panic!("{batch:?}") };
-    assert_eq!(Some(notice.channel), stream.0.channels().next());
-    let data = format!("{{\"read\":[\"{id}\"],\"read_up_to\":\"{id}\",\"unread\":0}}");
-    assert_eq!(notice.frame.text(), format!("event: read\ndata: {data}\n\n"));
+    assert!(unread(&disk.hub, "a", NOW).is_empty());
+    drop(disk);
+    assert!(unread(&OnDisk::open(folder.path(), limits).hub, "a", NOW).is_empty());
 }

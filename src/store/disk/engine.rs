@@ -11,7 +11,7 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
 use super::index::{Index, Log};
-use super::{DiskError, entry, journal};
+use super::{DiskError, entry, journal, tables};
 
 /// How much of what was read is kept in memory, in bytes.
 const CACHE: u64 = 16 << 20;
@@ -44,6 +44,8 @@ pub(super) struct Engine {
     pub(super) collapses: Keyspace,
     /// Idempotency keys, by the time until which they are remembered.
     pub(super) keys: Keyspace,
+    /// What users have read, by their channels.
+    pub(super) marks: Keyspace,
     /// The version, the epoch, the head, and who runs.
     pub(super) about: Keyspace,
 }
@@ -63,7 +65,7 @@ impl Engine {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(of_folder(error)),
         }
-        let cut = locked(path, || journal::repair(path))??;
+        let cut = locked(path, || tables::check(path).and_then(|()| journal::repair(path)))??;
         let opened = catch_unwind(AssertUnwindSafe(|| Self::databases(path)));
         let engine = opened
             .map_err(|_| DiskError::Damaged { what: "the engine cannot read it".to_owned() })?
@@ -87,6 +89,7 @@ impl Engine {
             channels: open("channels")?,
             collapses: open("collapses")?,
             keys: open("keys")?,
+            marks: open("marks")?,
             about: open("about")?,
             database,
         })
@@ -132,7 +135,7 @@ impl Engine {
         if !found.is_empty() {
             return Err(DiskError::strange("events of no channel"));
         }
-        for keyspace in [&self.collapses, &self.keys] {
+        for keyspace in [&self.collapses, &self.keys, &self.marks] {
             for guard in keyspace.iter() {
                 guard.into_inner()?;
             }

@@ -12,12 +12,9 @@ use super::aside::{self, Aside, set_aside};
 use super::engine::{Engine, NEXT_ID, RUNNING, VERSION, VERSION_KEY, locked};
 use super::index::Index;
 use super::witness::{Newest, Witness};
-use super::{Disk, DiskError, DiskWriter, KeptKey, Shared};
+use super::{Disk, DiskError, DiskWriter, KeptKey, Shared, marks};
 use crate::event::{Epoch, EventId, Timestamp};
-use crate::store::Limits;
-
-/// How many idempotency keys are read back, the newest.
-const MAX_KEYS: usize = 100_000;
+use crate::store::{Limits, Marks};
 
 /// What tells one start of the machine from the next.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -40,6 +37,8 @@ pub struct OpenDisk {
     pub writer: DiskWriter,
     /// The idempotency keys that are still remembered, oldest first.
     pub keys: Vec<KeptKey>,
+    /// What users have read.
+    pub marks: Marks,
     /// Whether the end of what was acknowledged may be lost, so that a new epoch has begun.
     pub is_new_epoch: bool,
     /// How many bytes at the end of the journal were no whole write and were cut off.
@@ -71,10 +70,10 @@ impl Disk {
         if aside::has_begun(path) {
             put_aside("it had been found damaged before".to_owned())?;
         }
-        let (found, keys) = match Found::open(path, sync, fresh, now) {
+        let (found, Kept { keys, marks }) = match Found::open(path, &limits, sync, fresh, now) {
             Err(error) if error.is_damage() => {
                 put_aside(error.to_string())?;
-                Found::open(path, sync, fresh, now)?
+                Found::open(path, &limits, sync, fresh, now)?
             }
             found => found?,
         };
@@ -96,7 +95,7 @@ impl Disk {
         }));
         let writer = DiskWriter::new(disk.clone(), next_id, witness);
         let is_new_epoch = aside.is_some() || kept.is_some() && may_lack_its_end;
-        Ok(OpenDisk { disk, writer, keys, is_new_epoch, repaired: cut, aside })
+        Ok(OpenDisk { disk, writer, keys, marks, is_new_epoch, repaired: cut, aside })
     }
 }
 
@@ -111,21 +110,29 @@ pub(super) struct Found {
     cut: u64,
 }
 
+/// What is kept beside history.
+struct Kept {
+    keys: Vec<KeptKey>,
+    marks: Marks,
+}
+
 impl Found {
     fn open(
         path: &Path,
+        limits: &Limits,
         sync: SyncMode,
         fresh: Epoch,
         now: Timestamp,
-    ) -> Result<(Self, Vec<KeptKey>), DiskError> {
+    ) -> Result<(Self, Kept), DiskError> {
         let newest = Newest::read(path);
         let found = Self::open_after(path, newest)?;
         if found.may_lack_its_end {
             found.engine.check(&found.index)?;
         }
         let keys = kept_keys(&found.engine, now)?;
+        let marks = marks::kept(&found.engine, limits, found.index.head)?;
         begin(&found.engine, &found.index, found.epoch_or(fresh), sync)?;
-        Ok((found, keys))
+        Ok((found, Kept { keys, marks }))
     }
 
     fn epoch_or(&self, fresh: Epoch) -> Epoch {
@@ -138,6 +145,10 @@ impl Found {
         let index = engine.index()?;
         let epoch = engine.about.get("epoch")?;
         let epoch = epoch.map(|epoch| epoch_of(&epoch).ok_or(DiskError::strange("an epoch"))).transpose()?;
+        if epoch.is_none() && newest.is_some() {
+            // The engine makes anew what its own list of contents has lost.
+            return Err(DiskError::Damaged { what: "all of it is lost".to_owned() });
+        }
         let went_down = engine.about.get(RUNNING)?.is_some_and(|mark| went_down(&mark, boot().trim()));
         let went_back = match newest {
             Some(newest) => {
@@ -181,12 +192,12 @@ fn went_down(mark: &[u8], boot: &str) -> bool {
     boot.is_empty() || mark != boot.as_bytes()
 }
 
+/// All that are still remembered: no more than the hub had room for.
 fn kept_keys(engine: &Engine, now: Timestamp) -> Result<Vec<KeptKey>, DiskError> {
     let mut keys = Vec::new();
-    for guard in engine.keys.range(now.0.to_be_bytes()..).rev().take(MAX_KEYS) {
+    for guard in engine.keys.range(now.0.to_be_bytes()..) {
         let (key, value) = guard.into_inner()?;
         keys.push(KeptKey::read(&key, &value).ok_or(DiskError::strange("a key"))?);
     }
-    keys.reverse();
     Ok(keys)
 }

@@ -206,6 +206,34 @@ impl DiskWriter {
         result
     }
 
+    /// Keeps keys of events that are kept for longer than it was said with their events. They are safe from a power cut
+    /// with the next batch, or after [`Self::sync`].
+    ///
+    /// # Errors
+    /// If the disk fails; then it is not known which are kept, and they are to be written again. Unless it was only for
+    /// want of room, nothing more is taken before [`Self::recover`].
+    pub fn remember(&mut self, keys: &[KeptKey]) -> Result<(), DiskError> {
+        if !self.is_sound() {
+            return Err(DiskError::Away);
+        }
+        self.check_room(0)?;
+        let written = self.write_keys(keys);
+        self.note(written)
+    }
+
+    fn write_keys(&mut self, keys: &[KeptKey]) -> Result<(), DiskError> {
+        let engine = self.disk.engine()?;
+        let mut writing = engine.database.batch().durability(Some(PersistMode::Buffer));
+        for key in keys {
+            writing.insert(&engine.keys, key.key(), key.value());
+        }
+        #[cfg(test)]
+        self.disk.0.fault.writing()?;
+        writing.commit()?;
+        self.is_synced = false;
+        Ok(())
+    }
+
     /// Makes what was written safe from a power cut, if it is not.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Memory, Record};
 use crate::event::{ChannelName, Timestamp};
-use crate::store::Marks;
+use crate::store::page::PageBuilder;
+use crate::store::{Marks, Page};
 
 impl Memory {
     /// No marks yet, for as many users as channels are kept and for as long as events are.
@@ -29,5 +30,22 @@ impl Memory {
             .into_iter()
             .flatten()
             .filter(move |record| record.at >= oldest && record.expires.is_none_or(|expires| now < expires))
+    }
+
+    /// Whether an event is kept in a channel.
+    pub fn holds(&self, channel: &ChannelName, seq: u64) -> bool {
+        let log = self.channels.get(channel);
+        log.is_some_and(|log| log.records.binary_search_by_key(&seq, |record| record.seq).is_ok())
+    }
+
+    /// The first page of them, up to and with `upto`.
+    pub fn kept_page(&self, channel: &ChannelName, place: u64, upto: u64, now: Timestamp) -> Page {
+        let mut page = PageBuilder::new(upto);
+        for record in self.kept(channel, place, now).take_while(|record| record.seq <= upto) {
+            if !page.add(record, now) {
+                break;
+            }
+        }
+        page.done()
     }
 }

@@ -4,6 +4,7 @@
 //! stands where history had gone.
 
 mod disk;
+mod unread;
 mod world;
 
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use crate::event::Event;
 use crate::hub::Publication;
 use crate::store::PAGE_EVENTS;
 
-use world::{CHANNELS, CLIENTS, From, Old, Said, World, names};
+use world::{CHANNELS, CLIENTS, From, Old, Said, Store, World, names};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -32,6 +33,8 @@ enum Step {
     Leave(usize),
     /// All of history goes.
     Expire,
+    /// The process ends and begins again: in memory with a new epoch, on disk with all there was.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..CLIENTS).prop_map(Step::Evict),
         1 => (0..CLIENTS).prop_map(Step::Leave),
         1 => Just(Step::Expire),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -59,10 +63,22 @@ fn turn(task: Pin<&mut impl Future<Output = ()>>) {
     assert!(task.poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
-fn everybody_gets_everything(steps: Vec<Step>) -> World {
+fn everybody_gets_everything(store: Store, steps: Vec<Step>) -> World {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _within = runtime.enter();
-    let mut world = World::new();
+    let mut world = World::new(store);
+    let lives: Vec<_> = steps.split(|step| matches!(step, Step::Restart)).collect();
+    for (life, steps) in lives.iter().enumerate() {
+        live(&mut world, steps, life + 1 == lives.len());
+        if life + 1 < lives.len() {
+            world.restart();
+        }
+    }
+    world
+}
+
+/// What happens between two restarts. Those who are there after the last get time to read everything.
+fn live(world: &mut World, steps: &[Step], is_last: bool) {
     let streams = world.streams.clone();
     let mut delivering = std::pin::pin!(streams.deliver());
     let mut catching_up = std::pin::pin!(streams.keep_catching_up());
@@ -70,27 +86,27 @@ fn everybody_gets_everything(steps: Vec<Step>) -> World {
         match step {
             Step::Publish(channels, count, old) => {
                 // Most are new: a burst that is old would be no burst.
-                let count = if old == Old::New { count } else { 1 };
-                (0..count).for_each(|_| world.publish(channels, old));
+                let count = if *old == Old::New { *count } else { 1 };
+                world.publish_many(*channels, count, *old);
             }
-            Step::Open(client, channels, from) => world.open(client, channels, &from),
+            Step::Open(client, channels, from) => world.open(*client, *channels, from),
             Step::Deliver => turn(delivering.as_mut()),
             Step::CatchUp => turn(catching_up.as_mut()),
-            Step::Read(client, pieces) => _ = world.read(client, pieces),
+            Step::Read(client, pieces) => _ = world.read(*client, *pieces),
             Step::Evict(client) => {
-                if let Some(session) = &mut world.sessions[client] {
+                if let Some(session) = &mut world.sessions[*client] {
                     streams.end(&session.body.subscriber, End::Evicted);
-                    world.check(client);
+                    world.check(*client);
                 }
             }
-            Step::Leave(client) => world.check(client),
-            Step::Expire => {
-                world.hub.sweep(Timestamp::now().after(2 * world::AGE));
-                world.expired = world.head();
-            }
+            Step::Leave(client) => world.check(*client),
+            Step::Expire => world.expire(),
+            Step::Restart => unreachable!("no life goes on over it"),
         }
     }
-    // Everybody has time now.
+    if !is_last {
+        return;
+    }
     loop {
         // More turns than all that was published can take.
         (0..500).for_each(|_| turn(delivering.as_mut()));
@@ -104,26 +120,28 @@ fn everybody_gets_everything(steps: Vec<Step>) -> World {
         let is_open = streams.all().iter().any(|open| Rc::ptr_eq(open, &session.body.subscriber));
         world.check_said(session, is_open);
     }
-    world
 }
 
 #[test]
 fn a_stream_is_live_once_it_has_read_what_was_handed_out() {
-    let world = everybody_gets_everything(vec![
-        Step::Publish(1, 140, Old::New),
-        // All of it is history, two pages and a bit.
-        Step::Open(0, 1, From::Id(0)),
-        // Not handed out yet, so it is none.
-        Step::Publish(3, 5, Old::New),
-        Step::Open(1, 2, From::Now),
-        Step::Read(0, 1000),
-        Step::Deliver,
-        Step::CatchUp,
-        Step::Read(0, 1000),
-        Step::CatchUp,
-        Step::Read(0, 1000),
-        Step::Publish(1, 7, Old::New),
-    ]);
+    let world = everybody_gets_everything(
+        Store::Memory,
+        vec![
+            Step::Publish(1, 140, Old::New),
+            // All of it is history, two pages and a bit.
+            Step::Open(0, 1, From::Id(0)),
+            // Not handed out yet, so it is none.
+            Step::Publish(3, 5, Old::New),
+            Step::Open(1, 2, From::Now),
+            Step::Read(0, 1000),
+            Step::Deliver,
+            Step::CatchUp,
+            Step::Read(0, 1000),
+            Step::CatchUp,
+            Step::Read(0, 1000),
+            Step::Publish(1, 7, Old::New),
+        ],
+    );
     let counters = &world.streams.0.counters;
     assert_eq!((counters.replayed.get(), counters.resets.get()), (140 + 5, 0));
     assert_eq!(counters.deliveries.get(), 7);
@@ -131,13 +149,16 @@ fn a_stream_is_live_once_it_has_read_what_was_handed_out() {
 
 #[test]
 fn history_that_goes_under_a_reader_is_told() {
-    let world = everybody_gets_everything(vec![
-        Step::Publish(1, 100, Old::New),
-        Step::Open(0, 1, From::Id(0)),
-        Step::Read(0, 10),
-        Step::Publish(1, 120, Old::New),
-        Step::Deliver,
-    ]);
+    let world = everybody_gets_everything(
+        Store::Memory,
+        vec![
+            Step::Publish(1, 100, Old::New),
+            Step::Open(0, 1, From::Id(0)),
+            Step::Read(0, 10),
+            Step::Publish(1, 120, Old::New),
+            Step::Deliver,
+        ],
+    );
     let said = &world.sessions[0].as_ref().unwrap().said;
     let first: Vec<_> = (1..=64).map(Said::Event).chain([Said::Reset(220)]).collect();
     assert_eq!(*said, first);
@@ -146,7 +167,7 @@ fn history_that_goes_under_a_reader_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn one_who_does_not_take_its_page_is_cut_off() {
-    let mut world = World::new();
+    let mut world = World::new(Store::Memory);
     (0..100).for_each(|_| world.publish(1, Old::New));
     let streams = world.streams.clone();
     world.open(0, 1, &From::Id(0));
@@ -166,7 +187,7 @@ async fn one_who_does_not_take_its_page_is_cut_off() {
 
 #[test]
 fn an_event_is_counted_for_those_who_will_read_it_once_each() {
-    let mut world = World::new();
+    let mut world = World::new(Store::Memory);
     (0..100).for_each(|_| world.publish(1, Old::New));
     let streams = world.streams.clone();
     // Registered behind it, and not handed out before: it does not count them.
@@ -192,6 +213,16 @@ proptest! {
 
     #[test]
     fn everybody_gets_the_events_past_their_id_or_is_told(steps in prop::collection::vec(step(), 1..80)) {
-        everybody_gets_everything(steps);
+        everybody_gets_everything(Store::Memory, steps);
+    }
+}
+
+proptest! {
+    // Each opens a store and syncs it, some of them a few times.
+    #![proptest_config(ProptestConfig { cases: 5, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_disk_everybody_gets_them_too(steps in prop::collection::vec(step(), 1..80)) {
+        everybody_gets_everything(Store::Disk, steps);
     }
 }

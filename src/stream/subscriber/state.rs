@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::backlog::{Backlog, SLICES};
 use super::super::catch_up::History;
 use super::{End, Form};
-use crate::event::Frame;
+use crate::event::{Frame, Timestamp};
 use crate::store::Page;
 use crate::transport::Transport;
 
@@ -27,6 +27,16 @@ impl State {
         self.backlog.get_or_insert_default().push(bytes);
     }
 
+    /// Puts an event behind what waits.
+    pub(super) fn wait_with(&mut self, frame: &Frame) {
+        let bytes = self.bytes_of(frame);
+        let backlog = self.backlog.get_or_insert_default();
+        if let Some(at) = frame.expires() {
+            backlog.expires(at, false);
+        }
+        backlog.push(bytes);
+    }
+
     /// A frame as this stream's client is sent it.
     pub(super) fn bytes_of(&self, frame: &Frame) -> Bytes {
         if matches!(self.form, Form::Parked { chunked: true, .. }) {
@@ -42,6 +52,9 @@ impl State {
         let backlog = self.backlog.get_or_insert_default();
         for record in &page.records {
             let frame = &record.frame;
+            if let Some(at) = record.expires {
+                backlog.expires(at, true);
+            }
             backlog.push_replay(if chunked { frame.chunk().clone() } else { frame.text() });
         }
     }
@@ -55,6 +68,12 @@ impl State {
         if let Some(backlog) = &mut self.backlog {
             backlog.history = None;
         }
+    }
+
+    /// Whether all that it was given has been taken by the socket, or by the connection.
+    pub(super) fn has_written(&self) -> bool {
+        let is_flushed = !matches!(&self.form, Form::Parked { transport, .. } if !transport.is_flushed());
+        is_flushed && self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
     }
 
     /// How many bytes wait that count against the reader.
@@ -83,6 +102,7 @@ pub(super) fn write_backlog(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     while let Some(backlog) = waiting {
+        backlog.drop_expired(Timestamp::now);
         if !backlog.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = backlog.slices(&mut slices);

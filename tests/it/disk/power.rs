@@ -101,8 +101,15 @@ fn what_was_acknowledged_before_a_power_cut_is_there_after_it() {
         let mut back = Subscriber::resume(client(&program), "42", first);
         promised.sort_unstable();
         for seq in promised {
-            let said = back.event();
-            assert_eq!((said.event.as_str(), seq_of(&said.id.unwrap())), ("", seq), "round {round}");
+            loop {
+                let said = back.event();
+                let found = seq_of(&said.id.unwrap());
+                assert!(said.event.is_empty() && found <= seq, "round {round}: {found} and not {seq}");
+                if found == seq {
+                    break;
+                }
+                // It was kept, and its publisher had not taken note of it yet.
+            }
         }
         let more = publish_to(&program, r#"{"user": 42, "data": "more"}"#);
         let mut last = back.event();

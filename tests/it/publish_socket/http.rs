@@ -116,12 +116,21 @@ fn an_array_is_published_whole_or_not_at_all() {
         (format!(r#"[{good},7]"#), 400, "invalid_publication", Some("[1]")),
         (format!(r#"[{good},{{"channel":"a",]"#), 400, "invalid_json", None),
         (format!(r#"[{good},{{"channel":"a","data":2,"key":"k"}}]"#), 409, "key_reused", Some("[1].key")),
-        (format!(r#"[{0},{0}]"#, r#"{"user":1,"data":1,"key":"l"}"#), 409, "key_reused", Some("[1].key")),
+        (
+            r#"[{"channel":"a","data":1,"key":"l"},{"channel":"a","data":2,"key":"l"}]"#.to_owned(),
+            409,
+            "key_reused",
+            Some("[1].key"),
+        ),
         (format!("[{}]", [good; 6].join(",")), 413, "too_large", None),
     ] {
         peer.post("", &batch).refused(status, error, field);
     }
     assert_eq!(doors.events("a"), 3);
+    // The same key for the same publication is the same, also within one array.
+    let twice = peer.post("", &format!("[{0},{0}]", r#"{"channel":"a","data":1,"key":"l"}"#)).json();
+    assert_eq!(twice[0], twice[1]);
+    assert_eq!(doors.events("a"), 4);
 }
 
 #[test]

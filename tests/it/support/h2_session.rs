@@ -107,7 +107,7 @@ impl H2Session {
             last_id: String::new(),
         };
         opened.opening = opened.block().unwrap();
-        opened.last_id = Said::parse(&opened.opening).id.unwrap();
+        opened.last_id = Said::parse(&opened.opening).id.unwrap_or_default();
         opened
     }
 

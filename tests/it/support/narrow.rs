@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::{Client, PATIENCE, tls};
 
 /// A connection whose receiving side holds little, so that a reader who does not read is soon known for it.
-fn narrow(address: &str) -> TcpStream {
+pub(crate) fn narrow(address: &str) -> TcpStream {
     let address: SocketAddr = address.parse().unwrap();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();

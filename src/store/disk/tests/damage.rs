@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::store::Mark;
 
 /// What is done to a file.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +90,12 @@ fn write(folder: &TempDir, batches: &[u64], tables_after: usize, is_closed: bool
         let batch: Vec<_> = (seq + 1..=seq + events).map(|seq| numbered(epoch, seq)).collect();
         writer.write(batch.iter()).unwrap();
         seq += events;
+        let mut mark = Mark::default();
+        mark.raise(seq);
+        writer.write_marks([(&channel("a"), Some(&mark))].into_iter()).unwrap();
         if place == tables_after {
             let engine = disk.engine().unwrap();
-            for keyspace in [&engine.events, &engine.channels, &engine.about] {
+            for keyspace in [&engine.events, &engine.channels, &engine.marks, &engine.about] {
                 keyspace.rotate_memtable_and_wait().unwrap();
             }
         }
@@ -122,16 +126,21 @@ proptest! {
 
         let limits = Limits { events: 10_000, ..LIMITS };
         let opened = open_with(&folder, limits, SyncMode::Always, 2);
-        let OpenDisk { disk, mut writer, is_new_epoch, aside, .. } = match opened {
+        let OpenDisk { disk, mut writer, marks, is_new_epoch, aside, .. } = match opened {
             Ok(opened) => opened,
             // One bit more makes it a newer version's.
             Err(DiskError::Newer { .. }) if file.ends_with("version") => return Ok(()),
             Err(error) => panic!("{error} {error:?} {file:?}"),
         };
-        prop_assert_eq!(is_new_epoch, disk.epoch() != epoch);
+        prop_assert_eq!(is_new_epoch, disk.epoch() != epoch, "{:?} head {}", file, disk.head());
         prop_assert!(is_damaged || !is_new_epoch);
         prop_assert!(aside.is_none() || is_new_epoch);
         let was = disk.head();
+        // A mark may be lost, and is one that was written.
+        let read = marks.of(&channel("a")).map_or(0, Mark::up_to);
+        let mut marked = batches.iter().scan(0, |seq, events| { *seq += events; Some(*seq) });
+        let is_one = read == 0 || marked.any(|seq| seq == read);
+        prop_assert!(is_one && read <= was, "{read} of {was}");
         prop_assert!(is_new_epoch || was == head, "{was} of {head}");
         match read_all(&disk, was) {
             Ok((seqs, has_gap)) => {
@@ -180,6 +189,34 @@ fn what_was_set_aside_is_there_and_only_the_last() {
     fs::rename(folder.path().join("version"), folder.path().join("damaged.part/version")).unwrap();
     let opened = open_with(&folder, LIMITS, SyncMode::Always, 8).unwrap();
     assert!(opened.is_new_epoch && opened.disk.epoch() == Epoch::from_bits(8));
+}
+
+#[test]
+fn a_list_of_tables_that_is_damaged_is_set_aside_and_told() {
+    for name in ["0/current", "1/current", "0/v*", "1/v*"] {
+        let mut place = 0;
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let (epoch, _) = write(&folder, &[3, 2], 0, true);
+            let mut path = folder.path().join("keyspaces").join(name);
+            if name.ends_with('*') {
+                // What the engine knows is the highest.
+                let number =
+                    |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix('v')?.parse::<u64>().ok();
+                let lists = files(path.parent().unwrap());
+                path = lists.into_iter().max_by_key(|path| number(path)).unwrap();
+            }
+            let mut bytes = fs::read(&path).unwrap();
+            let Some(byte) = bytes.get_mut(place) else { break };
+            *byte ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let opened = open_with(&folder, LIMITS, SyncMode::Always, 2).unwrap();
+            assert!(opened.aside.is_some() && opened.is_new_epoch, "{name} {place}");
+            assert!(opened.disk.epoch() != epoch);
+            place += 41;
+        }
+        assert!(place > 0);
+    }
 }
 
 #[test]

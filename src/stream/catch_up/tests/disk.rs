@@ -17,7 +17,7 @@ fn a_stream_whose_history_cannot_be_read_is_told_and_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let limits =
         Limits { age: world::AGE, events: 1000, bytes: 1 << 24, max_bytes: 1 << 26, max_channels: 99 };
-    let (sync, epoch) = (SyncMode::Always, Epoch::from_bits(1));
+    let (sync, epoch) = (SyncMode::Always, Epoch::from_bits(0));
     let open = Disk::open(folder.path(), limits, sync, epoch, Timestamp::now()).unwrap();
     let disk = open.disk.clone();
     let (hub, committer) = Hub::on_disk(1, open, sync);
