@@ -11,6 +11,7 @@ mod grant;
 mod identity;
 mod jwks;
 mod jwt;
+mod passwords;
 mod ticket;
 
 use std::fmt;
@@ -34,6 +35,7 @@ pub use background::Background;
 pub use credential::{CredentialSource, MAX_TOKEN};
 pub use grant::{CLAIM as CHANNELS_CLAIM, GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
+pub use passwords::{Checks, PasswordError, Passwords};
 pub use ticket::{PARAMETER as TICKET_PARAMETER, SealError, Ticket, Tickets};
 
 /// The providers of the configuration, ready to verify, and the tickets that stand for what they have verified.

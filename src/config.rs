@@ -10,6 +10,8 @@ mod host;
 mod limits;
 mod listen;
 mod log;
+mod networks;
+mod pages;
 mod problem;
 mod publish;
 mod reader;
@@ -30,14 +32,16 @@ use toml::de::DeTable;
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
 pub use limits::Limits;
-pub use listen::{Deadlines, Endpoint, Listen, RedirectPort};
+pub use listen::{Deadlines, Endpoint, Hsts, Listen, RedirectPort};
 pub use log::{AccessLog, Log};
+pub use networks::Networks;
+pub use pages::{ErrorPages, Page, PagePiece};
 pub use problem::{Problem, Problems};
 pub use publish::Publish;
 pub use route::{
-    Action, Cors, FilesRoute, Heartbeat, HeartbeatForm, Immutable, Map, OnGap, Origins, Piece, Pointer,
-    ProxyRoute, PublishCheck, PublishRoute, ReadWhen, Replay, Route, Said, StreamRoute, Template, To,
-    Unauthorized,
+    Action, BasicAuth, Compress, Compression, Cors, FilesRoute, Front, HeaderRules, Heartbeat, HeartbeatForm,
+    Immutable, Map, OnGap, Origins, Password, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, RateBy,
+    RateLimit, ReadWhen, Replay, Route, Said, StreamRoute, Template, To, Unauthorized,
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
@@ -163,12 +167,14 @@ impl Config {
                 path: "/".to_owned(),
                 hosts: Vec::new(),
                 cors: None,
-                action: Action::Proxy(ProxyRoute { upstream: 0, max_body: upstream.max_body }),
+                front: None,
+                action: Action::Proxy(Box::new(ProxyRoute::new(0, std::slice::from_ref(&upstream)))),
             },
             Route {
                 path: "/events".to_owned(),
                 hosts: Vec::new(),
                 cors: None,
+                front: None,
                 action: Action::Stream(Box::new(StreamRoute::new(vec![0]))),
             },
         ];

@@ -6,7 +6,9 @@
 //! phase of a connection has a deadline; a connection leaves hyper only when nothing of an earlier response is left to write; what a connection
 //! counts and holds is given back when its task ends, however it ends.
 
+mod caught;
 mod error;
+mod fragment;
 mod handshake;
 mod http1;
 mod http2;
@@ -21,7 +23,6 @@ use std::sync::Arc;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::WorkerLog;
@@ -29,15 +30,17 @@ use crate::config::{Deadlines, TrustedProxies};
 use crate::http::{Peer, PeerAddress};
 use crate::limits::{AddressLimit, Entry, Place, Quiet};
 use crate::metrics::Counters;
-use crate::proxy::Switched;
+use crate::proxy::{ReadsAhead, Switched};
 use crate::stream::{Grant, Streams};
 use crate::tls::{Credentials, Tls, is_h2};
 use crate::transport::{DirectFiles, Socket, Transport};
 
 pub use error::ConnectionError;
-pub use handshake::MAX_HANDSHAKES;
+pub use handshake::Handshakes;
 pub use proxy_protocol::HeaderError;
 pub use watch::Tracked;
+
+use proxy_protocol::Said;
 
 /// What all connections of a listener have in common.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ pub enum Outcome<B> {
 pub trait Handler: 'static {
     /// The bodies of its answers.
     type Body: Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + ReadsAhead
         + Unpin
         + 'static;
 
@@ -99,6 +103,9 @@ pub trait Handler: 'static {
         request: Request<Incoming>,
         info: &Rc<Info>,
     ) -> impl Future<Output = Outcome<Self::Body>>;
+
+    /// What a client is told whose request was not answered because of a mistake of ours.
+    fn failed(&self, info: &Info) -> Response<Self::Body>;
 }
 
 /// What the connections of a worker share.
@@ -112,8 +119,8 @@ pub struct Shared<H> {
     pub counters: Arc<Counters>,
     /// Said when the worker drains.
     pub drain: Drain,
-    /// How many handshakes there may be at once.
-    pub handshakes: Semaphore,
+    /// The handshakes in progress.
+    pub handshakes: Handshakes,
     /// How many connections an address may have, over all workers.
     pub addresses: Option<AddressLimit>,
     /// What is refused before it is HTTP, for the log.
@@ -185,14 +192,14 @@ async fn run<H: Handler>(
     held: impl Sized + 'static,
 ) -> Result<(), ConnectionError> {
     let deadline = Instant::now() + settings.deadlines.handshake_timeout;
-    let address = if settings.proxy_protocol {
+    let (address, trusted) = if settings.proxy_protocol {
         // Boxed: its buffer is large and is gone soon.
         Box::pin(said_by_proxy(&settings.trusted, &socket, address, deadline)).await?
     } else {
-        address
+        (address, is_trusted(&settings.trusted, address))
     };
-    let (trusted, is_tls) = (is_trusted(&settings.trusted, address), settings.tls.is_some());
-    let held = (held, shared.admit(address, trusted)?);
+    let is_tls = settings.tls.is_some();
+    let held = (held, shared.admit(address, is_trusted(&settings.trusted, address))?);
     let peer = Peer::new(address, is_tls, trusted);
     let Some(tls) = &settings.tls else {
         let direct = Some(Rc::default());
@@ -222,18 +229,24 @@ async fn run<H: Handler>(
     }
 }
 
-/// The client's address, as the trusted peer in front of it says.
+/// The client's address, as the trusted peer in front of it says, and whether the client's own word is believed. That of
+/// one whom the peer does not know is not: it has the peer's address, and nothing else of it.
 async fn said_by_proxy(
     trusted: &TrustedProxies,
     socket: &Socket,
     address: PeerAddress,
     deadline: Instant,
-) -> Result<PeerAddress, ConnectionError> {
+) -> Result<(PeerAddress, bool), ConnectionError> {
     if !is_trusted(trusted, address) {
         return Err(ConnectionError::Untrusted);
     }
     match timeout_at(deadline, proxy_protocol::read(socket)).await {
-        Ok(Ok(said)) => Ok(said.map_or(address, PeerAddress::Ip)),
+        Ok(Ok(Said::Client(client))) => {
+            let client = PeerAddress::Ip(client);
+            Ok((client, is_trusted(trusted, client)))
+        }
+        Ok(Ok(Said::Itself)) => Ok((address, true)),
+        Ok(Ok(Said::Nobody)) => Ok((address, false)),
         Ok(Err(error)) => Err(ConnectionError::Header(error)),
         Err(_) => Err(ConnectionError::TimedOut("to send its header of the PROXY protocol")),
     }

@@ -90,6 +90,8 @@ pub enum FilesError {
         /// How long it is, in bytes.
         size: u64,
     },
+    /// As many are being sent as may be.
+    Busy,
     /// The machine could not open it.
     Io(std::io::Error),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for FilesError {
             Self::Denied => f.write_str("this file may not be read"),
             Self::Precondition => f.write_str("the file is not what the request takes it for"),
             Self::Range { size } => write!(f, "the file has {size} bytes, and none in that range"),
+            Self::Busy => f.write_str("too many files are being sent at the moment"),
             Self::Io(_) => f.write_str("the file cannot be read at the moment"),
         }
     }

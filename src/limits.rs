@@ -1,5 +1,5 @@
 //! How many streams there may be at once, and how fast new ones may come: over all workers, and only looked at when a
-//! stream opens or ends. And how many connections an address may have.
+//! stream opens or ends. And how many connections an address may have, and how often a route may be asked.
 //!
 //! A request takes of its address's rate before it is known who sends it; all else is asked when nothing else is in the
 //! way, so that nobody without a credential uses up what others share.
@@ -12,6 +12,7 @@ mod connections;
 mod counts;
 mod quiet;
 mod rate;
+mod requests;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -30,6 +31,7 @@ use crate::metrics::Counters;
 pub use connections::{AddressLimit, Entry, Place};
 pub use quiet::Quiet;
 pub use rate::Throttle;
+pub use requests::RequestLimit;
 
 /// The most keys of each table: a million users or addresses at once.
 const MAX_KEYS: usize = 1 << 20;

@@ -92,10 +92,18 @@ pub enum Unaccepted {
 }
 
 impl Bound {
-    /// Binds an address for a number of workers.
-    pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Self, BindError> {
+    /// Binds an address for a number of workers. `[::]` takes the clients of IPv4 too, as the system has it, unless one
+    /// of `others` is for those of its port: users of nginx write both.
+    pub fn bind<'a>(
+        endpoint: &Endpoint,
+        others: impl IntoIterator<Item = &'a Endpoint>,
+        workers: usize,
+    ) -> Result<Self, BindError> {
         let bound = match endpoint {
-            Endpoint::Tcp(address) => bind_tcp(*address, workers),
+            Endpoint::Tcp(address) => {
+                let only_v6 = address.is_ipv6() && others.into_iter().any(|other| is_v4_of(other, *address));
+                bind_tcp(*address, only_v6, workers)
+            }
             Endpoint::Unix(path) => bind_unix(path, workers),
         };
         bound.map_err(|cause| BindError { endpoint: endpoint.clone(), cause })
@@ -107,10 +115,16 @@ impl Bound {
     }
 }
 
+/// Whether an endpoint is an IPv4 address with the port of another address, which is no port yet if it is 0.
+fn is_v4_of(endpoint: &Endpoint, other: SocketAddr) -> bool {
+    let port = other.port();
+    matches!(endpoint, Endpoint::Tcp(address) if address.is_ipv4() && address.port() == port && port != 0)
+}
+
 /// Binds a TCP address that one thread alone accepts from.
 pub fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
     let bind = || {
-        let socket = tcp_socket(address, false)?;
+        let socket = tcp_socket(address, false, false)?;
         socket.bind(&SockAddr::from(address))?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
@@ -118,15 +132,15 @@ pub fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError>
     bind().map_err(|cause| BindError { endpoint: Endpoint::Tcp(address), cause })
 }
 
-fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+fn bind_tcp(address: SocketAddr, only_v6: bool, workers: usize) -> io::Result<Bound> {
     if address.port() != 0 {
         // With SO_REUSEPORT a second Sidestream would silently share the port; without it this bind finds it taken.
-        tcp_socket(address, false)?.bind(&SockAddr::from(address))?;
+        tcp_socket(address, false, only_v6)?.bind(&SockAddr::from(address))?;
     }
     let mut address = address;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
-        let socket = tcp_socket(address, true)?;
+        let socket = tcp_socket(address, true, only_v6)?;
         socket.bind(&SockAddr::from(address))?;
         socket.listen(BACKLOG)?;
         // Port 0 has become one that nobody else has.
@@ -136,8 +150,11 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     Ok(Bound { endpoint: Endpoint::Tcp(address), sockets, file: None })
 }
 
-fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<socket2::Socket> {
+fn tcp_socket(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     // Connections of an earlier process that are still closing must not keep us from starting.
     socket.set_reuse_address(true)?;

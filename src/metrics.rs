@@ -87,6 +87,18 @@ cells! {
     requests_malformed,
     /// Requests that reached a route or were refused one, those for streams among them.
     requests,
+    /// Requests refused by a route's `allow_from` or `deny_from`.
+    requests_denied,
+    /// Requests refused by a route's `rate`.
+    requests_limited,
+    /// Requests that the table of a route's `rate` had no room for, let in all the same.
+    requests_uncounted,
+    /// Requests with a wrong password, or with one that could not be looked at since too many were (`basic_auth`).
+    passwords_refused,
+    /// Requests refused because of `maintenance`.
+    requests_in_maintenance,
+    /// Requests that were answered with 500, and connections that ended, because of a mistake of ours (a panic).
+    panics,
     /// Requests that the upstream did not answer (502, 503, 504).
     upstream_errors,
     /// Requests that waited for their turn at an upstream (`max_connections`).
@@ -99,6 +111,12 @@ cells! {
     upstream_retries,
     /// Times a server of several was left alone because it had failed.
     upstream_ejections,
+    /// Request bodies that were written to a file before the app was asked.
+    bodies_spooled,
+    /// Answers that were written to a file since their clients were slower than the app.
+    answers_spooled,
+    /// Requests refused since their bodies could not be kept (`spool_memory`, `spool_disk`).
+    spool_refused,
     /// Streams open now.
     streams,
     /// Streams opened.

@@ -3,10 +3,12 @@
 //! One [`Proxy`] a worker; its connections to the app are its own, so nothing here is locked. HTTP/1.1 is spoken by
 //! what is in this folder: `head` and `framing` are pure, `connection` and `request` read and write, `exchange` puts
 //! them together in the request's own task. Invariants: what a client may not say to an app is never written to it
-//! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways; whatever ends early on one
+//! (`http::request_fields`); a body is passed on as it comes, with back-pressure both ways, unless the app serves one
+//! request at a time: then nobody but us waits for the client (`spool`, `ahead`); whatever ends early on one
 //! side ends early on the other: a truncated answer is never ended as if it were whole.
 
 mod address;
+mod ahead;
 mod balance;
 mod body;
 mod connection;
@@ -19,6 +21,7 @@ mod link;
 mod pool;
 mod request;
 mod server;
+mod spool;
 mod stall;
 mod standing;
 mod tunnel;
@@ -34,14 +37,16 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Notify;
 
-use crate::config::{self, UpstreamKind};
+use crate::config::{self, HeaderRules, UpstreamKind};
 use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
 use crate::metrics::Counters;
 
+pub use ahead::{ReadAhead, ReadsAhead};
 pub use body::UpstreamBody;
 pub use error::{AnswerError, AnswerFault, AppError, AppFault, ProxyError};
 pub use health::HealthChecks;
 pub use request::BodyError;
+pub use spool::{SpoolError, Spools};
 pub use stall::Stall;
 pub use standing::Standings;
 pub use tunnel::{Switched, tunnel};
@@ -49,7 +54,7 @@ pub use tunnel::{Switched, tunnel};
 use exchange::{Answered, Question, exchange};
 use head::MAX_FIELDS;
 use pool::Upstream;
-use request::{Body, Framing, Outgoing};
+use request::{Body, Framing, Outgoing, Pace};
 
 /// The upstreams of one worker.
 #[derive(Debug)]
@@ -73,6 +78,12 @@ pub struct Forward<'a> {
     pub request_id: HeaderValue,
     /// How long the client may pause within its body.
     pub body_stall: Duration,
+    /// What is taken off the beginning of its path; the route's path begins with it.
+    pub prefix: Option<&'a str>,
+    /// What is changed last in its fields.
+    pub rules: &'a HeaderRules,
+    /// How many bytes a second the client has to send of its body; 0 is no bound.
+    pub body_min_rate: u64,
 }
 
 /// What the app answered.
@@ -87,10 +98,16 @@ pub enum Answer {
 
 impl Proxy {
     /// Makes the pools; nothing is connected yet. `standings` are of the same upstreams, for all workers.
-    pub fn new(upstreams: &[config::Upstream], standings: &Standings, counters: &Arc<Counters>) -> Self {
+    pub fn new(
+        upstreams: &[config::Upstream],
+        standings: &Standings,
+        spools: &Arc<Spools>,
+        counters: &Arc<Counters>,
+    ) -> Self {
         let kept = Rc::new(Notify::new());
         let upstreams = upstreams.iter().zip(&standings.0).map(|(upstream, shared)| {
-            Rc::new(Upstream::new(upstream, shared.clone(), counters.clone(), kept.clone()))
+            let (spools, counters) = (spools.clone(), counters.clone());
+            Rc::new(Upstream::new(upstream, shared.clone(), spools, counters, kept.clone()))
         });
         Self { upstreams: upstreams.collect(), kept }
     }
@@ -166,23 +183,28 @@ fn prepare(
     let target = parts.uri.path_and_query().ok_or(ProxyError::Target)?;
     let has_body = !body.is_end_stream();
     let length = body.size_hint().exact();
-    if has_body && length.is_none() && upstream.kind == UpstreamKind::Wsgi {
-        // A WSGI app takes a body without a length for no body at all.
-        return Err(ProxyError::LengthRequired);
-    }
     if length.is_some_and(|length| length > to.max_body) {
         return Err(ProxyError::TooLarge { max: to.max_body });
     }
 
     let mut out = upstream.take_buffer();
-    head::write_request_line(&mut out, &parts.method, target);
-    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id };
-    request_fields(&parts.headers, &told, |name, value| head::write_field(&mut out, name, value))
-        .map_err(ProxyError::Request)?;
+    head::write_request_line(&mut out, &parts.method, target, to.prefix.unwrap_or_default());
+    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, prefix: to.prefix };
+    let fields = request_fields(&parts.headers, &told, |name, value| {
+        if !to.rules.hides(name) {
+            head::write_field(&mut out, name, value);
+        }
+    });
+    fields.map_err(ProxyError::Request)?;
+    for (name, value) in to.rules.lines() {
+        head::write_field(&mut out, name, value.as_bytes());
+    }
     if upgrade {
         head::write_field(&mut out, &CONNECTION, b"upgrade");
         head::write_field(&mut out, &UPGRADE, b"websocket");
     }
+    // A worker that serves one request at a time is not to wait for a client.
+    let is_gathered = upstream.kind == UpstreamKind::Wsgi;
     // How the body ends is said once: by its length or by its chunks (RFC 9112, section 6.3).
     let framing = match length {
         _ if !has_body => {
@@ -195,20 +217,28 @@ fn prepare(
             head::write_field(&mut out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
             Some(Framing::Length(length))
         }
+        // A WSGI app takes a body without a length for no body at all.
+        None if is_gathered => Some(Framing::Measured),
         None => {
             head::write_field(&mut out, &TRANSFER_ENCODING, b"chunked");
-            Some(Framing::Chunked(announced(&parts.headers)))
+            Some(Framing::Chunked(announced(&parts.headers, to.rules)))
         }
     };
-    let body = framing.map(|framing| Body::new(body, to.max_body, to.body_stall, framing));
-    out.extend_from_slice(b"\r\n");
-    Ok(Outgoing::new(out, body, parts.method.is_idempotent()))
+    if !matches!(framing, Some(Framing::Measured)) {
+        out.extend_from_slice(b"\r\n");
+    }
+    let pace = Pace::new(to.body_stall, to.body_min_rate);
+    let body = framing.map(|framing| Body::new(body, to.max_body, pace, framing));
+    let request = Outgoing::new(out, body, parts.method.is_idempotent());
+    Ok(if is_gathered { request.gathered_first() } else { request })
 }
 
-/// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1).
-fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
+/// The trailers that a head announces; others are left out (RFC 9110, section 6.5.1). What a rule speaks of is not a
+/// client's to say behind its body either.
+fn announced(fields: &HeaderMap, rules: &HeaderRules) -> Vec<HeaderName> {
     let lines = fields.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
     let names = lines.flat_map(|line| line.split(','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
     // No more of them could come.
-    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).take(MAX_FIELDS).collect()
+    names.take(MAX_FIELDS).filter(|name| !rules.hides(name)).collect()
 }

@@ -1,13 +1,19 @@
 //! From a request to what is done with it, and from what went wrong to its status: the one place where errors of the
 //! features meet HTTP.
 //!
-//! Order: the request is checked (method, target, Host, framing), the host is one that the listener and the TLS
-//! session serve, the route is found by path, its action is taken, and whatever the outcome is, it is logged.
+//! Order: the request is checked (method, target, Host, framing, `Expect`); the host is one that the listener and the TLS
+//! session serve; the request came by `https`, if the listener wants that; the route is found by path; what stands before
+//! it is passed (`front`: addresses, a preflight's answer, maintenance, rate, password); its action is taken, which looks
+//! at the length of a body before it asks for any of it; and whatever the outcome is, it is logged.
 
+mod asker;
 mod body;
 mod cors;
+mod front;
 mod handed;
+mod maintenance;
 mod origin;
+mod proxied;
 mod redirect;
 mod refusal;
 mod stream;
@@ -15,30 +21,37 @@ mod table;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
-use crate::config::{Action, Config, Cors, ProxyRoute};
+use crate::compress::Room;
+use crate::config::{Action, Config, Cors, ErrorPages, HeaderRules, ProxyRoute};
 use crate::files::{Client, Files, FilesError};
-use crate::http::{HandedFile, Peer, accepts_json, check_request, host_without_port};
+use crate::http::{HandedFile, check_request, host_without_port, meanings};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
-use crate::publish::{self, Publisher};
-use crate::stream::{Grant, StreamError, StreamSettings, Streams};
+use crate::publish::{self, Publisher, RefusalKind};
+use crate::stream::{Grant, StreamSettings, Streams};
 
 pub use body::ReplyBody;
+pub use front::Fronts;
 pub use origin::Origin;
 pub use redirect::{Hosts, Redirect};
 
+use asker::{Asker, because};
 use body::RequestLog;
 use cors::Leave;
+use front::Front;
+use origin::{check_host, check_scheme, request_id};
+use proxied::Proxied;
 use refusal::Refusal;
 use stream::{Asked, Granted};
 use table::Table;
@@ -71,6 +84,8 @@ pub struct Features {
     pub counters: Arc<Counters>,
     /// The access log, if there is one.
     pub log: Option<Rc<WorkerLog>>,
+    /// What stands before routes.
+    pub fronts: Fronts,
 }
 
 /// The routes of one worker and all that they need.
@@ -80,16 +95,22 @@ pub struct Router {
     routes: Vec<Entry>,
     /// Whether an app can hand in files.
     takes_handed: bool,
+    /// Whether any route keeps somebody out.
+    is_guarded: bool,
     auth: Arc<Authenticator>,
     limits: Limits,
     proxy: Proxy,
     streams: Streams,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
+    /// Pages in the place of ours.
+    pages: Option<Arc<ErrorPages>>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// What a request has to pass first.
+    front: Option<Arc<Front>>,
     action: Do,
     cors: Option<Cors>,
 }
@@ -97,20 +118,30 @@ struct Entry {
 /// A route's action, ready for use.
 #[derive(Debug)]
 enum Do {
-    Proxy {
-        upstream: usize,
-        max_body: u64,
-    },
+    Proxy(Box<Proxied>),
     /// The files, and what is done with a request for none of them.
     Files(Box<Files>, Option<Box<Do>>),
     Stream(Rc<StreamSettings>),
     Publish(Box<publish::route::Route>),
 }
 
+impl Do {
+    /// What the route changes in answers.
+    fn rules(&self) -> Option<&HeaderRules> {
+        match self {
+            Self::Proxy(proxied) => Some(proxied.rules()),
+            Self::Files(_, Some(otherwise)) => otherwise.rules(),
+            _ => None,
+        }
+    }
+}
+
 impl Router {
     /// Makes a worker's routes.
     pub fn new(config: &Config, features: Features) -> Self {
-        let Features { auth, limits, proxy, streams, publisher, counters, log } = features;
+        let Features { auth, limits, proxy, streams, publisher, counters, log, fronts } = features;
+        let room = Room::default();
+        let proxied = |to: &ProxyRoute| Do::Proxy(Box::new(Proxied::new(to, &room)));
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let action = match &route.action {
                 Action::Proxy(to) => proxied(to),
@@ -127,13 +158,14 @@ impl Router {
                     Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
                 }
             };
-            Entry { action, cors: route.cors.clone() }
+            Entry { front: fronts.of(place), action, cors: route.cors.clone() }
         });
         let routes: Vec<_> = routes.collect();
         let is_internal = |entry: &Entry| matches!(&entry.action, Do::Files(files, _) if files.is_internal());
         Self {
             table: Table::new(&config.routes),
             takes_handed: routes.iter().any(is_internal),
+            is_guarded: config.routes.iter().any(|route| route.front.is_some()),
             routes,
             auth,
             limits,
@@ -141,6 +173,7 @@ impl Router {
             streams,
             counters,
             log,
+            pages: fronts.pages,
         }
     }
 
@@ -159,24 +192,48 @@ impl Router {
     pub async fn route(&self, request: Request<Incoming>, origin: Origin<'_>) -> Routed {
         self.counters.requests.inc();
         // Taken apart once: a head is large, and is not to be moved from one function's future to the next.
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let id = request_id(&parts.headers, origin.peer);
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
-        let accept = parts.headers.get(ACCEPT).cloned();
+        let mut asker = Asker {
+            accept: parts.headers.get(ACCEPT).cloned(),
+            id: self.pages.is_some().then(|| Box::new(id.clone())),
+            is_script: false,
+            rules: None,
+        };
         // Boxed: rare beside proxied requests, whose future would grow by it.
         let mut allowed = None;
-        let found = self.find(&parts, &origin).map(|(route, host)| {
-            allowed = route.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
-            (&route.action, host)
-        });
-        if let Some(allowed) = &allowed
+        let found = self.find(&parts, &origin);
+        let mut stopped = None;
+        if let Ok((entry, _)) = &found {
+            allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
+            asker.is_script = matches!(entry.action, Do::Stream(_) | Do::Publish(_));
+            asker.rules = entry.action.rules();
+        }
+        let fronts = found.as_ref().map(|(entry, host)| self.fronts(&parts, entry, host.as_ref()));
+        let fronts = fronts.unwrap_or_default();
+        let client = if fronts.is_empty() { None } else { origin.address(&parts) };
+        for front in &fronts {
+            stopped = stopped.or(front.let_in(client).err());
+        }
+        if let (Some(allowed), None) = (&allowed, &stopped)
             && cors::is_preflight(&parts)
         {
             let response = allowed.preflight(&parts.headers);
             return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
         }
+        for front in fronts {
+            if stopped.is_none() {
+                // Boxed: rare beside other requests, whose future would grow by it.
+                stopped = Box::pin(front.pass(&mut parts.headers, client, &self.counters)).await.err();
+            }
+        }
+        let found = match (stopped, found) {
+            (Some(stopped), _) => Err(stopped.into()),
+            (None, found) => found.map(|(entry, host)| (&entry.action, host)),
+        };
         let found = match found {
             Ok((Do::Files(files, otherwise), host)) => {
                 match files.answer(&parts.method, &parts.uri, &parts.headers, origin.direct).await {
@@ -196,15 +253,19 @@ impl Router {
             Err(refusal) => refusal,
             // Done above.
             Ok((Do::Files(..), _)) => Refusal::NoRoute,
-            Ok((Do::Proxy { upstream, max_body }, host)) => {
+            Ok((Do::Proxy(proxied), host)) => {
                 let to = Forward {
-                    upstream: *upstream,
-                    max_body: *max_body,
+                    upstream: proxied.route.upstream,
+                    max_body: proxied.route.max_body,
                     peer: origin.peer,
                     host: host.as_ref(),
                     request_id: id,
                     body_stall: origin.body_stall,
+                    prefix: proxied.route.strip_prefix.as_deref(),
+                    rules: &proxied.route.request_headers,
+                    body_min_rate: origin.body_min_rate,
                 };
+                let asked = proxied.asked(&parts);
                 // What a file would need, if the app is going to hand one in.
                 let client = self
                     .takes_handed
@@ -215,17 +276,23 @@ impl Router {
                 };
                 match answer {
                     Ok(Answer::Response(mut response)) => {
-                        if let Some(named) = response.extensions_mut().remove::<HandedFile>() {
+                        // Where no route takes files, an app that names one is answered for as if it had not.
+                        if self.takes_handed
+                            && let Some(named) = response.extensions_mut().remove::<HandedFile>()
+                        {
                             // Boxed: rare beside other answers, whose future would grow by it.
                             let (app, _) = response.into_parts();
                             let host =
                                 host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
                             match Box::pin(self.hand_over(named, app, client, host)).await {
-                                Ok(response) => return Routed::Reply(body::finish(response, log)),
-                                Err(refusal) => return self.refuse(&refusal, accept.as_ref(), None, log),
+                                Ok(mut response) => {
+                                    proxied.rules().apply(response.headers_mut());
+                                    return Routed::Reply(body::finish(response, log));
+                                }
+                                Err(refusal) => return self.refuse(&refusal, &asker, None, log),
                             }
                         }
-                        return Routed::Reply(body::finish(response.map(ReplyBody::proxied), log));
+                        return Routed::Reply(body::finish(proxied.answer(response, asked), log));
                     }
                     Ok(Answer::Upgrade(response, app)) => {
                         return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), log), app);
@@ -248,7 +315,9 @@ impl Router {
                 if response.status() == StatusCode::TOO_MANY_REQUESTS {
                     self.counters.publications_limited.inc();
                 }
+                let refused = response.extensions_mut().remove::<RefusalKind>().map(RefusalKind::code);
                 cors::put(allowed.as_deref(), &mut response);
+                let log = because(log, refused);
                 return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
             }
             Ok((Do::Stream(settings), host)) => {
@@ -260,7 +329,9 @@ impl Router {
                     allowed: allowed.as_deref(),
                 };
                 match Box::pin(self.stream(settings, asked, body)).await {
-                    Ok(Granted::Answer(response)) => return Routed::Reply(body::finish(response, log)),
+                    Ok(Granted::Answer(response, refused)) => {
+                        return Routed::Reply(body::finish(response, because(log, refused)));
+                    }
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
                         leave(log);
@@ -274,27 +345,38 @@ impl Router {
                 }
             }
         };
-        self.refuse(&refusal, accept.as_ref(), allowed.as_deref(), log)
+        self.refuse(&refusal, &asker, allowed.as_deref(), log)
     }
 
-    fn refuse(
-        &self,
-        refusal: &Refusal,
-        accept: Option<&HeaderValue>,
-        allowed: Option<&Leave>,
-        log: Option<Box<RequestLog>>,
-    ) -> Routed {
-        self.count(refusal);
-        let mut response = refusal.respond(accepts_json(accept));
-        cors::put(allowed, &mut response);
-        Routed::Reply(body::finish(response.map(ReplyBody::small), log))
+    /// What a request has to pass: what stands before its route, and before those that an app might take its path to
+    /// mean. An address would be kept out of `/admin/` in vain if `/%61dmin/` led around it.
+    fn fronts<'r>(
+        &'r self,
+        parts: &Parts,
+        entry: &'r Entry,
+        host: Option<&HeaderValue>,
+    ) -> SmallVec<[&'r Front; 1]> {
+        let mut fronts: SmallVec<[&Front; 1]> = entry.front.as_deref().into_iter().collect();
+        if self.is_guarded {
+            let host = host.and_then(|host| host.to_str().ok()).map(host_without_port);
+            for path in meanings(parts.uri.path()) {
+                let meant =
+                    self.table.find(&path, host).and_then(|route| self.routes[route].front.as_deref());
+                if let Some(meant) = meant
+                    && !fronts.iter().any(|front| std::ptr::eq(*front, meant))
+                {
+                    fronts.push(meant);
+                }
+            }
+        }
+        fronts
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
     fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Entry, Option<HeaderValue>), Refusal> {
         let host = check_request(parts)?;
-        origin.check_host(host.as_ref())?;
-        origin.check_scheme(parts, host.as_ref())?;
+        check_host(host.as_ref(), origin)?;
+        check_scheme(parts, host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
         match &self.routes[route] {
@@ -302,50 +384,10 @@ impl Router {
             entry => Ok((entry, host)),
         }
     }
-
-    fn count(&self, refusal: &Refusal) {
-        match refusal {
-            Refusal::Stream(StreamError::Limited(limited)) => {
-                self.limits.tell(*limited, &self.counters, Instant::now());
-            }
-            Refusal::Stream(_) => self.counters.streams_refused.inc(),
-            _ if refusal.is_upstreams() => {
-                self.counters.upstream_errors.inc();
-                tracing::warn!(error = %refusal, "the app did not answer");
-            }
-            _ => {}
-        }
-    }
-}
-
-fn proxied(to: &ProxyRoute) -> Do {
-    Do::Proxy { upstream: to.upstream, max_body: to.max_body }
 }
 
 fn leave(log: Option<Box<RequestLog>>) {
     if let Some(log) = log {
         log.leave();
     }
-}
-
-/// The longest name of a request that is taken over, in bytes.
-const MAX_REQUEST_ID: usize = 128;
-
-/// What a request is called: by a trusted proxy in front of us, if that is a name for a log, or by us.
-fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
-    if peer.trusted
-        && let Some(id) = fields.get("x-request-id")
-        && (1..=MAX_REQUEST_ID).contains(&id.len())
-        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-    {
-        return id.clone();
-    }
-    let mut bits = fastrand::u64(..);
-    let mut text = [0; 16];
-    for byte in &mut text {
-        *byte = b"0123456789abcdef"[(bits & 15) as usize];
-        bits >>= 4;
-    }
-    // Hexadecimal digits are always a valid value.
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
 }

@@ -21,14 +21,15 @@ use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Auth, Config, Secret, StoreKind};
+use crate::config::{self, Action, Auth, Config, Secret, StoreKind};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::{Committer, Hub};
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{self, Bound, ConnectionLimit};
 use crate::metrics::Counters;
-use crate::proxy::{HealthChecks, Standings};
+use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
+use crate::router::Fronts;
 use crate::shutdown::Signal;
 use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
 use crate::tls::{Tls, TlsError};
@@ -67,7 +68,7 @@ pub enum BindError {
     PublishHttp(listener::BindError),
     /// The store on disk.
     Store(DiskError),
-    /// No random bytes for the epoch or the tickets.
+    /// No random bytes for the epoch, the tickets or the passwords.
     Random,
 }
 
@@ -114,6 +115,7 @@ pub struct Server {
     committer: Option<Committer>,
     counters: Vec<Arc<Counters>>,
     tickets: Tickets,
+    fronts: Fronts,
 }
 
 impl Server {
@@ -132,7 +134,9 @@ impl Server {
         for listen in &config.listen {
             let tls = certificates::tls_of(listen)
                 .map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
-            let bound = Bound::bind(&listen.endpoint, config.server.workers).map_err(BindError::Listen)?;
+            let all = config.listen.iter().map(|listen| &listen.endpoint);
+            let bound =
+                Bound::bind(&listen.endpoint, all, config.server.workers).map_err(BindError::Listen)?;
             addresses.push(bound.endpoint.to_string());
             listeners.push((bound, tls));
         }
@@ -176,6 +180,7 @@ impl Server {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
             None => Tickets::random().map_err(|_| BindError::Random)?,
         };
+        let fronts = Fronts::new(&config).map_err(|_| BindError::Random)?;
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
         Ok(Self {
@@ -189,6 +194,7 @@ impl Server {
             committer,
             counters,
             tickets,
+            fronts,
         })
     }
 
@@ -219,6 +225,7 @@ impl Server {
             committer,
             counters,
             tickets,
+            fronts,
             ..
         } = self;
         let log = sink.map(AccessLog::start).transpose()?;
@@ -227,7 +234,9 @@ impl Server {
         let auth = Arc::new(auth);
         let stream_limits = Limits::new(&config.limits);
         let addresses = config.limits.connections_per_address.map(AddressLimit::new);
+        warn_of_missing_roots(&config);
         let standings = Standings::new(&config.upstreams);
+        let spools = spools(&config.server);
         let checks = HealthChecks::new(&config.upstreams, &standings);
         let limit = ConnectionLimit::new(config.server.max_connections.unwrap_or_else(default_connections));
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
@@ -271,9 +280,11 @@ impl Server {
                 auth: auth.clone(),
                 stream_limits: stream_limits.clone(),
                 standings: standings.clone(),
+                spools: spools.clone(),
                 publisher: publisher.clone(),
                 sockets,
                 redirects: redirects.clone(),
+                fronts: fronts.clone(),
                 limit: limit.clone(),
                 addresses: addresses.clone(),
                 log: log.as_ref().map(|log| log.worker(secret_parameters.clone())),
@@ -284,8 +295,10 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new()
-            .block_on(&runtime, control(hub.clone(), background, checks, keeper, serving, all_ended));
+        LocalSet::new().block_on(
+            &runtime,
+            control(hub.clone(), background, checks, (keeper, fronts), serving, all_ended),
+        );
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -308,12 +321,13 @@ async fn control(
     hub: Hub,
     background: Background,
     checks: HealthChecks,
-    keeper: Keeper,
+    (keeper, fronts): (Keeper, Fronts),
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
 ) {
     spawn_local(background.run());
     spawn_local(keeper.run());
+    spawn_local(fronts.watch());
     spawn_local(checks.run());
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
@@ -333,6 +347,16 @@ async fn control(
         () = &mut ended => return,
     }
     ended.await;
+}
+
+/// Where bodies wait. A folder that is of no use is told at once, and not when the first large body comes.
+fn spools(server: &config::Server) -> Arc<Spools> {
+    let spools = Spools::new(server.temp_dir.clone(), server.spool_memory, server.spool_disk);
+    if let Err(error) = spools.check() {
+        let temp_dir = server.temp_dir.display();
+        tracing::warn!(%temp_dir, %error, "no file can be made in temp_dir: large bodies for wsgi apps will be refused");
+    }
+    spools
 }
 
 /// Says what had happened to the store since it was last written to.
@@ -358,6 +382,18 @@ fn tell_of(open: &OpenDisk) {
 /// The query parameters that carry credentials.
 fn secret_parameters(config: &Config) -> Vec<String> {
     config.auth.iter().filter_map(Auth::query).map(str::to_owned).collect()
+}
+
+/// Says which folders are not there. They may be made later, and a site need not wait for them.
+fn warn_of_missing_roots(config: &Config) {
+    for route in &config.routes {
+        if let Action::Files(files) = &route.action
+            && !files.root.is_dir()
+        {
+            let (path, root) = (&route.path, files.root.display());
+            tracing::warn!(path, %root, "the folder of a files route is not there; until it is, nothing is found in it");
+        }
+    }
 }
 
 /// As many descriptors as the system lets us have. Every stream is one.

@@ -8,23 +8,25 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::Response;
+use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::body::Incoming;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::config::{Config, Listen};
-use crate::connection::{self, Drain, Handler, Info, MAX_HANDSHAKES, Outcome, Refused, Settings, Shared};
+use crate::connection::{self, Drain, Handler, Handshakes, Info, Outcome, Refused, Settings, Shared};
 use crate::hub::Hub;
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{ConnectionLimit, Listener, Permit, Unaccepted};
 use crate::metrics::Counters;
-use crate::proxy::{Proxy, Standings};
+use crate::proxy::{Proxy, Spools, Standings};
 use crate::publish::Publisher;
-use crate::router::{Features, Origin, Redirect, ReplyBody, Routed, Router};
+use crate::router::{Features, Fronts, Origin, Redirect, ReplyBody, Routed, Router};
 use crate::shutdown::{Signal, Stage};
 use crate::stream::Streams;
 use crate::tls::Tls;
@@ -54,12 +56,16 @@ pub struct Setup {
     pub stream_limits: Limits,
     /// What all workers know of the servers of apps.
     pub standings: Arc<Standings>,
+    /// What is kept of bodies, of all workers.
+    pub spools: Arc<Spools>,
     /// What takes publications of public routes.
     pub publisher: Publisher,
     /// Its sockets, in the order of the configuration, each with its TLS.
     pub sockets: Vec<(Unaccepted, Option<Tls>)>,
     /// Where requests of each listener are sent instead, in the order of the configuration.
     pub redirects: Vec<Option<Redirect>>,
+    /// What stands before the routes of all workers.
+    pub fronts: Fronts,
     /// How many connections all workers may have.
     pub limit: ConnectionLimit,
     /// How many connections an address may have, over all workers.
@@ -96,9 +102,11 @@ async fn run(setup: Setup) -> io::Result<()> {
         auth,
         stream_limits,
         standings,
+        spools,
         publisher,
         sockets,
         redirects,
+        fronts,
         limit,
         addresses,
         log,
@@ -110,19 +118,21 @@ async fn run(setup: Setup) -> io::Result<()> {
     let features = Features {
         auth: auth.clone(),
         limits: stream_limits,
-        proxy: Proxy::new(&config.upstreams, &standings, &counters),
+        proxy: Proxy::new(&config.upstreams, &standings, &spools, &counters),
         streams: streams.clone(),
         publisher,
         counters: counters.clone(),
         log: log.clone(),
+        fronts,
     };
     let router = Router::new(&config, features);
+    let hsts = config.listen.iter().map(|listen| listen.hsts.map(|hsts| hsts.field())).collect();
     let shared = Rc::new(Shared {
-        handler: Route { router, redirects },
+        handler: Route { router, redirects, hsts },
         streams: streams.clone(),
         counters: counters.clone(),
         drain: Drain::default(),
-        handshakes: Semaphore::new(MAX_HANDSHAKES),
+        handshakes: Handshakes::default(),
         addresses,
         refused: Refused::default(),
         log: log.clone(),
@@ -260,6 +270,9 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counters.connections.dec();
+        if std::thread::panicking() {
+            self.counters.panics.inc();
+        }
         self.open.count.set(self.open.count.get() - 1);
         if self.open.count.get() == 0 {
             self.open.closed.notify_one();
@@ -272,6 +285,22 @@ struct Route {
     router: Router,
     /// By listener.
     redirects: Vec<Option<Redirect>>,
+    /// What answers say of coming by `https` only. By listener.
+    hsts: Vec<Option<HeaderValue>>,
+}
+
+impl Route {
+    fn hsts(&self, info: &Info) -> Option<&HeaderValue> {
+        self.hsts.get(info.settings.listener).and_then(Option::as_ref)
+    }
+}
+
+/// Says in an answer for how long browsers are to come by `https` only, unless the app says it itself.
+fn put_hsts(hsts: Option<&HeaderValue>, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if let Some(hsts) = hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
+    response
 }
 
 impl Handler for Route {
@@ -285,15 +314,21 @@ impl Handler for Route {
             sni: info.sni.as_deref(),
             credentials: info.credentials.as_deref(),
             redirect: self.redirects.get(settings.listener).and_then(Option::as_ref),
+            hsts: self.hsts(info),
             server_names: &settings.server_names,
             h2: info.h2,
             body_stall: settings.deadlines.body_stall,
+            body_min_rate: settings.deadlines.body_min_rate,
             direct: info.direct.as_ref(),
         };
         match self.router.route(request, origin).await {
-            Routed::Reply(response) => Outcome::Reply(response),
+            Routed::Reply(response) => Outcome::Reply(put_hsts(self.hsts(info), response)),
             Routed::Park(grant) => Outcome::Park(grant),
-            Routed::Tunnel(response, app) => Outcome::Tunnel(response, app),
+            Routed::Tunnel(response, app) => Outcome::Tunnel(put_hsts(self.hsts(info), response), app),
         }
+    }
+
+    fn failed(&self, info: &Info) -> Response<ReplyBody> {
+        put_hsts(self.hsts(info), self.router.failed())
     }
 }

@@ -104,14 +104,20 @@ pub fn redacted<'t>(target: &'t str, secret_parameters: &[String]) -> std::borro
     out.into()
 }
 
-/// Writes a JSON string. Control characters and DEL are escaped, so a line is always one line.
+/// Writes a JSON string. Control characters are escaped, so a line is always one line, and none of them does anything to
+/// the terminal that it is read on: neither those of ASCII nor those behind DEL (C1), which come as two bytes.
 fn escape(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
-    for byte in value.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0..=0x1f | 0x7f => {
+    let mut bytes = value.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek()) {
+            (b'"' | b'\\', _) => out.extend_from_slice(&[b'\\', byte]),
+            (0..=0x1f | 0x7f, _) => {
                 let _ = write!(out, "\\u{byte:04x}");
+            }
+            (0xc2, Some(&second @ 0x80..=0x9f)) => {
+                bytes.next();
+                let _ = write!(out, "\\u{second:04x}");
             }
             _ => out.push(byte),
         }
@@ -150,6 +156,8 @@ mod tests {
                 .duration("duration", Duration::from_micros(12))
                 .end();
             prop_assert_eq!(buffer.iter().filter(|b| **b == b'\n').count(), 1);
+            let text = std::str::from_utf8(&buffer).unwrap();
+            prop_assert!(!text.trim_end().chars().any(char::is_control));
             let read: serde_json::Value = serde_json::from_slice(&buffer).unwrap();
             prop_assert_eq!(&read["user"], &user);
             prop_assert_eq!(&read["time"], 1.5);

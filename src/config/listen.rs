@@ -1,5 +1,7 @@
 //! `[[listen]]`: where clients come in, and how long they may take.
 
+mod hsts;
+
 use std::error::Error as _;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,6 +17,8 @@ use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
 use super::{Certificate, CertificateError, ClientCa, TrustedProxies, schema};
 
+pub use hsts::Hsts;
+
 /// Room for the head of a request, all its lines together.
 const MAX_HEADERS: usize = 64 * 1024;
 
@@ -22,6 +26,8 @@ const MAX_HEADERS: usize = 64 * 1024;
 const HEADERS_BOUNDS: RangeInclusive<u64> = 8 << 10..=1 << 20;
 /// A deadline of an hour protects nobody any more.
 const DEADLINE_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+/// Nobody's line is as fast as 1 GiB a second, and whoever is slower would be refused.
+const RATE_BOUNDS: RangeInclusive<u64> = 0..=1 << 30;
 
 /// One listening socket.
 #[derive(Debug, Clone)]
@@ -38,6 +44,8 @@ pub struct Listen {
     pub http2: bool,
     /// Whether requests are sent on to `https`, and to which port. Never with `tls`.
     pub redirect_https: Option<RedirectPort>,
+    /// How long browsers are to come by `https` only; none is not said. Only with `tls`.
+    pub hsts: Option<Hsts>,
     /// Whether each connection begins with a header of the PROXY protocol. Some peer is trusted then.
     pub proxy_protocol: bool,
     /// How long a client may take for each step.
@@ -78,6 +86,7 @@ impl Listen {
         let client_ca = section.value("client_ca");
         let http2 = section.value("http2").and_then(|value| value.flag()).unwrap_or(true);
         let redirect = section.value("redirect_https");
+        let hsts = section.value("hsts");
         let proxy_protocol = section.value("proxy_protocol");
         let deadlines = Deadlines::read(section);
         let max_headers = section.room("max_headers", MAX_HEADERS, HEADERS_BOUNDS);
@@ -89,6 +98,7 @@ impl Listen {
         let client_ca = client_ca.and_then(|value| clients(&value, section.report.base, is_tls));
         let has_names = section.has("server_names") && !section.is_empty_list("server_names");
         let redirect_https = redirect.and_then(|value| redirect_port(&value, is_tls, has_names || has_tls));
+        let hsts = hsts.and_then(|value| Hsts::read(&value, is_tls));
         let is_known = if on_unix { trusted.unix } else { !trusted.networks.is_empty() };
         let proxy_protocol = proxy_protocol.is_some_and(|value| flag_of_proxies(&value, on_unix, is_known));
         Some(Self {
@@ -97,6 +107,7 @@ impl Listen {
             client_ca,
             http2,
             redirect_https,
+            hsts,
             proxy_protocol,
             deadlines,
             max_headers,
@@ -113,6 +124,7 @@ impl Listen {
             client_ca: None,
             http2: true,
             redirect_https: None,
+            hsts: None,
             proxy_protocol: false,
             deadlines: Deadlines::default(),
             max_headers: MAX_HEADERS,
@@ -120,7 +132,7 @@ impl Listen {
     }
 }
 
-/// How long a client may take. Every one is above zero.
+/// How long a client may take. Every time is above zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlines {
     /// From accept to the end of the TLS handshake.
@@ -131,6 +143,9 @@ pub struct Deadlines {
     pub idle_timeout: Duration,
     /// Between two reads of a request body.
     pub body_stall: Duration,
+    /// How many bytes of a request body have to come in a second, once the client has been waited for as long as it may
+    /// pause; 0 is no bound.
+    pub body_min_rate: u64,
     /// Between two writes that the client takes.
     pub write_stall: Duration,
 }
@@ -144,6 +159,7 @@ impl Deadlines {
             header_timeout: read("header_timeout", default.header_timeout),
             idle_timeout: read("idle_timeout", default.idle_timeout),
             body_stall: read("body_stall", default.body_stall),
+            body_min_rate: section.size("body_min_rate", default.body_min_rate, RATE_BOUNDS),
             write_stall: read("write_stall", default.write_stall),
         }
     }
@@ -156,6 +172,7 @@ impl Default for Deadlines {
             header_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             body_stall: Duration::from_secs(30),
+            body_min_rate: 1024,
             write_stall: Duration::from_secs(60),
         }
     }

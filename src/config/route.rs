@@ -6,21 +6,28 @@ use super::reader::{Section, Value};
 use super::upstream::BODY_BOUNDS;
 use super::{Upstream, schema, suggest};
 
+mod compress;
 mod cors;
 mod files;
+mod front;
 mod map;
 mod path;
 mod pattern;
+mod prefix;
 mod publish;
 mod replay;
+mod rules;
 mod said;
 mod stream;
 
+pub use compress::{Compress, Compression};
 pub use cors::{Cors, Origins};
 pub use files::{FilesRoute, Immutable};
+pub use front::{BasicAuth, Front, Password, RateBy, RateLimit};
 pub use map::{Map, Piece, Pointer, Template};
 pub use publish::{PublishCheck, PublishRoute, To};
 pub use replay::{ReadWhen, Replay};
+pub use rules::HeaderRules;
 pub use said::{Heartbeat, HeartbeatForm, OnGap, Said};
 pub use stream::{StreamRoute, Unauthorized};
 
@@ -42,6 +49,8 @@ pub struct Route {
     pub hosts: Vec<String>,
     /// Which pages of other origins may use it; none are those of its own origin only.
     pub cors: Option<Cors>,
+    /// What a request has to pass first; none is nothing.
+    pub front: Option<Box<Front>>,
     /// What happens there.
     pub action: Action,
 }
@@ -71,6 +80,7 @@ impl Route {
         let hosts = hosts(section.value("hosts"));
         let cors = section.section("cors", &schema::CORS).and_then(|section| Cors::read(&section));
         let internal = section.value("internal").and_then(|value| value.flag()).unwrap_or(false);
+        let front = Front::read(section);
         let proxy = section.section("proxy", &schema::ROUTE_PROXY);
         let files = section.section("files", &schema::ROUTE_FILES);
         let stream = section.section("stream", &schema::ROUTE_STREAM);
@@ -98,7 +108,11 @@ impl Route {
             only_one_cors(stream);
         }
         files::only_for_files(section, internal);
-        let proxy = proxy.map(|section| ProxyRoute::read(&section, names, upstreams).map(Action::Proxy));
+        front::only_where_it_counts(section, internal);
+        let written = path.as_ref().and_then(|path| path.node().as_str());
+        let proxy = proxy.map(|section| {
+            ProxyRoute::read(&section, names, upstreams, written).map(Box::new).map(Action::Proxy)
+        });
         let files = files.map(|section| {
             FilesRoute::read(&section, names, upstreams, internal).map(Box::new).map(Action::Files)
         });
@@ -106,7 +120,8 @@ impl Route {
             stream.map(|section| StreamRoute::read(&section, names).map(Box::new).map(Action::Stream));
         let publish = publish.map(|section| PublishRoute::read(&section, names).map(Action::Publish));
         let path = path?.parse(path::check)?;
-        Some(Self { path: path.to_owned(), hosts, cors, action: proxy.or(files).or(stream).or(publish)?? })
+        let action = proxy.or(files).or(stream).or(publish)??;
+        Some(Self { path: path.to_owned(), hosts, cors, front, action })
     }
 
     /// Whether no request could tell the two apart. A prefix and an exact path are told apart, and a route for some
@@ -141,7 +156,7 @@ fn only_one_cors(stream: &Section<'_>) {
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Forwards to an upstream.
-    Proxy(ProxyRoute),
+    Proxy(Box<ProxyRoute>),
     /// Serves the files of a folder.
     Files(Box<FilesRoute>),
     /// Is a subscriber's stream.
@@ -157,16 +172,49 @@ pub struct ProxyRoute {
     pub upstream: usize,
     /// The largest request body, in bytes: the route's own bound, or else its upstream's.
     pub max_body: u64,
+    /// The beginning of the path that the app does not get to see, without a `/` at its end.
+    pub strip_prefix: Option<String>,
+    /// What is changed in requests, after everything that Sidestream changes itself.
+    pub request_headers: HeaderRules,
+    /// What is changed in answers, those of Sidestream's own among them.
+    pub response_headers: HeaderRules,
+    /// Which answers are compressed; none are if it is absent.
+    pub compress: Option<Compress>,
 }
 
 impl ProxyRoute {
-    fn read(section: &Section<'_>, names: &Names<'_>, upstreams: &[Upstream]) -> Option<Self> {
+    fn read(
+        section: &Section<'_>,
+        names: &Names<'_>,
+        upstreams: &[Upstream],
+        path: Option<&str>,
+    ) -> Option<Self> {
         let upstream = section.required("upstream", "write the NAME of an [upstreams.NAME]");
         let max_body = section.value("max_body").and_then(|value| value.size(BODY_BOUNDS));
+        let strip_prefix = section.value("strip_prefix").and_then(|value| prefix::read(&value, path));
+        let rules = |key, read: fn(&Value<'_>) -> HeaderRules| {
+            section.value(key).map_or_else(HeaderRules::default, |value| read(&value))
+        };
+        let request_headers = rules("request_headers", HeaderRules::of_requests);
+        let response_headers = rules("response_headers", HeaderRules::of_responses);
+        let compress = section.value("compress").and_then(|value| Compress::read(&value));
         let upstream = named(&upstream?, "upstreams", names.upstreams.as_ref())?;
-        // A missing one has a mistake of its own, and the result is void.
-        let default = upstreams.get(upstream).map_or(0, |upstream| upstream.max_body);
-        Some(Self { upstream, max_body: max_body.unwrap_or(default) })
+        let route = Self::new(upstream, upstreams);
+        let max_body = max_body.unwrap_or(route.max_body);
+        Some(Self { max_body, strip_prefix, request_headers, response_headers, compress, ..route })
+    }
+
+    /// A route with the defaults of the file.
+    pub(crate) fn new(upstream: usize, upstreams: &[Upstream]) -> Self {
+        Self {
+            upstream,
+            // A missing one has a mistake of its own, and the result is void.
+            max_body: upstreams.get(upstream).map_or(0, |upstream| upstream.max_body),
+            strip_prefix: None,
+            request_headers: HeaderRules::default(),
+            response_headers: HeaderRules::default(),
+            compress: None,
+        }
     }
 }
 

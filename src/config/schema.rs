@@ -27,8 +27,19 @@ pub(super) static ROOT: Shape = shape(
 
 pub(super) static SERVER: Shape = shape(
     "[server]",
-    &["workers", "shutdown_timeout", "max_connections", "trusted_proxies", "secret"],
-    &["temp_dir"],
+    &[
+        "workers",
+        "shutdown_timeout",
+        "max_connections",
+        "trusted_proxies",
+        "secret",
+        "error_pages",
+        "maintenance",
+        "temp_dir",
+        "spool_memory",
+        "spool_disk",
+    ],
+    &[],
 );
 
 pub(super) static LISTEN: Shape = shape(
@@ -40,11 +51,13 @@ pub(super) static LISTEN: Shape = shape(
         "client_ca",
         "http2",
         "redirect_https",
+        "hsts",
         "proxy_protocol",
         "handshake_timeout",
         "header_timeout",
         "idle_timeout",
         "body_stall",
+        "body_min_rate",
         "write_stall",
         "max_headers",
     ],
@@ -53,6 +66,8 @@ pub(super) static LISTEN: Shape = shape(
 
 pub(super) static TLS: Shape = shape("an entry of `tls`", &["cert", "key"], &[]);
 
+pub(super) static HSTS: Shape = shape("`hsts`", &["max_age", "include_subdomains", "preload"], &[]);
+
 pub(super) static UPSTREAM: Shape = shape(
     "[upstreams.NAME]",
     &[
@@ -60,6 +75,8 @@ pub(super) static UPSTREAM: Shape = shape(
         "kind",
         "connect_timeout",
         "response_timeout",
+        "read_timeout",
+        "read_ahead",
         "max_body",
         "balance",
         "max_connections",
@@ -130,16 +147,41 @@ pub(super) static LIMITS: Shape = shape(
     &[],
 );
 
-pub(super) static ROUTE: Shape =
-    shape("[[route]]", &["path", "hosts", "internal", "cors", "proxy", "files", "stream", "publish"], &[]);
+pub(super) static ROUTE: Shape = shape(
+    "[[route]]",
+    &[
+        "path",
+        "hosts",
+        "internal",
+        "cors",
+        "allow_from",
+        "deny_from",
+        "rate",
+        "basic_auth",
+        "proxy",
+        "files",
+        "stream",
+        "publish",
+    ],
+    &[],
+);
+
+pub(super) static RATE: Shape = shape("`rate`", &["requests", "per", "burst", "by"], &[]);
+
+pub(super) static BASIC_AUTH: Shape = shape("`basic_auth`", &["realm", "passwords"], &[]);
 
 pub(super) static CORS: Shape = shape("`cors`", &["origins", "credentials"], &[]);
 
 pub(super) static ROUTE_PROXY: Shape = shape(
     "[route.proxy]",
-    &["upstream", "max_body"],
-    &["strip_prefix", "request_headers", "response_headers", "compress"],
+    &["upstream", "max_body", "strip_prefix", "request_headers", "response_headers", "compress"],
+    &[],
 );
+
+pub(super) static HEADER_RULES: Shape =
+    shape("`request_headers` and `response_headers`", &["set", "add", "remove"], &[]);
+
+pub(super) static COMPRESS: Shape = shape("`compress`", &["codings", "cookies", "min", "types"], &[]);
 
 pub(super) static ROUTE_FILES: Shape =
     shape("[route.files]", &["root", "try_upstream", "index", "immutable"], &[]);
@@ -186,6 +228,7 @@ pub(super) static ALL: &[&Shape] = &[
     &SERVER,
     &LISTEN,
     &TLS,
+    &HSTS,
     &UPSTREAM,
     &HEALTH,
     &AUTH,
@@ -197,7 +240,11 @@ pub(super) static ALL: &[&Shape] = &[
     &LIMITS,
     &ROUTE,
     &CORS,
+    &RATE,
+    &BASIC_AUTH,
     &ROUTE_PROXY,
+    &HEADER_RULES,
+    &COMPRESS,
     &ROUTE_FILES,
     &ROUTE_STREAM,
     &HELLO,
@@ -208,7 +255,7 @@ pub(super) static ALL: &[&Shape] = &[
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.
-const SECRETS: [&str; 5] = ["secret", "token", "webhook", "jwt_secret", "public_key"];
+const SECRETS: [&str; 6] = ["secret", "token", "webhook", "jwt_secret", "public_key", "passwords"];
 
 /// Whether the value of a key must not be shown. A misspelt or foreign key counts when it looks like a secret's.
 pub(super) fn is_secret(key: &str) -> bool {
@@ -276,7 +323,19 @@ mod tests {
             assert_eq!(shown.remove(shape.title).unwrap_or_default(), keys.collect(), "{}", shape.title);
         }
         assert!(shown.is_empty(), "{shown:?}");
-        for shape in [&TLS, &HEALTH, &CORS, &HELLO, &HEARTBEAT, &ON_GAP] {
+        for shape in [
+            &TLS,
+            &HSTS,
+            &HEALTH,
+            &CORS,
+            &RATE,
+            &BASIC_AUTH,
+            &HEADER_RULES,
+            &COMPRESS,
+            &HELLO,
+            &HEARTBEAT,
+            &ON_GAP,
+        ] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
             }

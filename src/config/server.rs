@@ -1,14 +1,15 @@
 //! `[server]`: what holds for the whole process.
 
-use std::net::IpAddr;
+use std::env;
 use std::num::NonZero;
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::Secret;
+use super::networks::Networks;
+use super::pages::ErrorPages;
 use super::problem::Fault;
 use super::reader::{Section, Value};
 
@@ -24,6 +25,12 @@ const MIN_SECRET: usize = 16;
 /// More than the ephemeral state of one kernel bears.
 const MAX_CONNECTIONS: u64 = 10_000_000;
 
+/// What bodies that wait may take: memory for a thousand of them, and as much disk as a small machine can spare.
+const SPOOL_MEMORY: usize = 64 * 1024 * 1024;
+const SPOOL_DISK: usize = 1024 * 1024 * 1024;
+/// None, or up to 1 TiB.
+const SPOOL_BOUNDS: RangeInclusive<u64> = 0..=1 << 40;
+
 /// The process.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -37,6 +44,16 @@ pub struct Server {
     pub trusted_proxies: TrustedProxies,
     /// What tickets are sealed with. Without it, something random that ends with the process.
     pub secret: Option<Secret>,
+    /// Pages of one's own in the place of ours; none are ours.
+    pub error_pages: Option<ErrorPages>,
+    /// The file that switches proxy and files routes off while it is there.
+    pub maintenance: Option<PathBuf>,
+    /// Where the files are made that bodies wait in.
+    pub temp_dir: PathBuf,
+    /// What all bodies that wait may take of the memory together, in bytes.
+    pub spool_memory: usize,
+    /// What they may take of the disk, in bytes.
+    pub spool_disk: usize,
 }
 
 impl Server {
@@ -59,7 +76,15 @@ impl Server {
         if let Some(value) = section.value("trusted_proxies") {
             server.trusted_proxies = TrustedProxies::read(&value);
         }
+        if let Some(path) = section.value("temp_dir").and_then(|value| value.parse(not_empty)) {
+            server.temp_dir = section.report.base.join(path);
+        }
+        server.spool_memory = section.room("spool_memory", SPOOL_MEMORY, SPOOL_BOUNDS);
+        server.spool_disk = section.room("spool_disk", SPOOL_DISK, SPOOL_BOUNDS);
         server.secret = section.value("secret").and_then(|value| secret(&value, section.report.base));
+        server.error_pages =
+            section.value("error_pages").and_then(|value| ErrorPages::read(&value, section.report.base));
+        server.maintenance = section.value("maintenance").and_then(|value| flag(&value, section.report.base));
         server
     }
 }
@@ -72,56 +97,26 @@ impl Default for Server {
             max_connections: None,
             trusted_proxies: TrustedProxies::default(),
             secret: None,
+            error_pages: None,
+            maintenance: None,
+            temp_dir: env::temp_dir(),
+            spool_memory: SPOOL_MEMORY,
+            spool_disk: SPOOL_DISK,
         }
     }
 }
 
 /// The peers whose `X-Forwarded-*` and `Forwarded` headers are kept; everybody else's are replaced.
-#[derive(Debug, Clone, Default)]
-pub struct TrustedProxies {
-    /// Networks of trusted peers.
-    pub networks: Vec<IpNet>,
-    /// Whether peers on a Unix socket are trusted.
-    pub unix: bool,
-}
+pub type TrustedProxies = Networks;
 
-impl TrustedProxies {
-    fn read(value: &Value<'_>) -> Self {
-        let mut proxies = Self::default();
-        for entry in value.list() {
-            if entry.node().as_str() == Some("unix") {
-                proxies.unix = true;
-            } else {
-                proxies.networks.extend(entry.parse(network));
-            }
-        }
-        proxies
-    }
-
-    /// Whether a TCP peer is trusted. An IPv4 peer seen through an IPv6 socket counts as the IPv4 address it is.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.networks.iter().any(|network| network.contains(&ip))
-    }
-}
-
-/// Reads a network, or one address.
-fn network(text: &str) -> Result<IpNet, Fault> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(ip.into());
-    }
-    let network: IpNet = text.parse().map_err(|_| {
-        Fault::new("is neither a network nor \"unix\"").hint("write \"10.0.0.0/8\", \"::1\" or \"unix\"")
-    })?;
-    if network.trunc() != network {
-        // Whether the address or the whole network was meant is not for us to guess.
-        return Err(Fault::new("is one address, but with the size of a network").hint(format!(
-            "write \"{}\" or \"{}\"",
-            network.trunc(),
-            network.addr()
-        )));
-    }
-    Ok(network)
+/// Reads the path of a file that need not be there.
+fn flag(value: &Value<'_>, base: &Path) -> Option<PathBuf> {
+    value.parse(|text| match text {
+        "" => Err(Fault::new("is empty").hint("write the path of a file, like \"/run/maintenance.html\"")),
+        text if text.contains('\0') => Err(Fault::new("holds NUL")),
+        text if base.join(text).is_dir() => Err(Fault::new("is a folder").hint("name a file in it")),
+        text => Ok(base.join(text).components().collect()),
+    })
 }
 
 fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
@@ -134,6 +129,11 @@ fn secret(value: &Value<'_>, base: &Path) -> Option<Secret> {
         return None;
     }
     Some(secret)
+}
+
+/// A path cannot be nothing.
+fn not_empty(text: &str) -> Result<&str, Fault> {
+    if text.is_empty() { Err(Fault::new("is empty")) } else { Ok(text) }
 }
 
 /// One worker per core that this process may run on.

@@ -19,6 +19,9 @@ pub use origin::Origin;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pages and most downloads whole, and so little that a few slow clients do not fill the disk.
+const READ_AHEAD: u64 = 64 * 1024 * 1024;
 /// Larger than nginx's 1 MiB, which is the first thing everybody raises.
 const MAX_BODY: u64 = 10 * 1024 * 1024;
 
@@ -46,8 +49,12 @@ pub struct Upstream {
     pub kind: UpstreamKind,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
-    /// How long it may take to the head of a response, and between two reads of its body.
+    /// How long it may take to the head of a response.
     pub response_timeout: Duration,
+    /// How long it may pause within a response, but for an event stream.
+    pub read_timeout: Duration,
+    /// How much of a response is read ahead of its client, in bytes; 0 is none.
+    pub read_ahead: u64,
     /// The largest request body, in bytes.
     pub max_body: u64,
     /// Which of several servers is next.
@@ -74,6 +81,8 @@ impl Upstream {
         let kind = section.value("kind").and_then(|value| value.choice(&kinds, &[])).unwrap_or_default();
         let connect_timeout = section.duration("connect_timeout", CONNECT_TIMEOUT, TIMEOUT_BOUNDS);
         let response_timeout = section.duration("response_timeout", RESPONSE_TIMEOUT, TIMEOUT_BOUNDS);
+        let read_timeout = section.duration("read_timeout", READ_TIMEOUT, TIMEOUT_BOUNDS);
+        let read_ahead = section.size("read_ahead", READ_AHEAD, BODY_BOUNDS);
         let max_body = section.size("max_body", MAX_BODY, BODY_BOUNDS);
 
         let rules = [("round-robin", Balance::RoundRobin), ("least-connections", Balance::LeastConnections)];
@@ -107,6 +116,8 @@ impl Upstream {
             kind,
             connect_timeout,
             response_timeout,
+            read_timeout,
+            read_ahead,
             max_body,
             balance,
             max_connections,
@@ -127,6 +138,8 @@ impl Upstream {
             kind: UpstreamKind::default(),
             connect_timeout: CONNECT_TIMEOUT,
             response_timeout: RESPONSE_TIMEOUT,
+            read_timeout: READ_TIMEOUT,
+            read_ahead: READ_AHEAD,
             max_body: MAX_BODY,
             balance: Balance::default(),
             max_connections: 0,

@@ -1,14 +1,20 @@
 //! The TLS handshake of a connection: first the host that the client names is looked at, then the work is done.
 //!
 //! Invariants: a host that the listener does not serve gets no certificate, not even the first one; a bounded number of
-//! handshakes is in progress, counted from when a client has said whom it wants, so that silent ones do not count.
+//! handshakes is in progress, counted from when a client has said whom it wants, so that silent ones do not count. When
+//! there is one too many the oldest is given up, so nobody keeps others out by beginning many and finishing none: who
+//! goes on with his own needs a moment of his own network, and to be overtaken by so many within it takes more of them
+//! than a core can make.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -18,7 +24,56 @@ use crate::tls::is_address;
 use crate::transport::Socket;
 
 /// The most handshakes of a worker in progress. Each holds some tens of KiB, and a core makes a few thousand a second.
-pub const MAX_HANDSHAKES: usize = 1024;
+const MAX_HANDSHAKES: usize = 1024;
+
+/// The handshakes of a worker that are in progress.
+#[derive(Debug)]
+pub struct Handshakes {
+    most: usize,
+    count: Cell<u64>,
+    /// By when they were begun.
+    begun: RefCell<BTreeMap<u64, Rc<Notify>>>,
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self::new(MAX_HANDSHAKES)
+    }
+}
+
+impl Handshakes {
+    fn new(most: usize) -> Self {
+        Self { most, count: Cell::new(0), begun: RefCell::default() }
+    }
+
+    /// One more, for which the oldest makes room if there is none.
+    fn begin(&self) -> InProgress<'_> {
+        let mut begun = self.begun.borrow_mut();
+        if begun.len() >= self.most
+            && let Some((_, oldest)) = begun.pop_first()
+        {
+            oldest.notify_one();
+        }
+        let (number, overtaken) = (self.count.get(), Rc::new(Notify::new()));
+        self.count.set(number + 1);
+        begun.insert(number, overtaken.clone());
+        InProgress { all: self, number, overtaken }
+    }
+}
+
+/// A handshake, until this is dropped.
+struct InProgress<'h> {
+    all: &'h Handshakes,
+    number: u64,
+    /// Told when it is given up.
+    overtaken: Rc<Notify>,
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.all.begun.borrow_mut().remove(&self.number);
+    }
+}
 
 /// A fatal alert, `unrecognized_name` (RFC 8446, section 6.2; RFC 6066, section 3), as a record before any key is known.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -28,7 +83,7 @@ pub(super) async fn accept(
     socket: Socket,
     tls: &Tls,
     settings: &Settings,
-    in_progress: &Semaphore,
+    handshakes: &Handshakes,
 ) -> Result<(TlsStream<Socket>, Arc<Credentials>), ConnectionError> {
     let mut hello =
         LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(ConnectionError::Handshake)?;
@@ -37,13 +92,14 @@ pub(super) async fn accept(
         let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
         return Err(ConnectionError::UnknownName);
     }
-    // It is never closed.
-    let _permit =
-        in_progress.acquire().await.map_err(|error| ConnectionError::Handshake(io::Error::other(error)))?;
+    let in_progress = handshakes.begin();
     let credentials = tls.current();
-    let handshake = hello.into_stream(credentials.config.clone());
-    let stream = handshake.await.map_err(ConnectionError::Handshake)?;
-    Ok((stream, credentials))
+    let made = tokio::select! {
+        biased;
+        made = hello.into_stream(credentials.config.clone()) => made,
+        () = in_progress.overtaken.notified() => Err(io::Error::other("too many were begun after it")),
+    };
+    Ok((made.map_err(ConnectionError::Handshake)?, credentials))
 }
 
 /// Whether a listener with these names serves a client that named this host, or none: such a one may have asked for an
@@ -58,7 +114,6 @@ fn is_served(names: &[String], sni: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
     use std::time::Duration;
 
     use rustls::pki_types::PrivateKeyDer;
@@ -91,8 +146,6 @@ mod tests {
         assert!(is_served(&["shop.example".to_owned(), "10.0.0.1".to_owned()], None));
     }
 
-    /// A moment in which what must not happen would.
-    const MOMENT: Duration = Duration::from_millis(50);
     const PATIENCE: Duration = Duration::from_secs(10);
 
     fn settings() -> Settings {
@@ -133,31 +186,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_so_many_are_in_progress_and_silent_clients_do_not_count() {
-        let world = Rc::new((tls(), settings(), Semaphore::new(1)));
+    async fn the_oldest_makes_room_and_silent_clients_do_not_count() {
+        let world = Rc::new((tls(), settings(), Handshakes::new(2)));
         let local = tokio::task::LocalSet::new();
         let begin = || {
             let (client, server) = UnixStream::pair().unwrap();
             let world = world.clone();
             let handshake = async move {
-                let (tls, settings, in_progress) = &*world;
-                accept(server.into(), tls, settings, in_progress).await.map(drop)
+                let (tls, settings, handshakes) = &*world;
+                accept(server.into(), tls, settings, handshakes).await.map(drop)
             };
             (client, tokio::task::spawn_local(handshake))
         };
         let run = async {
-            let (_silent, _its) = begin();
-            let (mut stalls, stalled) = begin();
-            stalls.write_all(&hello()).await.unwrap();
-            // It is answered, and says no more.
-            stalls.read_u8().await.unwrap();
-            let (mut waits, _waiting) = begin();
-            waits.write_all(&hello()).await.unwrap();
-            assert!(timeout(MOMENT, waits.read_u8()).await.is_err(), "it is one too many");
-            drop(stalls);
-            assert!(stalled.await.unwrap().is_err());
-            // The first byte of a handshake record.
-            assert_eq!(waits.read_u8().await.unwrap(), 22);
+            let (_silent, silent) = begin();
+            // Each is answered, and says no more.
+            let mut stalled = Vec::new();
+            for _ in 0..4 {
+                let (mut client, handshake) = begin();
+                client.write_all(&hello()).await.unwrap();
+                // The first byte of a handshake record.
+                assert_eq!(client.read_u8().await.unwrap(), 22);
+                stalled.push((client, handshake));
+            }
+            let mut stalled = stalled.into_iter();
+            for (_client, handshake) in stalled.by_ref().take(2) {
+                assert!(handshake.await.unwrap().is_err());
+            }
+            assert!(!silent.is_finished() && stalled.all(|(_client, handshake)| !handshake.is_finished()));
+            // Those that have ended leave nothing behind.
+            assert_eq!(world.2.begun.borrow().len(), 2);
         };
         timeout(PATIENCE, local.run_until(run)).await.unwrap();
     }

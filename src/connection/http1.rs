@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::watch::{Timer, Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared, close};
-use crate::proxy::tunnel;
+use crate::http::Fragment;
+use crate::proxy::{ReadsAhead as _, tunnel};
 use crate::stream::{Grant, park};
 use crate::transport::Transport;
 
@@ -65,6 +66,7 @@ pub(super) async fn serve<H: Handler>(
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(ConnectionError::Http(error))),
                 Poll::Pending => {}
             }
+            watch.read_ahead(cx);
             if let Some(grant) = watch.take_stream() {
                 return Poll::Ready(End::Park(grant));
             }
@@ -121,13 +123,19 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Answer<H::Body>>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if self.watch.lines.begin(!request.body().is_end_stream()) {
+            request.extensions_mut().insert(Fragment);
+        }
         let in_flight = self.watch.begin();
         let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
         self.is_http_10.set(request.version() == Version::HTTP_10);
         Box::pin(async move {
-            match shared.handler.handle(request, &info).await {
-                Outcome::Reply(response) => Ok(response.map(|body| Tracked::new(body, in_flight))),
+            match shared.answer(request, &info).await {
+                Outcome::Reply(response) => {
+                    watch.offer_ahead(response.body().read_ahead());
+                    Ok(response.map(|body| Tracked::new(body, in_flight)))
+                }
                 Outcome::Tunnel(response, app) => {
                     watch.offer_tunnel(app);
                     Ok(response.map(|body| Tracked::new(body, in_flight)))

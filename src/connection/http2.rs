@@ -18,6 +18,7 @@ use super::pieces::{Pieces, while_it_moves};
 use super::watch::{Timer, Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared};
 
+use crate::proxy::ReadsAhead as _;
 use crate::transport::Transport;
 
 /// Streams at once on a connection: enough for the tabs of a person and the requests of their pages.
@@ -103,8 +104,11 @@ async fn answer<H: Handler>(
     let in_flight = watch.begin();
     // Boxed, so that its state is gone once there is an answer: hyper's task lives for as long as the answer's body, and
     // that of a stream for an hour.
-    match Box::pin(shared.handler.handle(request, &info)).await {
-        Outcome::Reply(response) => Ok(response.map(|body| Pieces::new(Tracked::new(body, in_flight)))),
+    match Box::pin(shared.answer(request, &info)).await {
+        Outcome::Reply(response) => Ok(response.map(|body| {
+            let ahead = body.read_ahead();
+            Pieces::new(Tracked::new(body, in_flight), ahead)
+        })),
         Outcome::Park(_) | Outcome::Tunnel(..) => Err(NoSocket),
     }
 }

@@ -4,7 +4,7 @@
 //! only when there was room for the last one, so a task that waits with a piece in hand waits for its client. Pieces
 //! are small, so that a slow client is seen to move.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::proxy::Stall;
+use crate::proxy::{ReadAhead, Stall};
 
 /// The most bytes of a piece: one DATA frame of the size that every client takes (RFC 9113, section 4.2).
 const PIECE: usize = 16 * 1024;
@@ -30,6 +30,8 @@ struct Room {
     moved: Cell<bool>,
     /// It gave one, and has not been asked for another.
     awaited: Cell<bool>,
+    /// What is to be read of the answer meanwhile.
+    ahead: RefCell<Option<ReadAhead>>,
 }
 
 /// Runs the task of one HTTP/2 stream, and gives it up (which resets the stream) when the client has made no room
@@ -45,9 +47,22 @@ pub(super) async fn while_it_moves(stream: impl Future<Output: 'static> + 'stati
         if room.moved.take() {
             stall.moved();
         }
-        if room.awaited.get() { stall.poll(cx) } else { Poll::Pending }
+        if !room.awaited.get() {
+            return Poll::Pending;
+        }
+        room.read_ahead(cx);
+        stall.poll(cx)
     })
     .await;
+}
+
+impl Room {
+    fn read_ahead(&self, cx: &mut Context<'_>) {
+        let mut ahead = self.ahead.borrow_mut();
+        if ahead.as_ref().is_some_and(|rest| !rest.poll(cx)) {
+            *ahead = None;
+        }
+    }
 }
 
 /// The body of an answer in pieces.
@@ -61,8 +76,10 @@ pub(super) struct Pieces<B> {
 
 impl<B> Pieces<B> {
     /// To be called within the task that will send it.
-    pub(super) fn new(inner: B) -> Self {
-        Self { inner, rest: Bytes::new(), room: ROOM.try_with(Rc::clone).unwrap_or_default() }
+    pub(super) fn new(inner: B, ahead: Option<ReadAhead>) -> Self {
+        let room = ROOM.try_with(Rc::clone).unwrap_or_default();
+        *room.ahead.borrow_mut() = ahead;
+        Self { inner, rest: Bytes::new(), room }
     }
 }
 
@@ -118,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_large_piece_is_cut_and_nothing_is_lost() {
         let bytes: Bytes = (0..100_000u32).map(|n| (n % 251) as u8).collect();
-        let mut body = Pieces::new(Full::new(bytes.clone()));
+        let mut body = Pieces::new(Full::new(bytes.clone()), None);
         assert_eq!(body.size_hint().exact(), Some(100_000));
         let mut came = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -137,7 +154,7 @@ mod tests {
         let begun = Instant::now();
         let pause = Duration::from_secs(50);
         let moving = async move {
-            let mut body = Pieces::new(Full::new(Bytes::from(vec![0; 3 * PIECE])));
+            let mut body = Pieces::new(Full::new(Bytes::from(vec![0; 3 * PIECE])), None);
             // The app is slow to answer; then the client takes a piece now and then.
             sleep(3 * pause).await;
             while let Some(Ok::<_, Infallible>(_)) = body.frame().await {
@@ -149,7 +166,7 @@ mod tests {
 
         let begun = Instant::now();
         let stuck = async move {
-            let mut body = Pieces::new(Full::new(Bytes::from_static(b"x")));
+            let mut body = Pieces::new(Full::new(Bytes::from_static(b"x")), None);
             body.frame().await;
             std::future::pending::<()>().await;
         };

@@ -51,9 +51,19 @@ impl std::error::Error for HeaderError {
     }
 }
 
-/// Reads a header off a socket, and nothing behind it: the address of the client, or none if the balancer speaks for
-/// itself (a health check) or does not know.
-pub(super) async fn read(socket: &Socket) -> Result<Option<SocketAddr>, HeaderError> {
+/// Whose connection it is, as a balancer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// That of a client at this address.
+    Client(SocketAddr),
+    /// Its own: a health check.
+    Itself,
+    /// A client's whom it does not know.
+    Nobody,
+}
+
+/// Reads a header off a socket, and nothing behind it.
+pub(super) async fn read(socket: &Socket) -> Result<Said, HeaderError> {
     let mut came = Vec::new();
     let mut bytes = [0; V2_HEAD + MAX_V2_REST];
     loop {
@@ -68,7 +78,7 @@ pub(super) async fn read(socket: &Socket) -> Result<Option<SocketAddr>, HeaderEr
         let taken = whole.as_ref().map_or(seen, |header| header.length - before);
         socket.read_seen(&mut bytes[..taken]).map_err(HeaderError::Io)?;
         if let Some(header) = whole {
-            return Ok(header.client);
+            return Ok(header.said);
         }
     }
 }
@@ -78,7 +88,7 @@ pub(super) async fn read(socket: &Socket) -> Result<Option<SocketAddr>, HeaderEr
 struct Header {
     /// How many bytes it is.
     length: usize,
-    client: Option<SocketAddr>,
+    said: Said,
 }
 
 /// Reads a header at the beginning of `bytes`; none if more bytes have to come before it is one.
@@ -102,15 +112,15 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     };
     let line = bytes[V1.len()..end].strip_suffix(b"\r").ok_or(HeaderError::Malformed)?;
     let line = std::str::from_utf8(line).map_err(|_| HeaderError::Malformed)?;
-    let client = v1_client(line).ok_or(HeaderError::Malformed)?;
-    Ok(Some(Header { length: end + 1, client }))
+    let said = v1_said(line).ok_or(HeaderError::Malformed)?;
+    Ok(Some(Header { length: end + 1, said }))
 }
 
-/// The client of a line, without its first word and its end; none if it is not such a line.
-fn v1_client(line: &str) -> Option<Option<SocketAddr>> {
+/// What a line says, without its first word and its end; none if it is not such a line.
+fn v1_said(line: &str) -> Option<Said> {
     // What follows it is not to be looked at.
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Some(None);
+        return Some(Said::Nobody);
     }
     let mut words = line.split(' ');
     let is_v6 = match words.next()? {
@@ -121,7 +131,7 @@ fn v1_client(line: &str) -> Option<Option<SocketAddr>> {
     let mut address = || words.next()?.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv6() == is_v6);
     let (source, _) = (address()?, address()?);
     let (port, _) = (port(words.next()?)?, port(words.next()?)?);
-    words.next().is_none().then(|| Some(SocketAddr::new(source, port)))
+    words.next().is_none().then(|| Said::Client(SocketAddr::new(source, port)))
 }
 
 /// A port in decimal, without a sign or zeros before it.
@@ -137,24 +147,24 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
         return Err(HeaderError::TooLong);
     }
     // The addresses come first; what a balancer adds behind them is passed over.
-    let client = match (head[12], head[13]) {
+    let (otherwise, addresses) = match (head[12], head[13]) {
         // It speaks for itself, whatever it says beyond that.
-        (0x20, _) => None,
-        (0x21, 0x11) => Some(12),
-        (0x21, 0x21) => Some(36),
+        (0x20, _) => (Said::Itself, None),
+        (0x21, 0x11) => (Said::Nobody, Some(12)),
+        (0x21, 0x21) => (Said::Nobody, Some(36)),
         // No address, one of a kind that is no client's here (datagrams, Unix sockets).
-        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => None,
+        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => (Said::Nobody, None),
         _ => return Err(HeaderError::Malformed),
     };
-    if client.is_some_and(|needed| length < needed) {
+    if addresses.is_some_and(|needed| length < needed) {
         return Err(HeaderError::Malformed);
     }
     let Some(rest) = rest.get(..length) else { return Ok(None) };
-    let client = match client {
-        None => None,
-        Some(needed) => Some(source(&rest[..needed]).ok_or(HeaderError::Malformed)?),
+    let said = match addresses {
+        None => otherwise,
+        Some(needed) => Said::Client(source(&rest[..needed]).ok_or(HeaderError::Malformed)?),
     };
-    Ok(Some(Header { length: V2_HEAD + length, client }))
+    Ok(Some(Header { length: V2_HEAD + length, said }))
 }
 
 /// The first of two addresses, and the first of the two ports behind them.

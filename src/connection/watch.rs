@@ -13,8 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::fragment::LineWatch;
 use crate::config::Deadlines;
-use crate::proxy::Switched;
+use crate::proxy::{ReadAhead, Switched};
 use crate::stream::Grant;
 use crate::transport::{DirectFiles, Transport};
 
@@ -35,10 +36,14 @@ pub(super) struct Watch {
     blocked_since: Cell<Option<Instant>>,
     /// Whether all that was written has been flushed: hyper flushes only when it holds nothing back.
     flushed: Cell<bool>,
+    /// The rest of the answer that is being sent.
+    ahead: RefCell<Option<ReadAhead>>,
     /// A stream that wants the socket.
     parked: RefCell<Option<Grant>>,
     /// A tunnel that wants it.
     tunnel: RefCell<Option<Switched>>,
+    /// Looks for what hyper cuts off of request lines. Not on HTTP/2.
+    pub(super) lines: LineWatch,
 }
 
 impl Watch {
@@ -53,8 +58,10 @@ impl Watch {
             head_begun: Cell::new(false),
             blocked_since: Cell::new(None),
             flushed: Cell::new(true),
+            ahead: RefCell::new(None),
             parked: RefCell::new(None),
             tunnel: RefCell::new(None),
+            lines: LineWatch::new(),
         })
     }
 
@@ -72,6 +79,22 @@ impl Watch {
 
     pub(super) fn offer_tunnel(&self, app: Switched) {
         *self.tunnel.borrow_mut() = Some(app);
+    }
+
+    /// The answer that is sent from now on. Only where there is one at a time.
+    pub(super) fn offer_ahead(&self, ahead: Option<ReadAhead>) {
+        *self.ahead.borrow_mut() = ahead;
+    }
+
+    /// Reads the answer ahead, if the client takes nothing of it.
+    pub(super) fn read_ahead(&self, cx: &mut Context<'_>) {
+        if self.blocked_since.get().is_none() {
+            return;
+        }
+        let mut ahead = self.ahead.borrow_mut();
+        if ahead.as_ref().is_some_and(|rest| !rest.poll(cx)) {
+            *ahead = None;
+        }
     }
 
     /// The stream that wants the socket, if the socket is free for it.
@@ -197,7 +220,11 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
         let watch = &self.watch;
-        if buffer.filled().len() > before && watch.reads_heads && watch.in_flight.get() == 0 {
+        let is_waited_for = watch.in_flight.get() == 0;
+        if watch.reads_heads {
+            watch.lines.see(&buffer.filled()[before..], is_waited_for);
+        }
+        if buffer.filled().len() > before && watch.reads_heads && is_waited_for {
             watch.head_begun.set(true);
             if watch.head_since.get().is_none() {
                 watch.head_since.set(Some(Instant::now()));
@@ -221,9 +248,7 @@ impl AsyncWrite for Watched {
         let this = &mut *self;
         let before = this.direct.as_ref().and_then(|_| DirectFiles::before_stand_in(slices));
         let polled = match (&this.direct, &mut this.transport, before) {
-            (Some(direct), Transport::Plain(socket), Some(0)) => {
-                direct.poll_send(cx, socket, slices[0].len())
-            }
+            (Some(direct), Transport::Plain(socket), Some(0)) => direct.poll_send(cx, socket, &slices[0]),
             (_, transport, before) => {
                 let slices = &slices[..before.unwrap_or(slices.len())];
                 Pin::new(transport).poll_write_vectored(cx, slices)
@@ -237,8 +262,14 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        let mut polled = Pin::new(&mut self.transport).poll_flush(cx);
         if polled.is_ready() {
+            // hyper flushes when it has written all that it held.
+            if let Some(direct) = &self.direct
+                && let Err(error) = direct.all_sent()
+            {
+                polled = Poll::Ready(Err(error));
+            }
             self.watch.flushed.set(true);
         }
         self.saw_write(polled)

@@ -3,7 +3,8 @@
 //! What is in the page cache is read by the worker itself; what would have to wait for a disk is read by a thread that
 //! may wait (`RWF_NOWAIT` of preadv2(2) tells the two apart). Where nothing is encrypted, what is in the page cache is not
 //! read at all (`transport::DirectFiles`). Invariants: one piece of a file is in memory at a time, of
-//! at most [`LARGE`] bytes, and less when many are being sent; a file that has become shorter breaks the answer off, since
+//! at most [`LARGE`] bytes, and less when many are being sent; only a share of the descriptors is used for files, since
+//! one connection of HTTP/2 can ask for hundreds and take none; a file that has become shorter breaks the answer off, since
 //! what was promised cannot be sent.
 
 use std::cell::Cell;
@@ -15,26 +16,56 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::process::{Resource, getrlimit};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::FilesError;
 use crate::transport::{DirectFiles, LONGEST};
 
 /// Files up to this many bytes are read before the head of the answer is written, and go out with it.
 pub(super) const SMALL: u64 = 64 * 1024;
 
-/// How many bytes are read at once of a larger one: at the least, and at the most. More than the least pays while the
-/// piece stays in the processor's cache on its way from the page cache to the socket.
-const LEAST: usize = 64 * 1024;
+/// How many bytes are read at once of a larger one: at the least, a record of TLS and a frame of HTTP/2, and at the most.
+/// More than the least pays while the piece stays in the processor's cache on its way from the page cache to the socket.
+const LEAST: usize = 16 * 1024;
 const LARGE: usize = 128 * 1024;
 
 /// What the pieces of all files that one worker is sending may take together before each new one is the least.
-const ALL: usize = 4 * 1024 * 1024;
+const ALL: usize = 16 * 1024 * 1024;
+
+/// One in this many of the process's descriptors may be a file that is being sent.
+const SHARE: u64 = 4;
+
+/// How many files all workers are sending that are still open, and how many they may.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+static MOST: LazyLock<u64> =
+    LazyLock::new(|| getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / SHARE);
+
+/// A place among them.
+#[derive(Debug)]
+struct Open;
+
+impl Open {
+    fn new() -> Result<Self, FilesError> {
+        let before = OPEN.fetch_add(1, Ordering::Relaxed);
+        // Given back at once if it was one too many.
+        let open = Self;
+        if before < *MOST { Ok(open) } else { Err(FilesError::Busy) }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// How many files a worker is sending.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +79,8 @@ impl Sending {
 
     /// How much to read at once.
     fn room(&self) -> usize {
-        (ALL / self.0.get().max(1)).clamp(LEAST, LARGE)
+        let share = (ALL / self.0.get().max(1)).clamp(LEAST, LARGE);
+        share - share % LEAST
     }
 }
 
@@ -89,6 +121,7 @@ struct Pieces {
     reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
     sending: Sending,
     direct: Option<Rc<DirectFiles>>,
+    _open: Open,
 }
 
 /// Why the rest of a file cannot be sent.
@@ -130,27 +163,28 @@ impl FileBody {
     }
 
     /// One part of a file. A small one is read now, if that needs no disk.
-    pub(super) fn part(file: File, part: Range<u64>, way: &Way<'_>) -> Self {
+    pub(super) fn part(file: File, part: Range<u64>, way: &Way<'_>) -> Result<Self, FilesError> {
         let length = part.end - part.start;
         if length == 0 {
-            return Self::empty();
+            return Ok(Self::empty());
         }
         // One that came short is looked at again by the body, which says why.
         match (length <= SMALL).then(|| read_small(&file, part.clone())).flatten() {
-            Some(bytes) => Self::whole(bytes),
+            Some(bytes) => Ok(Self::whole(bytes)),
             None => Self::pieces(file, [Piece::Part(part)].into(), way),
         }
     }
 
     /// Several pieces; at least one.
-    pub(super) fn pieces(file: File, rest: VecDeque<Piece>, way: &Way<'_>) -> Self {
+    pub(super) fn pieces(file: File, rest: VecDeque<Piece>, way: &Way<'_>) -> Result<Self, FilesError> {
+        let open = Open::new()?;
         let length = |piece: &Piece| match piece {
             Piece::Text(text) => text.len() as u64,
             Piece::Part(part) => part.end - part.start,
         };
         let left = rest.iter().map(length).sum();
         way.sending.0.set(way.sending.0.get() + 1);
-        Self(State::Pieces(Box::new(Pieces {
+        Ok(Self(State::Pieces(Box::new(Pieces {
             file: Arc::new(file),
             rest,
             left,
@@ -158,7 +192,8 @@ impl FileBody {
             reading: None,
             sending: way.sending.clone(),
             direct: way.direct.cloned(),
-        })))
+            _open: open,
+        }))))
     }
 
     /// Whether it ended early because of its file.
@@ -198,7 +233,7 @@ impl Pieces {
         if let Some(direct) = &self.direct {
             let length = length.min(LONGEST);
             let last = part.start + length as u64 - 1;
-            // Sending it would wait for the disk. What lies between these two was most likely read with them.
+            // It would only be read twice, as the connection looks again when it sends it.
             if [part.start, last].into_iter().all(|at| read_now(&self.file, &mut [0], at) == Ok(1)) {
                 let bytes = direct.stand_in(self.file.clone(), part.start..last + 1);
                 return Poll::Ready(self.gave(length).map(|()| bytes));
@@ -304,83 +339,4 @@ impl Body for FileBody {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-
-    fn file(size: u32) -> (File, Vec<u8>) {
-        let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&bytes).unwrap();
-        (file, bytes)
-    }
-
-    #[tokio::test]
-    async fn every_byte_comes_once() {
-        for size in [0, 1, 1000, 65_536, 65_537, 1_000_000] {
-            let (file, bytes) = file(size);
-            let sending = Sending::default();
-            let body = FileBody::part(file, 0..size.into(), &sending.by(None));
-            assert_eq!(body.size_hint().exact(), Some(size.into()));
-            assert_eq!(sending.0.get(), usize::from(u64::from(size) > SMALL));
-            assert!(body.collect().await.unwrap().to_bytes() == bytes, "{size}");
-            assert_eq!(sending.0.get(), 0);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_not_in_memory_is_read_by_another_thread() {
-        let (file, bytes) = file(500_000);
-        file.sync_all().unwrap();
-        // Where the temporary files are in memory themselves, this leaves them there.
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        let body = FileBody::part(file, 100..500_000, &Sending::default().by(None));
-        assert!(body.collect().await.unwrap().to_bytes() == bytes[100..]);
-    }
-
-    #[tokio::test]
-    async fn pieces_and_text_come_in_their_order() {
-        let (file, bytes) = file(300_000);
-        let text = |text: &'static str| Piece::Text(Bytes::from_static(text.as_bytes()));
-        let pieces = [text("<"), Piece::Part(5..8), text("|"), Piece::Part(100_000..300_000), text(">")];
-        let body = FileBody::pieces(file, pieces.into(), &Sending::default().by(None));
-        assert_eq!(body.left(), 200_006);
-        let expected = [b"<", &bytes[5..8], b"|", &bytes[100_000..], b">"].concat();
-        assert!(body.collect().await.unwrap().to_bytes() == expected);
-    }
-
-    #[tokio::test]
-    async fn memory_is_used_again_and_is_bounded() {
-        let (file, _) = file(2_000_000);
-        let sending = Sending::default();
-        let mut body = FileBody::part(file, 0..2_000_000, &sending.by(None));
-        let mut places = std::collections::BTreeSet::new();
-        while let Some(frame) = body.frame().await {
-            let data = frame.unwrap().into_data().unwrap();
-            assert!(data.len() <= LARGE);
-            places.insert(data.as_ptr() as usize);
-        }
-        assert_eq!(places.len(), 1);
-        sending.0.set(1000);
-        assert_eq!(sending.room(), LEAST);
-    }
-
-    #[tokio::test]
-    async fn a_file_that_becomes_shorter_breaks_the_answer() {
-        let (file, _) = file(1_000_000);
-        let handle = file.try_clone().unwrap();
-        let mut body = FileBody::part(file, 0..1_000_000, &Sending::default().by(None));
-        body.frame().await.unwrap().unwrap();
-        handle.set_len(300_000).unwrap();
-        let error = loop {
-            if let Err(error) = body.frame().await.unwrap() {
-                break error;
-            }
-        };
-        assert!(matches!(error, FileBodyError::Shorter), "{error}");
-        assert!(!body.is_end_stream());
-    }
-}
+mod tests;

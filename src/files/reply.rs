@@ -41,10 +41,10 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn part(self, part: Range<u64>, way: &Way<'_>) -> FileBody {
+    fn part(self, part: Range<u64>, way: &Way<'_>) -> Result<FileBody, FilesError> {
         match self {
             Self::File(file) => FileBody::part(file, part, way),
-            Self::Memory(bytes) => FileBody::whole(slice(&bytes, &part)),
+            Self::Memory(bytes) => Ok(FileBody::whole(slice(&bytes, &part))),
         }
     }
 }
@@ -90,13 +90,13 @@ impl Representation {
                     fields.insert(CONTENT_LENGTH, HeaderValue::from(size));
                     return Ok(answer(StatusCode::OK, fields, FileBody::empty()));
                 }
-                return Ok(answer(StatusCode::OK, fields, self.source.part(0..size, way)));
+                return Ok(answer(StatusCode::OK, fields, self.source.part(0..size, way)?));
             }
         };
         let body = if let [part] = parts.as_slice() {
             fields.insert(CONTENT_RANGE, header(&content_range(part, size)));
             fields.insert(CONTENT_TYPE, self.kind);
-            self.source.part(part.clone(), way)
+            self.source.part(part.clone(), way)?
         } else {
             let boundary = format!("{:016x}", fastrand::u64(..));
             fields.insert(CONTENT_TYPE, header(&format!("multipart/byteranges; boundary={boundary}")));
@@ -110,7 +110,7 @@ impl Representation {
             let end = Piece::Text(Bytes::from(format!("\r\n--{boundary}--\r\n")));
             let pieces = parts.into_iter().flat_map(begin).chain([end]);
             match self.source {
-                Source::File(file) => FileBody::pieces(file, pieces.collect(), way),
+                Source::File(file) => FileBody::pieces(file, pieces.collect(), way)?,
                 Source::Memory(bytes) => {
                     let text = |piece| match piece {
                         Piece::Text(text) => text,

@@ -39,9 +39,10 @@ impl Coding {
     }
 }
 
-/// The codings that a client takes rather than none, the one to try first at the front.
+/// The codings that a client takes rather than none, the one to try first at the front, with their weights in
+/// thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Codings([Option<Coding>; KNOWN.len()]);
+pub struct Codings([Option<(u16, Coding)>; KNOWN.len()]);
 
 impl Codings {
     /// What a request says. A request that says nothing gets no coding: it may not know any.
@@ -61,12 +62,22 @@ impl Codings {
         }
         // Stable: of equal weights, the order above holds.
         taken.sort_by_key(|entry| std::cmp::Reverse(entry.map_or(0, |(weight, _)| weight)));
-        Self(taken.map(|entry| entry.map(|(_, coding)| coding)))
+        Self(taken)
     }
 
     /// One after the other.
     pub fn iter(self) -> impl Iterator<Item = Coding> {
-        self.0.into_iter().flatten()
+        self.0.into_iter().flatten().map(|(_, coding)| coding)
+    }
+
+    /// Of these, the one that the client likes best; of several, the first.
+    pub fn choose(self, offered: &[Coding]) -> Option<Coding> {
+        let weight = |offer: &Coding| {
+            let known = self.0.iter().flatten().find(|(_, coding)| coding == offer);
+            known.map(|(weight, _)| (*weight, *offer))
+        };
+        let weighed = offered.iter().filter_map(weight);
+        weighed.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, coding)| coding)
     }
 }
 
@@ -148,6 +159,22 @@ mod tests {
         }
         assert_eq!(accepted(&["gzip", "br"]), ["br", "gzip"]);
         assert_eq!(accepted(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn among_equals_the_first_that_is_offered_is_taken() {
+        let offered = [Coding::Zstd, Coding::Brotli];
+        for (line, expected) in [
+            ("gzip, br, zstd", Some(Coding::Zstd)),
+            ("gzip, br", Some(Coding::Brotli)),
+            ("zstd;q=0.5, br;q=0.6, gzip", Some(Coding::Brotli)),
+            ("zstd;q=0.5, br;q=0.5", Some(Coding::Zstd)),
+            ("gzip", None),
+            ("zstd;q=0", None),
+        ] {
+            let fields = HeaderMap::from_iter([(ACCEPT_ENCODING, line.parse().unwrap())]);
+            assert_eq!(Codings::accepted(&fields).choose(&offered), expected, "{line}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::fields::{HopByHopError, is_dropped, removed_by_connection};
-use super::forwarded::{Peer, X_FORWARDED_FOR, is_forwarding, is_of_certificate, say_forwarded};
+use super::forwarded::{
+    Peer, X_FORWARDED_FOR, X_FORWARDED_PREFIX, is_forwarding, is_of_certificate, say_forwarded,
+};
 
 /// The host of a request that named none: HTTP/1.0 may leave it out, but the app is spoken to in HTTP/1.1.
 const NO_HOST: HeaderValue = HeaderValue::from_static("localhost");
@@ -25,6 +27,8 @@ pub struct Told<'a> {
     pub host: Option<&'a HeaderValue>,
     /// What it is called in the app's log and in ours.
     pub request_id: &'a HeaderValue,
+    /// What was taken off the beginning of its path, without a `/` at its end.
+    pub prefix: Option<&'a str>,
 }
 
 /// Hands every field that goes to the app to `line`: the client's but for those that concern its connection only, that
@@ -45,7 +49,9 @@ pub fn request_fields(
         if is_of_certificate(text) {
             continue;
         }
-        if is_forwarding(text) && (!told.peer.trusted || *name == X_FORWARDED_FOR) {
+        let is_said_anew =
+            || *name == X_FORWARDED_FOR || *name == X_FORWARDED_PREFIX && told.prefix.is_some();
+        if is_forwarding(text) && (!told.peer.trusted || is_said_anew()) {
             continue;
         }
         match *name {
@@ -63,6 +69,10 @@ pub fn request_fields(
     line(&HOST, told.host.unwrap_or(&NO_HOST).as_bytes());
     let kept = |name: &HeaderName| told.peer.trusted && fields.contains_key(name) && !removed.contains(name);
     say_forwarded(told.peer, told.host, kept, &mut line);
+    if let Some(prefix) = told.prefix {
+        let outer = fields.get(X_FORWARDED_PREFIX).filter(|_| kept(&X_FORWARDED_PREFIX));
+        line(&X_FORWARDED_PREFIX, &below(outer, prefix));
+    }
     let mut chain: SmallVec<[&HeaderValue; 2]> = SmallVec::new();
     if kept(&X_FORWARDED_FOR) {
         chain.extend(fields.get_all(X_FORWARDED_FOR));
@@ -76,6 +86,13 @@ pub fn request_fields(
     Ok(())
 }
 
+/// A prefix below the one that a trusted proxy in front of us has taken off before, if that is a path.
+fn below(outer: Option<&HeaderValue>, prefix: &str) -> Vec<u8> {
+    let outer = outer.and_then(|outer| outer.to_str().ok()).filter(|outer| outer.starts_with('/'));
+    let outer = outer.filter(|outer| !outer.contains([',', ' '])).unwrap_or_default();
+    [outer.trim_end_matches('/'), prefix].concat().into_bytes()
+}
+
 /// What the app is told in a question that is our own: of a client's fields only who it is and where it comes from, as a
 /// request of that client would tell it. `Cookie` and `Authorization` are the caller's to add.
 pub fn forwarded(fields: &HeaderMap, peer: &Peer, host: Option<&HeaderValue>) -> HeaderMap {
@@ -84,7 +101,7 @@ pub fn forwarded(fields: &HeaderMap, peer: &Peer, host: Option<&HeaderValue>) ->
         map.append(name.clone(), value.clone());
         map
     });
-    let told = Told { peer, host, request_id: &NO_HOST };
+    let told = Told { peer, host, request_id: &NO_HOST, prefix: None };
     let mut out = HeaderMap::new();
     // Without a `Connection` field there is nothing that could be refused.
     let _ = request_fields(&said, &told, |name, value| {
@@ -129,10 +146,19 @@ mod tests {
         host: Option<&str>,
         lines: &[(&'static str, &str)],
     ) -> Result<HeaderMap, HopByHopError> {
+        told_below(None, trusted, host, lines)
+    }
+
+    fn told_below(
+        prefix: Option<&str>,
+        trusted: bool,
+        host: Option<&str>,
+        lines: &[(&'static str, &str)],
+    ) -> Result<HeaderMap, HopByHopError> {
         let peer = Peer::new(PeerAddress::Ip("10.0.0.1:5000".parse().unwrap()), true, trusted);
         let host = host.map(|host| HeaderValue::from_str(host).unwrap());
         let request_id = HeaderValue::from_static("id");
-        let told = Told { peer: &peer, host: host.as_ref(), request_id: &request_id };
+        let told = Told { peer: &peer, host: host.as_ref(), request_id: &request_id, prefix };
         let mut out = HeaderMap::new();
         request_fields(&map(lines), &told, |name, value| {
             out.append(name, HeaderValue::from_bytes(value).unwrap());
@@ -250,6 +276,25 @@ mod tests {
             ("x-request-id", "id"),
         ]);
         assert_eq!(told(true, Some("a"), &lines).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_prefix_is_ours_to_say_and_goes_below_a_trusted_peers() {
+        for (trusted, said, expected) in [
+            (false, &["/evil"][..], "/app"),
+            (false, &[], "/app"),
+            (true, &["/shop"], "/shop/app"),
+            (true, &["/shop/"], "/shop/app"),
+            (true, &["/"], "/app"),
+            (true, &["shop"], "/app"),
+            (true, &["/a, /b"], "/app"),
+            (true, &[], "/app"),
+        ] {
+            let lines: Vec<_> = said.iter().map(|said| ("x-forwarded-prefix", *said)).collect();
+            let out = told_below(Some("/app"), trusted, None, &lines).unwrap();
+            let told: Vec<_> = out.get_all("x-forwarded-prefix").iter().collect();
+            assert_eq!(told, [expected], "{trusted} {said:?}");
+        }
     }
 
     #[test]

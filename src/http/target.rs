@@ -51,6 +51,10 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
+/// Marks a request whose target came with a `#` and what follows it, which is gone by now.
+#[derive(Debug, Clone, Copy)]
+pub struct Fragment;
+
 /// Checks a request and returns the host that it is for, with its port if it named one. `None` only for HTTP/1.0,
 /// which may leave it out.
 pub fn check_request(parts: &Parts) -> Result<Option<HeaderValue>, RequestError> {
@@ -65,6 +69,9 @@ pub fn check_request(parts: &Parts) -> Result<Option<HeaderValue>, RequestError>
 
 fn check_target(parts: &Parts) -> Result<(), RequestError> {
     let uri = &parts.uri;
+    if parts.extensions.get::<Fragment>().is_some() {
+        return Err(RequestError::Target);
+    }
     if uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
         return Err(RequestError::Target);
     }

@@ -8,9 +8,6 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How much a bucket holds: what comes in this time, so a second's worth may come at once.
-const BURST: u64 = NANOS;
-
 const NANOS: u64 = 1_000_000_000;
 
 /// A number of times a second.
@@ -18,18 +15,28 @@ const NANOS: u64 = 1_000_000_000;
 pub(super) struct Rate {
     /// From one to the next, in nanoseconds.
     gap: u64,
+    /// How much a bucket holds: what comes in this time, in nanoseconds.
+    burst: u64,
 }
 
 impl Rate {
     pub(super) fn per_second(count: NonZero<u32>) -> Self {
-        Self { gap: NANOS / u64::from(count.get()) }
+        // A second's worth may come at once.
+        Self { gap: NANOS / u64::from(count.get()), burst: NANOS }
+    }
+
+    /// So many in a time, and so many at once.
+    pub(super) fn new(count: NonZero<u32>, per: Duration, burst: NonZero<u32>) -> Self {
+        let per = u64::try_from(per.as_nanos()).unwrap_or(u64::MAX);
+        let gap = (per / u64::from(count.get())).max(1);
+        Self { gap, burst: gap.saturating_mul(u64::from(burst.get())) }
     }
 
     /// Takes one: from when a bucket will be full again to when it will be then. Times are in nanoseconds since any
     /// moment. If there is none, how long it takes until there is one.
     pub(super) fn take(self, full_at: u64, now: u64) -> Result<u64, Duration> {
         let then = full_at.max(now) + self.gap;
-        match then.checked_sub(now + BURST) {
+        match then.checked_sub(now + self.burst) {
             None | Some(0) => Ok(then),
             Some(early) => Err(Duration::from_nanos(early)),
         }
@@ -47,7 +54,11 @@ pub struct Throttle {
 impl Throttle {
     /// A full one: so many a second, and as many at once.
     pub fn per_second(count: NonZero<u32>) -> Self {
-        Self { rate: Rate::per_second(count), begun: Instant::now(), full_at: AtomicU64::new(0) }
+        Self::of(Rate::per_second(count))
+    }
+
+    pub(super) fn of(rate: Rate) -> Self {
+        Self { rate, begun: Instant::now(), full_at: AtomicU64::new(0) }
     }
 
     /// Takes one. If there is none, how long it takes until there is one.
@@ -70,7 +81,7 @@ impl Throttle {
 impl Throttle {
     /// How many it lets through at once, when it is full.
     pub fn burst(&self) -> usize {
-        usize::try_from(BURST / self.rate.gap).unwrap_or(usize::MAX)
+        usize::try_from(self.rate.burst / self.rate.gap).unwrap_or(usize::MAX)
     }
 
     /// Takes so many more, no more than a full one holds, whether they are there or not: for what turns out to be

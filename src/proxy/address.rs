@@ -1,7 +1,9 @@
 //! Where a server is, and how it is connected to.
 //!
-//! Invariant: nothing is pinned. A name is looked up again every few seconds, and the path of a Unix socket at every
-//! connection: a deploy puts another machine behind the name, and another socket in the place of the old.
+//! Invariants: nothing is pinned. A name is looked up again every few seconds, and the path of a Unix socket at every
+//! connection: a deploy puts another machine behind the name, and another socket in the place of the old. A name is
+//! looked up by one thread at a time, whatever becomes of who asked: a name server that does not answer would else take
+//! every thread there is.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -23,6 +26,9 @@ use crate::transport::Socket;
 
 /// For how long the addresses of a name are used.
 const NAME_LIFE: Duration = Duration::from_secs(5);
+
+/// How long addresses that are older than that are waited to be found again, before the old ones are used.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -52,7 +58,12 @@ impl Address {
     pub(super) fn new(origin: &Origin, tls: Option<&Arc<ClientConfig>>) -> Self {
         let of_host = |host: &String, port: u16| match host.parse::<IpAddr>() {
             Ok(ip) => Place::Ip(SocketAddr::new(ip, port)),
-            Err(_) => Place::Name(Name { host: host.clone(), port, known: RefCell::default() }),
+            Err(_) => Place::Name(Name {
+                host: host.clone(),
+                port,
+                known: RefCell::default(),
+                asked: RefCell::default(),
+            }),
         };
         match origin {
             Origin::Unix(path) => Self { place: Place::Unix(path.clone()), tls: None },
@@ -109,7 +120,12 @@ struct Name {
     host: String,
     port: u16,
     known: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+    /// Where the answer comes that has been asked for.
+    asked: RefCell<Option<watch::Receiver<Option<Found>>>>,
 }
+
+/// What a name was found to be, and when.
+type Found = (Instant, Result<Vec<SocketAddr>, Arc<io::Error>>);
 
 impl Name {
     /// Connects to the first of its addresses that answers. Each has its share of the time, so that one that is
@@ -130,12 +146,12 @@ impl Name {
         Err(last)
     }
 
-    /// Its addresses. One connection looks them up anew, and the others go on with the old ones meanwhile; so does that one
-    /// if nobody tells it: if they are of no use any more, they are forgotten.
+    /// Its addresses. Of old ones, one connection waits a moment for new ones, and the others go on meanwhile.
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let now = Instant::now();
+        self.take_answer();
         let old = match &mut *self.known.borrow_mut() {
             Some((since, addresses)) => {
+                let now = Instant::now();
                 if now.duration_since(*since) < NAME_LIFE {
                     return Ok(addresses.clone());
                 }
@@ -144,13 +160,48 @@ impl Name {
             }
             None => None,
         };
-        match lookup_host((self.host.as_str(), self.port)).await {
-            Ok(found) => {
-                let found: Vec<_> = found.take(MAX_ADDRESSES).collect();
-                *self.known.borrow_mut() = Some((now, found.clone()));
-                Ok(found)
-            }
-            Err(error) => old.ok_or(error),
+        let Some(old) = old else { return self.look_up().await };
+        match timeout(GRACE, self.look_up()).await {
+            Ok(Ok(found)) => Ok(found),
+            _ => Ok(old),
+        }
+    }
+
+    /// Looks it up, or waits for who does so already.
+    async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut answer = self.asked.borrow_mut().get_or_insert_with(|| self.ask()).clone();
+        let found = answer.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        self.take_answer();
+        match found {
+            Some((_, found)) => found.map_err(|error| io::Error::new(error.kind(), error)),
+            None => Err(io::Error::other("the look-up did not end")),
+        }
+    }
+
+    /// Asks the system, which goes on when nobody waits for it any more.
+    fn ask(&self) -> watch::Receiver<Option<Found>> {
+        let (answer, asked) = watch::channel(None);
+        let host = (self.host.clone(), self.port);
+        tokio::spawn(async move {
+            let found = lookup_host(host).await.map(|found| found.take(MAX_ADDRESSES).collect());
+            // There may be nobody left.
+            let _ = answer.send(Some((Instant::now(), found.map_err(Arc::new))));
+        });
+        asked
+    }
+
+    /// Takes over the answer, if it has come.
+    fn take_answer(&self) {
+        let mut asked = self.asked.borrow_mut();
+        let Some(answer) = &*asked else { return };
+        let found = answer.borrow().clone();
+        // It has also ended if it will never come.
+        if found.is_none() && answer.has_changed().is_ok() {
+            return;
+        }
+        *asked = None;
+        if let Some((since, Ok(addresses))) = found {
+            *self.known.borrow_mut() = Some((since, addresses));
         }
     }
 }
@@ -165,7 +216,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     fn name(host: &str, port: u16, known: Vec<SocketAddr>) -> Name {
-        Name { host: host.to_owned(), port, known: RefCell::new(Some((Instant::now(), known))) }
+        let known = RefCell::new(Some((Instant::now(), known)));
+        Name { host: host.to_owned(), port, known, asked: RefCell::default() }
     }
 
     async fn listener() -> (TcpListener, SocketAddr) {
@@ -205,6 +257,42 @@ mod tests {
         assert_eq!(name.addresses().await.unwrap(), [old]);
         *name.known.borrow_mut() = None;
         assert!(name.addresses().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_server_that_is_silent_is_asked_once_and_old_addresses_are_used_meanwhile() {
+        let old: SocketAddr = "127.0.0.9:1".parse().unwrap();
+        let new: SocketAddr = "127.0.0.8:1".parse().unwrap();
+        let name = name("app.invalid", 7, vec![old]);
+        let (answer, asked) = watch::channel(None);
+        *name.asked.borrow_mut() = Some(asked);
+        advance(NAME_LIFE).await;
+        let begun = Instant::now();
+        assert_eq!(name.addresses().await.unwrap(), [old]);
+        assert_eq!(begun.elapsed(), GRACE, "only who looked waits, and not for long");
+        assert_eq!(name.addresses().await.unwrap(), [old]);
+        assert_eq!(begun.elapsed(), GRACE);
+        // Nobody knows any, and whoever asks waits for the same answer.
+        *name.known.borrow_mut() = None;
+        for _ in 0..3 {
+            assert!(timeout(PATIENCE, name.addresses()).await.is_err());
+        }
+        assert_eq!(answer.receiver_count(), 1, "it is still the one");
+        let answered = async { answer.send(Some((Instant::now(), Ok(vec![new])))).unwrap() };
+        let (one, two, ()) = tokio::join!(name.addresses(), name.addresses(), answered);
+        assert_eq!((one.unwrap(), two.unwrap()), (vec![new], vec![new]));
+        assert!(name.asked.borrow().is_none());
+        // One that came when nobody waited counts too, and one that never will is asked for again.
+        for (found, expected) in [(Some((Instant::now(), Ok(vec![old]))), Some(old)), (None, None)] {
+            *name.known.borrow_mut() = None;
+            let (answer, asked) = watch::channel(None);
+            *name.asked.borrow_mut() = Some(asked);
+            if let Some(found) = found {
+                answer.send(Some(found)).unwrap();
+            }
+            drop(answer);
+            assert_eq!(name.addresses().await.ok().map(|found| found[0]), expected);
+        }
     }
 
     #[tokio::test]

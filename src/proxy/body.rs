@@ -1,5 +1,9 @@
 //! The body of an answer on its way through: passed on as it comes, and watched.
+//!
+//! Whoever sends it asks for the next piece when there is room for it. While there is none, the rest may be read ahead
+//! (`ahead`): then what comes here waits there, and the order stays what it was.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -7,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::ahead::{Ahead, ReadAhead};
 use super::connection::Connection;
 use super::error::{AnswerError, AnswerFault};
 use super::framing::{Framing, Piece};
@@ -24,16 +29,25 @@ pub struct UpstreamBody(State);
 enum State {
     /// All that is still to come, and it is here; the connection serves others already.
     Whole(Bytes),
-    /// Boxed: small answers have come whole with their head.
-    Streamed(Box<Streamed>),
+    /// Small answers have come whole with their head.
+    Streamed(Rc<RefCell<Streamed>>),
     /// It broke. The error is there until it has been said.
     Broken(Option<AnswerError>),
 }
 
+/// An answer that has not come whole.
 #[derive(Debug)]
-struct Streamed {
-    connection: Connection,
+pub(super) struct Streamed {
     upstream: Rc<Upstream>,
+    /// None when the app has said all.
+    reading: Option<Reading>,
+    /// What has been read ahead, once that was needed.
+    ahead: Option<Box<Ahead>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    connection: Connection,
     framing: Framing,
     /// Whether the connection is of use afterwards.
     keeps: bool,
@@ -63,17 +77,93 @@ impl UpstreamBody {
             end(connection, upstream, keeps, upload);
             return Self(State::Whole(whole));
         }
-        let upstream = upstream.clone();
-        Self(State::Streamed(Box::new(Streamed { connection, upstream, framing, keeps, is_quiet, upload })))
+        let reading = Some(Reading { connection, framing, keeps, is_quiet, upload });
+        let streamed = Streamed { upstream: upstream.clone(), reading, ahead: None };
+        Self(State::Streamed(Rc::new(RefCell::new(streamed))))
     }
 
     /// A body that is none.
     pub(super) fn empty() -> Self {
         Self(State::Whole(Bytes::new()))
     }
+
+    /// How the rest of it is read while its client takes nothing, if there is a rest and that is of use.
+    pub fn read_ahead(&self) -> Option<ReadAhead> {
+        let State::Streamed(streamed) = &self.0 else { return None };
+        let is_of_use = streamed.borrow().is_to_be_read_ahead();
+        is_of_use.then(|| ReadAhead::of(streamed))
+    }
 }
 
 impl Streamed {
+    /// An event stream has no end to come to.
+    fn is_to_be_read_ahead(&self) -> bool {
+        self.upstream.read_ahead > 0 && self.reading.as_ref().is_some_and(|reading| !reading.is_quiet)
+    }
+
+    /// Reads on without anybody asking for it, as far as there is room. Says whether there is a rest.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { upstream, reading, ahead } = self;
+        let Some(from) = reading else { return false };
+        let ahead = ahead.get_or_insert_with(|| Box::new(Ahead::new(&upstream.spools)));
+        while ahead.has_room(cx, upstream) {
+            let ended = match from.poll_piece(cx) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(Piece::Data(data))) => {
+                    ahead.push(data, upstream);
+                    if !from.framing.is_end() {
+                        continue;
+                    }
+                    Ok(None)
+                }
+                Poll::Ready(Ok(Piece::Trailers(trailers))) => Ok(Some(trailers)),
+                Poll::Ready(Ok(Piece::End | Piece::Missing)) => Ok(None),
+                Poll::Ready(Err(error)) => Err(error),
+            };
+            if let Some(reading) = reading.take()
+                && ended.is_ok()
+            {
+                reading.end(upstream);
+            }
+            ahead.end(ended);
+            return false;
+        }
+        true
+    }
+
+    /// The next piece: of what was read ahead, or as it comes.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, AnswerError>> {
+        if let Some(ahead) = &mut self.ahead
+            && let Some(piece) = ahead.take().transpose()
+        {
+            return Poll::Ready(piece);
+        }
+        match &mut self.reading {
+            Some(reading) => reading.poll_piece(cx),
+            None => Poll::Ready(Ok(Piece::End)),
+        }
+    }
+
+    /// Whether nothing comes any more.
+    fn is_end(&self) -> bool {
+        self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
+            && self.reading.as_ref().is_none_or(|reading| reading.framing.is_end())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let waiting = self.ahead.as_ref().map_or(0, |ahead| ahead.len());
+        match &self.reading {
+            Some(reading) => match reading.framing.size_hint().exact() {
+                Some(left) => SizeHint::with_exact(left + waiting),
+                None => SizeHint::default(),
+            },
+            // It may have broken off.
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Reading {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, AnswerError>> {
         loop {
             match self.framing.take(&mut self.connection.read).map_err(AnswerError::Broken)? {
@@ -104,6 +194,11 @@ impl Streamed {
             }
         }
     }
+
+    /// Gives the connection back.
+    fn end(self, upstream: &Upstream) {
+        end(self.connection, upstream, self.keeps, self.upload);
+    }
 }
 
 /// Gives the connection back, since the answer has come whole; unless it came before the request had been sent.
@@ -123,13 +218,14 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        let streamed = match &mut self.0 {
+        let shared = match &mut self.0 {
             State::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             State::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             State::Broken(error) => return Poll::Ready(error.take().map(Err)),
-            State::Streamed(streamed) => streamed,
+            State::Streamed(shared) => shared,
         };
-        let frame = match ready!(streamed.poll_piece(cx)) {
+        let mut streamed = shared.borrow_mut();
+        let frame = match ready!(streamed.poll_next(cx)) {
             Ok(Piece::Data(data)) => Some(Frame::data(data)),
             Ok(Piece::Trailers(mut trailers)) => {
                 clean_response_trailers(&mut trailers);
@@ -137,18 +233,20 @@ impl Body for UpstreamBody {
             }
             Ok(Piece::End | Piece::Missing) => None,
             Err(error) => {
+                drop(streamed);
                 // Not at once: an error makes the server throw away what it was given and has not written yet.
                 self.0 = State::Broken(Some(error));
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         };
-        if frame.is_none() || streamed.framing.is_end() {
-            // Nothing comes behind trailers, and nobody asks for more.
-            if let State::Streamed(streamed) = std::mem::replace(&mut self.0, State::Whole(Bytes::new())) {
-                let Streamed { connection, upstream, keeps, upload, .. } = *streamed;
-                end(connection, &upstream, keeps, upload);
+        // Nothing comes behind trailers, and nobody asks for more.
+        if frame.as_ref().is_none_or(Frame::is_trailers) || streamed.is_end() {
+            if let Some(reading) = streamed.reading.take() {
+                reading.end(&streamed.upstream);
             }
+            drop(streamed);
+            self.0 = State::Whole(Bytes::new());
         }
         Poll::Ready(frame.map(Ok))
     }
@@ -160,7 +258,7 @@ impl Body for UpstreamBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             State::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            State::Streamed(streamed) => streamed.framing.size_hint(),
+            State::Streamed(streamed) => streamed.borrow().size_hint(),
             State::Broken(_) => SizeHint::default(),
         }
     }

@@ -31,8 +31,8 @@ pub(super) struct Connection {
     /// Runs while the app is waited for. It stays from request to request, so that its timer is set once and not for
     /// each of them.
     pub(super) clock: Stall,
-    /// Whether a reset can only come from the app's own system, which says so that the app has not read all that was sent.
-    /// It is found out in advance: of a connection that was reset the system does not know the other end any more.
+    /// Whether a reset can only mean that the app has not read all that was sent ([`Link::tells_unread`]). It is found
+    /// out in advance: of a connection that was reset the system does not know the other end any more.
     pub(super) tells_unread: bool,
     /// When it was made.
     pub(super) made: Instant,
@@ -55,7 +55,7 @@ impl Connection {
     /// A connection to the server in that place, to be given up when it is waited for so long.
     pub(super) fn new(link: Link, server: usize, patience: Duration) -> Self {
         Self {
-            tells_unread: link.is_local(),
+            tells_unread: false,
             side: Side::Whole(link),
             server,
             read: BytesMut::new(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::request::BodyError;
+use super::spool::SpoolError;
 use crate::http::HopByHopError;
 
 /// Why a request could not be forwarded or has no answer.
@@ -15,15 +16,15 @@ pub enum ProxyError {
     Request(HopByHopError),
     /// The target cannot be forwarded.
     Target,
-    /// The app needs to know the length of a body, and the client did not say it.
-    LengthRequired,
     /// The body is larger than allowed.
     TooLarge {
         /// The bound, in bytes.
         max: u64,
     },
-    /// The client stopped sending its body.
+    /// The client stopped sending its body, or sends it too slowly.
     BodyStalled,
+    /// The body cannot be kept until all of it has come.
+    Spool(SpoolError),
     /// The client went away within its body.
     ClientGone,
     /// The app is at fault.
@@ -36,9 +37,9 @@ impl fmt::Display for ProxyError {
             Self::NoUpstream => f.write_str("there is no such upstream"),
             Self::Request(error) => error.fmt(f),
             Self::Target => f.write_str("the request target cannot be forwarded"),
-            Self::LengthRequired => f.write_str("the app needs the length of the body, by Content-Length"),
             Self::TooLarge { max } => write!(f, "the body is larger than {max} bytes"),
-            Self::BodyStalled => f.write_str("the client stopped sending its body"),
+            Self::BodyStalled => f.write_str("the client stopped sending its body, or sends it too slowly"),
+            Self::Spool(error) => error.fmt(f),
             Self::ClientGone => f.write_str("the client went away within its body"),
             Self::App(error) => error.fmt(f),
         }
@@ -50,6 +51,7 @@ impl std::error::Error for ProxyError {
         match self {
             Self::Request(error) => Some(error),
             Self::App(error) => Some(error),
+            Self::Spool(error) => Some(error),
             _ => None,
         }
     }
@@ -207,6 +209,8 @@ impl std::error::Error for AnswerFault {
 pub enum AnswerError {
     /// The app stopped sending it.
     Stalled,
+    /// What was read ahead of it cannot be read again.
+    Spool(SpoolError),
     /// The app's connection broke, or what came was not HTTP.
     Broken(AnswerFault),
     /// The request that it answers was broken off.
@@ -217,6 +221,7 @@ impl fmt::Display for AnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stalled => f.write_str("the app stopped sending its answer"),
+            Self::Spool(error) => write!(f, "what was read ahead of the answer is lost: {error}"),
             Self::Broken(fault) => write!(f, "the app broke off its answer: {fault}"),
             Self::Request(error) => error.fmt(f),
         }
@@ -227,6 +232,7 @@ impl std::error::Error for AnswerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Stalled => None,
+            Self::Spool(error) => Some(error),
             Self::Broken(fault) => Some(fault),
             Self::Request(error) => Some(error),
         }

@@ -55,6 +55,9 @@ pub(super) async fn exchange(
     upstream: &Rc<Upstream>,
     mut question: Question,
 ) -> Result<Answered, ProxyError> {
+    if question.request.is_to_be_gathered() {
+        gather(upstream, &mut question.request).await?;
+    }
     let mut attempt = Attempt::new(!question.request.is_repeatable());
     let mut waiting = upstream.take_idle(&attempt);
     let mut repeats = 0;
@@ -65,6 +68,7 @@ pub(super) async fn exchange(
             None => Box::pin(upstream.connection(&mut attempt)).await?,
         };
         connection.clock.moved();
+        connection.clock.allow(upstream.response_timeout);
         let mut wait = Wait::default();
         match poll_fn(|cx| wait.poll(cx, &mut connection, &mut question)).await {
             Ok(head) => {
@@ -87,6 +91,20 @@ pub(super) async fn exchange(
             }
             Err(Failed::Body(error)) => return Err(failure(error, question.request.max_body())),
         }
+    }
+}
+
+/// Reads the body of a request before the app is asked: nobody but us waits for its client.
+async fn gather(upstream: &Upstream, request: &mut Outgoing) -> Result<(), ProxyError> {
+    let max = request.max_body();
+    match poll_fn(|cx| request.poll_gather(cx, &upstream.spools)).await {
+        Ok(in_file) => {
+            if in_file {
+                upstream.counters.bodies_spooled.inc();
+            }
+            Ok(())
+        }
+        Err(error) => Err(failure(error, max)),
     }
 }
 
@@ -195,6 +213,7 @@ fn failure(error: BodyError, max: u64) -> ProxyError {
         BodyError::TooLarge => ProxyError::TooLarge { max },
         BodyError::Stalled => ProxyError::BodyStalled,
         BodyError::Broken => ProxyError::ClientGone,
+        BodyError::Spool(error) => ProxyError::Spool(error),
     }
 }
 
@@ -207,6 +226,7 @@ fn answered(
 ) -> Answered {
     let Head { status, fields, extensions, framing, keeps, keep_alive } = head;
     connection.keep_alive = keep_alive;
+    connection.clock.allow(upstream.read_timeout);
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = fields;

@@ -27,12 +27,13 @@ pub(super) const MAX_HEAD: usize = 128 * 1024;
 /// The most fields in a head, and in the trailers behind a body.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// Writes the first line of a request.
-pub(super) fn write_request_line(out: &mut Vec<u8>, method: &Method, target: &PathAndQuery) {
+/// Writes the first line of a request, of whose path `prefix` is taken off; the rest of it stays as it is.
+pub(super) fn write_request_line(out: &mut Vec<u8>, method: &Method, target: &PathAndQuery, prefix: &str) {
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     let target = target.as_str();
-    // Of an absolute target that had no path, the query alone is left.
+    let target = target.strip_prefix(prefix).unwrap_or(target);
+    // Of an absolute target that had no path, and of one that was the prefix, the query alone is left.
     if !target.starts_with(['/', '*']) {
         out.push(b'/');
     }

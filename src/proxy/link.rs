@@ -9,6 +9,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
+use crate::config::UpstreamKind;
 use crate::transport::Socket;
 
 /// A connected socket towards an app.
@@ -49,11 +50,17 @@ impl Link {
         seen.is_err_and(|error| error == rustix::io::Errno::AGAIN)
     }
 
-    /// Whether the app itself, and nothing in between, has the other end: it is on this machine.
-    pub(super) fn is_local(&self) -> bool {
+    /// Whether a reset can only mean that what was sent has not all been read. Of a Unix socket the system itself holds
+    /// that. Over TCP it means the same for whoever just closes, or is ended; but a program may also reset a connection
+    /// after it has read everything. Code on Node has its socket in hand and does (`resetAndDestroy`); code behind WSGI
+    /// and ASGI has not, and no server of theirs does it with a request that it has begun. Only on this machine: what
+    /// lies in between elsewhere resets as it likes.
+    pub(super) fn tells_unread(&self, kind: UpstreamKind) -> bool {
         match self {
             Self::Plain(Socket::Unix(_)) => true,
-            Self::Plain(Socket::Tcp(stream)) => stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()),
+            Self::Plain(Socket::Tcp(stream)) => {
+                kind != UpstreamKind::Node && stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback())
+            }
             Self::Tls(_) => false,
         }
     }

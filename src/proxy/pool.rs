@@ -16,6 +16,7 @@ use super::balance::Places;
 use super::connection::Connection;
 use super::error::{AppError, AppFault};
 use super::server::{MAX_IDLE, Server};
+use super::spool::Spools;
 use super::standing::Shared;
 use crate::config::{self, Balance, UpstreamKind};
 use crate::metrics::Counters;
@@ -40,11 +41,15 @@ pub(super) struct Upstream {
     name: String,
     pub(super) kind: UpstreamKind,
     pub(super) response_timeout: Duration,
+    pub(super) read_timeout: Duration,
+    /// How much of an answer is read ahead of its client at most, in bytes.
+    pub(super) read_ahead: u64,
     pub(super) queue_timeout: Duration,
     pub(super) balance: Balance,
     pub(super) servers: Vec<Server>,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
+    pub(super) spools: Arc<Spools>,
     retry_for: Duration,
     /// Where the next request looks first.
     turn: Cell<usize>,
@@ -85,6 +90,7 @@ impl Upstream {
     pub(super) fn new(
         config: &config::Upstream,
         shared: Arc<Shared>,
+        spools: Arc<Spools>,
         counters: Arc<Counters>,
         kept: Rc<Notify>,
     ) -> Self {
@@ -93,6 +99,8 @@ impl Upstream {
             name: config.name.clone(),
             kind: config.kind,
             response_timeout: config.response_timeout,
+            read_timeout: config.read_timeout,
+            read_ahead: config.read_ahead,
             queue_timeout: config.queue_timeout,
             balance: config.balance,
             servers: servers
@@ -100,6 +108,7 @@ impl Upstream {
                 .collect(),
             shared,
             counters,
+            spools,
             retry_for: config.retry_for,
             turn: Cell::new(0),
             savings: Cell::new(SAVINGS),
@@ -260,7 +269,8 @@ mod tests {
     fn one_request_in_ten_may_be_sent_again_and_a_hundred_at_once() {
         let config = config::Upstream::new("app", vec![Origin::Unix("/nowhere".into())]);
         let shared = Arc::new(Shared::new(&config));
-        let upstream = Upstream::new(&config, shared, Arc::default(), Rc::default());
+        let spools = Spools::new("/nowhere".into(), 0, 0);
+        let upstream = Upstream::new(&config, shared, spools, Arc::default(), Rc::default());
         let repeats = || (0..1000).filter(|_| upstream.may_repeat()).count();
         assert_eq!((repeats(), repeats()), (100, 0));
         for _ in 0..99 {

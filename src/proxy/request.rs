@@ -8,16 +8,19 @@ mod body;
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use http::header::CONTENT_LENGTH;
 use tokio::io::AsyncWrite;
 
 use super::head::write_field;
+use super::spool::Spools;
 use super::stall::Stall;
 
 pub use body::BodyError;
-pub(super) use body::{Body, Framing};
+pub(super) use body::{Body, Framing, Pace};
 
 use body::Piece;
 
@@ -36,6 +39,8 @@ pub(super) struct Outgoing {
     /// What stands behind it.
     after: &'static [u8],
     body: Option<Body>,
+    /// Whether the body is still to be read, all of it, before the head may be sent.
+    is_to_be_gathered: bool,
     /// Whether anything at all has been written on the present connection.
     has_begun: bool,
     /// Whether what has been written may still wait in the session of TLS.
@@ -56,9 +61,11 @@ pub(super) enum SendError {
 }
 
 impl Outgoing {
-    /// A request with its whole head. `is_idempotent` says that its method is.
+    /// A request with its whole head. `is_idempotent` says that its method is. A body whose length is not known yet has
+    /// to be gathered, with a head that lacks its last fields and the empty line.
     pub(super) fn new(head: Vec<u8>, body: Option<Body>, is_idempotent: bool) -> Self {
         Self {
+            is_to_be_gathered: false,
             before: head,
             written: 0,
             data: Bytes::new(),
@@ -70,6 +77,38 @@ impl Outgoing {
             small: None,
             waits_for_client: false,
         }
+    }
+
+    /// Has its body, if there is one, read before the head is sent.
+    pub(super) fn gathered_first(mut self) -> Self {
+        self.is_to_be_gathered = self.body.is_some();
+        self
+    }
+
+    /// Whether [`Self::poll_gather`] is to be waited for.
+    pub(super) fn is_to_be_gathered(&self) -> bool {
+        self.is_to_be_gathered
+    }
+
+    /// Reads the body, and completes the head with its length if that was missing. Says whether it went to a file.
+    pub(super) fn poll_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        spools: &Arc<Spools>,
+    ) -> Poll<Result<bool, BodyError>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(false)) };
+        let is_measured = body.is_measured();
+        let length = ready!(body.poll_gather(cx, spools))?;
+        if is_measured {
+            write_field(&mut self.before, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
+            self.before.extend_from_slice(b"\r\n");
+        }
+        let in_file = body.is_in_file();
+        if length == 0 {
+            self.body = None;
+        }
+        self.is_to_be_gathered = false;
+        Poll::Ready(Ok(in_file))
     }
 
     /// Whether the app may get it twice.
@@ -152,6 +191,10 @@ impl Outgoing {
                 self.has_begun = true;
                 self.is_unflushed = true;
                 self.advance(count);
+                if !self.is_written() {
+                    // An app may have read the first part alone, and begun.
+                    self.small = None;
+                }
             }
         }
     }

@@ -31,6 +31,7 @@ pub(super) struct Server {
     /// As it is written in the file.
     pub(super) name: String,
     pub(super) standing: Arc<Standing>,
+    kind: UpstreamKind,
     address: Address,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -50,6 +51,7 @@ impl Server {
         Self {
             name: origin.to_string(),
             standing,
+            kind: config.kind,
             address: Address::new(origin, config.tls.as_ref()),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
@@ -74,7 +76,9 @@ impl Server {
     /// Makes a new connection. `place` is the server's in the upstream.
     pub(super) async fn connect(&self, place: usize, lease: Lease) -> Result<Connection, AppFault> {
         let link = self.address.connect(self.connect_timeout).await?;
+        let tells_unread = link.tells_unread(self.kind);
         let mut connection = Connection::new(link, place, self.response_timeout);
+        connection.tells_unread = tells_unread;
         connection.lease = lease;
         Ok(connection)
     }

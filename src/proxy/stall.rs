@@ -21,15 +21,29 @@ impl Stall {
         Self { after, waiting_since: None, timer: None }
     }
 
+    /// Gives waits so much time from now on.
+    pub fn allow(&mut self, after: Duration) {
+        self.after = after;
+    }
+
     /// What was waited for has come.
     pub fn moved(&mut self) {
         self.waiting_since = None;
+    }
+
+    /// What was waited for has come, after how long; none if there was no wait.
+    pub fn took(&mut self) -> Option<Duration> {
+        self.waiting_since.take().map(|since| since.elapsed())
     }
 
     /// What is waited for has not come. Ready when that has lasted for too long.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.after;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            // A wait is given less time than the one before.
+            timer.as_mut().reset(deadline);
+        }
         loop {
             ready!(timer.as_mut().poll(cx));
             if timer.deadline() >= deadline {
@@ -62,5 +76,12 @@ mod tests {
         let begun = Instant::now();
         poll_fn(|cx| stall.poll(cx)).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(30));
+        for seconds in [10, 5, 20] {
+            stall.moved();
+            stall.allow(Duration::from_secs(seconds));
+            let begun = Instant::now();
+            poll_fn(|cx| stall.poll(cx)).await;
+            assert_eq!(begun.elapsed(), Duration::from_secs(seconds));
+        }
     }
 }

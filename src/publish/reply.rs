@@ -34,6 +34,8 @@ pub(super) fn ok(kind: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
 pub(super) fn refusal(refusal: &Refusal) -> Response<Bytes> {
     let mut response = ok(JSON, refusal.to_json());
     *response.status_mut() = refusal.status();
+    // For who writes the log.
+    response.extensions_mut().insert(refusal.kind());
     let fields = response.headers_mut();
     if refusal.status() == StatusCode::UNAUTHORIZED {
         fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

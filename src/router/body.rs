@@ -11,8 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::access_log::WorkerLog;
+use crate::compress::Compressed;
 use crate::files::FileBody;
-use crate::proxy::UpstreamBody;
+use crate::proxy::{ReadAhead, ReadsAhead, UpstreamBody};
 use crate::stream::{LimitedBody, StreamBody};
 
 /// How the log says that a file could not be sent whole.
@@ -30,6 +31,8 @@ enum Kind {
     /// An answer of our own; taken when it has been sent.
     Small(Option<Bytes>),
     Proxied(UpstreamBody),
+    /// Boxed: rare beside those that are not compressed, and larger.
+    Compressed(Box<Compressed<UpstreamBody>>),
     File(FileBody),
     Stream(StreamBody),
     Limited(LimitedBody),
@@ -42,6 +45,10 @@ impl ReplyBody {
 
     pub(super) fn proxied(body: UpstreamBody) -> Self {
         Self { kind: Kind::Proxied(body), log: None }
+    }
+
+    pub(super) fn compressed(body: Compressed<UpstreamBody>) -> Self {
+        Self { kind: Kind::Compressed(Box::new(body)), log: None }
     }
 
     pub(super) fn file(body: FileBody) -> Self {
@@ -83,6 +90,9 @@ impl Body for ReplyBody {
             Kind::Proxied(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
+            Kind::Compressed(body) => {
+                ready!(Pin::new(&mut **body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
             Kind::File(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
             Kind::Limited(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
@@ -115,9 +125,21 @@ impl Body for ReplyBody {
         match &self.kind {
             Kind::Small(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Proxied(body) => body.size_hint(),
+            Kind::Compressed(body) => body.size_hint(),
             Kind::File(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
             Kind::Limited(body) => body.size_hint(),
+        }
+    }
+}
+
+impl ReadsAhead for ReplyBody {
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        match &self.kind {
+            Kind::Proxied(body) => body.read_ahead(),
+            // What is kept is what the app has sent: it is compressed when the client takes it.
+            Kind::Compressed(body) => body.inner().read_ahead(),
+            _ => None,
         }
     }
 }
@@ -127,6 +149,7 @@ impl Kind {
         match self {
             Self::Small(bytes) => bytes.is_none(),
             Self::Proxied(body) => body.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
             Self::File(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
             Self::Limited(body) => body.is_end_stream(),
@@ -162,6 +185,8 @@ pub(super) struct RequestLog {
     status: u16,
     bytes: u64,
     whole: bool,
+    /// Why it was refused, in a word.
+    pub(super) refused: Option<&'static str>,
     /// Why it ended early, if that was not the client's doing.
     broken: Option<&'static str>,
 }
@@ -182,6 +207,7 @@ impl RequestLog {
             status: 0,
             bytes: 0,
             whole: false,
+            refused: None,
             broken: None,
         }
     }
@@ -197,18 +223,26 @@ impl RequestLog {
 impl Drop for RequestLog {
     fn drop(&mut self) {
         let Some(log) = self.log.take() else { return };
+        if self.status == 0 && std::thread::panicking() {
+            // Whoever catches it says this to the client.
+            (self.status, self.refused, self.whole) = (500, Some("panic"), true);
+        }
         log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
                 .text("id", self.id.to_str().unwrap_or_default())
-                .text("method", self.method.as_str())
-                .text("host", &self.host)
+                .text("method", start(self.method.as_str(), MAX_METHOD))
+                .text("host", start(&self.host, MAX_HOST))
                 .target(&self.target)
                 .text("protocol", protocol(self.version))
                 // As nginx has it: the client went away before there was an answer.
                 .number("status", if self.status == 0 { 499 } else { self.status.into() })
                 .number("bytes", self.bytes)
                 .duration("duration", self.begun.elapsed());
+            let line = match self.refused {
+                Some(word) => line.text("refused", word),
+                None => line,
+            };
             match (self.broken, self.whole, self.status) {
                 (Some(end), ..) => line.text("end", end),
                 (None, false, 1..) if self.method != Method::HEAD => line.text("end", "client went away"),
@@ -216,6 +250,15 @@ impl Drop for RequestLog {
             }
         });
     }
+}
+
+/// The longest method and host that are written, in bytes; what is longer is none. Bounds a line.
+const MAX_METHOD: usize = 32;
+const MAX_HOST: usize = 255;
+
+/// The start of a text that is ASCII if anything is to come of it.
+fn start(text: &str, most: usize) -> &str {
+    text.get(..text.len().min(most)).unwrap_or_default()
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -1,19 +1,20 @@
-//! Where a request comes from, and whether it may come from there.
+//! Where a request comes from, and what that decides: its name, whether its host is served here, and whether it came as
+//! the listener wants it.
 
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::header::HeaderMap;
 use http::request::Parts;
 
+use super::Redirect;
+use super::refusal::Refusal;
 use crate::config::TrustedProxies;
 use crate::http::{Peer, covers, host_without_port};
 use crate::tls::Credentials;
 use crate::transport::DirectFiles;
-
-use super::Redirect;
-use super::refusal::Refusal;
 
 /// Where a request comes from, as far as routing depends on it.
 #[derive(Debug)]
@@ -28,12 +29,16 @@ pub struct Origin<'a> {
     pub credentials: Option<&'a Credentials>,
     /// Where requests of the listener are sent instead; none serves them.
     pub redirect: Option<&'a Redirect>,
+    /// For how long browsers are to come by `https` only, as its answers say it.
+    pub hsts: Option<&'a HeaderValue>,
     /// The hosts that the listener serves; empty is any.
     pub server_names: &'a [String],
     /// Whether the protocol is HTTP/2, where a stream is a body.
     pub h2: bool,
     /// How long the client may pause within a request body.
     pub body_stall: Duration,
+    /// How many bytes a second the client has to send of a request body; 0 is no bound.
+    pub body_min_rate: u64,
     /// How parts of files get to its socket unread, if they do.
     pub direct: Option<&'a Rc<DirectFiles>>,
 }
@@ -48,33 +53,58 @@ impl Origin<'_> {
     pub(super) fn client(&self, parts: &Parts) -> String {
         shown(self.address(parts))
     }
+}
 
-    /// Whether the request's host is served here and belongs to the certificate that the client was shown.
-    pub(super) fn check_host(&self, host: Option<&HeaderValue>) -> Result<(), Refusal> {
-        let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
-        let host = host_without_port(host);
-        if !self.server_names.is_empty() && !self.server_names.iter().any(|name| covers(name, host)) {
-            return Err(if self.credentials.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
-        }
-        match self.credentials {
-            Some(credentials) if !credentials.serve(self.sni, host) => Err(Refusal::Misdirected),
-            _ => Ok(()),
-        }
+pub(super) fn shown(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+}
+
+/// The longest name of a request that is taken over, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// What a request is called: by a trusted proxy in front of us, if that is a name for a log, or by us.
+pub(super) fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
+    if peer.trusted
+        && let Some(id) = fields.get("x-request-id")
+        && (1..=MAX_REQUEST_ID).contains(&id.len())
+        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+    {
+        return id.clone();
     }
+    let mut bits = fastrand::u64(..);
+    let mut text = [0; 16];
+    for byte in &mut text {
+        *byte = b"0123456789abcdef"[(bits & 15) as usize];
+        bits >>= 4;
+    }
+    // Hexadecimal digits are always a valid value.
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
+}
 
-    /// Whether the request came as the listener wants it: one that only redirects serves what a trusted proxy in front has
-    /// taken by https.
-    pub(super) fn check_scheme(&self, parts: &Parts, host: Option<&HeaderValue>) -> Result<(), Refusal> {
-        let Some(redirect) = self.redirect else { return Ok(()) };
-        if self.peer.is_secure(&parts.headers) {
-            return Ok(());
-        }
-        let location = host.and_then(|host| redirect.location(host, &parts.uri));
-        Err(location.map_or(Refusal::NoRoute, Refusal::Cleartext))
+/// Whether the request's host is served here and belongs to the certificate that the client was shown.
+pub(super) fn check_host(host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
+    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
+    let host = host_without_port(host);
+    if !origin.server_names.is_empty() && !origin.server_names.iter().any(|name| covers(name, host)) {
+        return Err(if origin.credentials.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
+    }
+    match origin.credentials {
+        Some(credentials) if !credentials.serve(origin.sni, host) => Err(Refusal::Misdirected),
+        _ => Ok(()),
     }
 }
 
-/// An address as the log shows it.
-pub(super) fn shown(address: Option<IpAddr>) -> String {
-    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+/// Whether the request came as the listener wants it: one that only redirects serves what a trusted proxy in front has
+/// taken by https.
+pub(super) fn check_scheme(
+    parts: &Parts,
+    host: Option<&HeaderValue>,
+    origin: &Origin<'_>,
+) -> Result<(), Refusal> {
+    let Some(redirect) = origin.redirect else { return Ok(()) };
+    if origin.peer.is_secure(&parts.headers) {
+        return Ok(());
+    }
+    let location = host.and_then(|host| redirect.location(host, &parts.uri));
+    Err(location.map_or(Refusal::NoRoute, Refusal::Cleartext))
 }

@@ -1,11 +1,13 @@
 //! The one table from what went wrong to a status, a sentence and when to come back.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, HeaderValue, LOCATION};
+use http::header::{ALLOW, CONNECTION, CONTENT_RANGE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
+use super::front::Stopped;
 use crate::auth::AuthError;
 use crate::files::FilesError;
 use crate::http::{HandedFile, Reply, RequestError, reply};
@@ -14,6 +16,9 @@ use crate::stream::StreamError;
 
 /// Seconds after which an app that does not answer is worth another try.
 const RETRY_UPSTREAM: u32 = 2;
+
+/// Seconds after which maintenance may be over.
+const RETRY_MAINTENANCE: u32 = 30;
 
 /// What a client is told of an answer that is none.
 const NO_ANSWER: &str = "The app gave no usable answer.";
@@ -29,6 +34,10 @@ pub(super) enum Refusal {
     NoRoute,
     /// It came in cleartext, and there is where it should have come.
     Cleartext(HeaderValue),
+    /// It did not come past what stands before its route.
+    Stopped(Box<Stopped>),
+    /// A mistake of ours ended it.
+    Ours,
     /// A stream is asked for with a request that has a body.
     StreamWithBody,
     /// There is no stream for it.
@@ -39,6 +48,12 @@ pub(super) enum Refusal {
     Proxy(ProxyError),
     /// The app hands in a file that lies beneath no internal route.
     HandedNowhere(HandedFile),
+}
+
+impl From<Stopped> for Refusal {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(Box::new(stopped))
+    }
 }
 
 impl From<FilesError> for Refusal {
@@ -71,6 +86,8 @@ impl Refusal {
             Self::Cleartext(_) => {
                 (StatusCode::PERMANENT_REDIRECT, "This site is served over https.".to_owned())
             }
+            Self::Stopped(stopped) => stopped_said(stopped),
+            Self::Ours => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here.".to_owned()),
             Self::StreamWithBody => {
                 (StatusCode::BAD_REQUEST, "A request for a stream has no body.".to_owned())
             }
@@ -81,19 +98,58 @@ impl Refusal {
         }
     }
 
+    /// Why, in a word for the log.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Misdirected => "host",
+            Self::NoRoute => "route",
+            Self::Cleartext(_) => "cleartext",
+            Self::Stopped(stopped) => match &**stopped {
+                Stopped::Denied => "denied",
+                Stopped::Maintenance(_) => "maintenance",
+                Stopped::Rate(_) => "rate",
+                Stopped::Password(_) | Stopped::Busy => "password",
+            },
+            Self::Ours => "panic",
+            Self::StreamWithBody => "body",
+            Self::Stream(error) => stream_word(error),
+            Self::Files(_) => "file",
+            Self::Proxy(_) if self.is_upstreams() => "upstream",
+            Self::Proxy(_) => "request",
+            Self::HandedNowhere(_) => "upstream",
+        }
+    }
+
+    /// Whether a page of the operator's may stand for it. What scripts read on the path of a stream is a part of the
+    /// subscriber's contract, and a redirect is not seen.
+    pub(super) fn takes_page(&self) -> bool {
+        !matches!(self, Self::Stream(_) | Self::StreamWithBody | Self::Cleartext(_))
+    }
+
     /// Whether the app is at fault, not the client.
     pub(super) fn is_upstreams(&self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::HandedNowhere(_)) && self.said().0.is_server_error()
+        matches!(self, Self::Proxy(_) | Self::HandedNowhere(_))
+            && self.said().0.is_server_error()
+            && !self.is_of_spool()
+    }
+
+    /// Whether the body of the request could not be kept.
+    pub(super) fn is_of_spool(&self) -> bool {
+        matches!(self, Self::Proxy(ProxyError::Spool(_)))
     }
 
     /// Answers the request.
     pub(super) fn respond(&self, json: bool) -> Response<Bytes> {
         let (status, message) = self.said();
         let retry_after = match self {
-            // Rounded up: a second too early would be one refusal more.
-            Self::Stream(StreamError::Limited(limited)) => {
-                Some(u32::try_from(limited.wait.as_secs()).map_or(u32::MAX, |whole| whole.saturating_add(1)))
-            }
+            Self::Stream(StreamError::Limited(limited)) => Some(rounded_up(limited.wait)),
+            Self::Stopped(stopped) => match &**stopped {
+                Stopped::Rate(wait) => Some(rounded_up(*wait)),
+                Stopped::Maintenance(_) => Some(RETRY_MAINTENANCE),
+                Stopped::Busy => Some(RETRY_UPSTREAM),
+                Stopped::Denied | Stopped::Password(_) => None,
+            },
             _ => matches!(status.as_u16(), 502..=504).then_some(RETRY_UPSTREAM),
         };
         // A stream is opened by a script, which has more use for JSON.
@@ -111,6 +167,11 @@ impl Refusal {
             };
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
+        if let Self::Stopped(stopped) = self
+            && let Stopped::Password(challenge) = &**stopped
+        {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
+        }
         if let Self::Cleartext(location) = self {
             response.headers_mut().insert(LOCATION, location.clone());
         }
@@ -120,7 +181,7 @@ impl Refusal {
             response.headers_mut().insert(CONTENT_RANGE, range);
         }
         let is_cut = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
-        if is_cut || matches!(self, Self::Request(_)) {
+        if is_cut || self.is_of_spool() || matches!(self, Self::Request(_)) {
             // What is left of the body would be read as the next request, or the client and we do not agree on where
             // this one ends.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -144,6 +205,36 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Seconds to wait. Rounded up: a second too early would be one refusal more.
+fn rounded_up(wait: Duration) -> u32 {
+    u32::try_from(wait.as_secs()).map_or(u32::MAX, |whole| whole.saturating_add(1))
+}
+
+fn stopped_said(stopped: &Stopped) -> (StatusCode, String) {
+    let (status, message) = match stopped {
+        Stopped::Denied => (StatusCode::FORBIDDEN, "This is not open to your address."),
+        Stopped::Maintenance(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "This site is being worked on and will be back soon.")
+        }
+        Stopped::Rate(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests come from you at the moment."),
+        Stopped::Password(_) => (StatusCode::UNAUTHORIZED, "This needs a name and a password."),
+        Stopped::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Too many passwords are being checked."),
+    };
+    (status, message.to_owned())
+}
+
+pub(super) fn stream_word(error: &StreamError) -> &'static str {
+    match error {
+        StreamError::Unauthorized(AuthError::Unavailable) => "upstream",
+        StreamError::Unauthorized(_) => "unauthorized",
+        StreamError::ForeignOrigin => "origin",
+        StreamError::Limited(_) => "limit",
+        StreamError::Channels(_) => "channels",
+        StreamError::Ticket(_) => "ticket",
+        StreamError::Method | StreamError::OtherUser | StreamError::Inbox(_) => "request",
+    }
+}
+
 fn stream_status(error: &StreamError) -> StatusCode {
     match error {
         StreamError::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -164,7 +255,7 @@ fn files_status(error: &FilesError) -> StatusCode {
         FilesError::Denied => StatusCode::FORBIDDEN,
         FilesError::Precondition => StatusCode::PRECONDITION_FAILED,
         FilesError::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-        FilesError::Io(_) => StatusCode::SERVICE_UNAVAILABLE,
+        FilesError::Busy | FilesError::Io(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -173,10 +264,12 @@ fn proxy_said(error: &ProxyError) -> (StatusCode, String) {
         ProxyError::Request(_) | ProxyError::Target | ProxyError::ClientGone => {
             return (StatusCode::BAD_REQUEST, sentence(error));
         }
-        ProxyError::LengthRequired => return (StatusCode::LENGTH_REQUIRED, sentence(error)),
         ProxyError::TooLarge { .. } => return (StatusCode::PAYLOAD_TOO_LARGE, sentence(error)),
         ProxyError::BodyStalled => return (StatusCode::REQUEST_TIMEOUT, sentence(error)),
         ProxyError::NoUpstream => (StatusCode::BAD_GATEWAY, NO_ANSWER),
+        ProxyError::Spool(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "There is no room for the body at the moment.")
+        }
         ProxyError::App(error) => match error.fault {
             AppFault::Connect(_) | AppFault::Resolve(_) => {
                 (StatusCode::BAD_GATEWAY, "The app cannot be reached at the moment.")
@@ -230,7 +323,6 @@ mod tests {
             (app("", AppFault::ResponseTimeout), 504, true),
             (Refusal::Proxy(ProxyError::TooLarge { max: 1 }), 413, false),
             (Refusal::Proxy(ProxyError::BodyStalled), 408, false),
-            (Refusal::Proxy(ProxyError::LengthRequired), 411, false),
         ] {
             let response = refusal.respond(true);
             assert_eq!(response.status().as_u16(), status, "{refusal:?}");

@@ -4,16 +4,16 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::{Body as _, Incoming};
 
+use super::Router;
 use super::body::ReplyBody;
 use super::cors::{self, Leave};
-use super::origin::shown;
-use super::refusal::Refusal;
-use super::{Origin, Router};
+use super::origin::{Origin, shown};
+use super::refusal::{Refusal, stream_word};
 use crate::auth::AuthError;
 use crate::stream::{
     Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, asks_for_inbox, asks_for_ticket,
@@ -36,8 +36,8 @@ pub(super) struct Asked<'a> {
 pub(super) enum Granted {
     Park(Grant),
     Body(Response<ReplyBody>),
-    /// A ticket, an inbox, or word in the form of a stream that there is none.
-    Answer(Response<ReplyBody>),
+    /// A ticket, an inbox, or word in the form of a stream that there is none, and why, in a word for the log.
+    Answer(Response<ReplyBody>, Option<&'static str>),
 }
 
 impl Router {
@@ -48,6 +48,7 @@ impl Router {
         asked: Asked<'_>,
         body: Incoming,
     ) -> Result<Granted, Refusal> {
+        let besides = said_besides(settings, &asked);
         let Asked { parts, host, origin, allowed } = asked;
         // The socket is handed over as it is: a body would be read as the client's next words.
         if parts.method == Method::GET && !body.is_end_stream() {
@@ -61,7 +62,7 @@ impl Router {
             peer: origin.peer,
             client: shown(address),
             address,
-            fields: allowed.map(|allowed| Box::new(allowed.fields.clone())),
+            fields: besides,
             is_listed: allowed.is_some_and(|allowed| allowed.with_credentials),
             limits: &self.limits,
             secure: origin.peer.is_secure(&parts.headers),
@@ -94,24 +95,36 @@ impl Router {
                     AuthError::Unavailable => unavailable_event(settings.route.retry),
                     _ => unauthorized_event(),
                 };
+                let refused = stream_word(&StreamError::Unauthorized(error));
                 let mut response = Response::new(ReplyBody::small(told.text()));
                 settings.set_fields(response.headers_mut());
                 cors::put(allowed, &mut response);
-                Ok(Granted::Answer(response))
+                Ok(Granted::Answer(response, Some(refused)))
             }
             Err(StreamError::Limited(limited)) => {
                 self.limits.tell(limited, &self.counters, Instant::now());
                 let mut response = LimitedBody::respond(settings, limited).map(ReplyBody::limited);
                 cors::put(allowed, &mut response);
-                Ok(Granted::Answer(response))
+                Ok(Granted::Answer(response, Some(stream_word(&StreamError::Limited(limited)))))
             }
             Err(error) => Err(Refusal::Stream(error)),
         }
     }
 }
 
+/// The fields of a stream's head besides those of its route: a parked one is written past what adds them to answers.
+fn said_besides(settings: &StreamSettings, asked: &Asked<'_>) -> Option<Box<HeaderMap>> {
+    let mut fields = asked.allowed.map(|allowed| Box::new(allowed.fields.clone()));
+    if let Some(hsts) = asked.origin.hsts
+        && !settings.sets(&STRICT_TRANSPORT_SECURITY)
+    {
+        fields.get_or_insert_default().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    fields
+}
+
 fn answer(said: Response<Bytes>, allowed: Option<&Leave>) -> Granted {
     let mut response = said.map(ReplyBody::small);
     cors::put(allowed, &mut response);
-    Granted::Answer(response)
+    Granted::Answer(response, None)
 }

@@ -69,8 +69,9 @@ mod tests {
                 path: (*path).to_owned(),
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 cors: None,
+                front: None,
                 action: if *proxy {
-                    Action::Proxy(ProxyRoute { upstream: 0, max_body: 0 })
+                    Action::Proxy(Box::new(ProxyRoute::new(0, &[])))
                 } else {
                     Action::Publish(PublishRoute::new(PublishCheck::Webhook(Vec::new())))
                 },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{HeartbeatForm, OnGap, Said, StreamRoute, Unauthorized};
 use crate::event::{self, Event, EventId, EventName, Frame};
@@ -82,6 +82,11 @@ impl StreamSettings {
     /// Whether refusals are told in a stream instead of by status.
     pub fn refuses_by_event(&self) -> bool {
         self.route.unauthorized == Unauthorized::Event
+    }
+
+    /// Whether a response that is a stream has a field already.
+    pub fn sets(&self, name: &HeaderName) -> bool {
+        self.fields.contains_key(name)
     }
 
     /// Sets the fields of a response that is a stream.

@@ -106,9 +106,11 @@ class Example:
         return [line for line in lines if fields.items() <= line.items()]
 
 
-def next_build(front_end: Path) -> Path:
-    """A Next.js app, built by Next.js; built anew when one of its files has changed."""
-    folder = packages(front_end)
+def next_build(front_end: Path, packages_of: Path | None = None) -> Path:
+    """A Next.js app, built by Next.js; built anew when one of its files has changed.
+
+    `packages_of` is the app whose packages it uses, if they are not its own."""
+    folder = packages(packages_of or front_end)
     files = sorted(path for path in front_end.rglob("*") if path.is_file() and not _NOT_BUILT & set(path.parts))
     state = hashlib.sha256(b"".join(str(file.relative_to(front_end)).encode() + file.read_bytes() for file in files))
     built = folder / f"build-{state.hexdigest()[:16]}"  # beside node_modules, where Node looks for them

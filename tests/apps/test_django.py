@@ -1,14 +1,16 @@
 """A Django site on gunicorn and uvicorn, with and without Sidestream before it: a visitor sees the same but for named headers."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 from deployment import BINARY, HERE, Process, accepts, free_port, write_certificate
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect, unix_connect
 
 PATIENCE = 60.0
 UPLOAD = 3 << 20  # bytes: more than Django keeps in memory
@@ -56,6 +60,7 @@ class Site:
     app: Path | int  # a Unix socket or a port
     port: int
     folder: Path
+    kind: str
 
     @property
     def url(self) -> str:
@@ -83,6 +88,45 @@ class Site:
             yield client
 
 
+    @property
+    def said(self) -> dict[str, str]:
+        """What Sidestream says of its visitors to a WebSocket."""
+        return {"proto": "https", "host": f"localhost:{self.port}", "port": str(self.port), "for": "127.0.0.1"}
+
+    def talk(self, headers: dict[str, str]) -> list[object]:
+        """A conversation through Sidestream."""
+        tls = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
+        return _talk(lambda: connect(f"wss://localhost:{self.port}/chat?room=a%20b", ssl=tls, **_options(headers)))
+
+    def talk_directly(self, headers: dict[str, str]) -> list[object]:
+        """A conversation with the app itself."""
+        url = f"ws://localhost:{self.port}/chat?room=a%20b"  # the Host, which a proxy passes on
+        options = _options(headers | {f"X-Forwarded-{name}": value for name, value in self.said.items()})
+        if isinstance(self.app, Path):
+            return _talk(lambda: unix_connect(str(self.app), url, **options))
+        return _talk(lambda: connect(url, sock=socket.create_connection(("127.0.0.1", self.app)), **options))
+
+
+def _options(headers: dict[str, str]) -> dict[str, object]:
+    return {"additional_headers": headers, "max_size": LARGE, "proxy": None}
+
+
+def _talk(connected: Callable[[], ClientConnection]) -> list[object]:
+    try:
+        ws = connected()
+    except InvalidStatus as refused:
+        return ["refused", refused.response.status_code]
+    with ws:
+        said = [ws.response.headers["X-Chat"], ws.recv(PATIENCE)]
+        for message in ("gr\u00fc\u00df dich", b"\0" * 1_000_000):
+            ws.send(message)
+            said.append(ws.recv(PATIENCE))
+        ws.send("bye")
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(PATIENCE)
+        return [*said, ["closed", closed.value.rcvd.code, closed.value.rcvd.reason]]
+
+
 @pytest.fixture(scope="module", params=[(server, way) for server in SERVERS for way in ("unix", "tcp")], ids=" ".join)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     server, way = request.param
@@ -107,7 +151,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     try:
         processes[0].wait_until(lambda: accepts(app if way == "unix" else ("127.0.0.1", app)), f"{server} accepts")
         processes[1].wait_until(lambda: accepts(("127.0.0.1", port)), "Sidestream accepts")
-        yield Site(app, port, folder)
+        yield Site(app, port, folder, kind)
     finally:
         for process in processes:
             process.kill()
@@ -181,6 +225,24 @@ def test_a_streamed_answer_comes_as_it_is_made(site: Site) -> None:
             came = [(time.monotonic(), piece) for piece in response.iter_raw()]
         assert b"".join(piece for _, piece in came).count(b"piece") == 10
         assert came[-1][0] - came[0][0] > 0.2, "it was held back"
+
+
+def test_a_websocket_knows_its_visitor(site: Site) -> None:
+    with site.through(http2=False) as client:
+        client.get("/form")
+        client.post("/form", data={"name": "Ada", "csrfmiddlewaretoken": client.cookies["csrftoken"]})
+        cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    good = {"Origin": site.url, "Cookie": cookies}
+    for headers in (good, {"Origin": site.url}, good | {"Origin": "https://evil.example"}):
+        direct, ours = site.talk_directly(headers), site.talk(headers)
+        assert ours == direct
+        if site.kind != "asgi":
+            assert ours == ["refused", 404], "no app on WSGI has WebSockets"
+        elif headers == good:
+            assert json.loads(ours[1]) == {"names": ["Ada"], "scheme": "wss", "path": "/chat", "query": "room=a%20b"} | site.said
+            assert ours[0] == "yes" and ours[2:] == ["gr\u00fc\u00df dich", b"\0" * 1_000_000, ["closed", 4001, "as you wish"]]
+        else:
+            assert ours == ["refused", 403]
 
 
 def test_a_hundred_megabytes_arrive(site: Site) -> None:

@@ -139,7 +139,7 @@ def test_a_push_appears_in_both_tabs_and_nowhere_else(office, tabs, tmp_path, ca
         tabs[0].shows("user 2: login")  # a custom event, to a channel that alice may have
 
         took = latencies(tabs, lambda text: office.notify(text, ALICE))
-        assert median(took) < 100
+        assert median(took) < 1000, "seconds would be polling; the number is printed"
         for tab in tabs:
             tab.browser.refresh()
             tab.shows("stream open")

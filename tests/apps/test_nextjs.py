@@ -1,10 +1,8 @@
 """A Next.js app as a user would have it, built and started by Next.js itself, with Sidestream in front of it."""
 
 import json
-import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from deployment import BINARY, HERE, Process, accepts, free_port, wait_for
+from example import next_build, next_environment
 from npm import packages
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 APP = HERE / "nextjs"
-BUILD = 180.0  # seconds that a build may take
 
 
 @dataclass
@@ -37,32 +35,28 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Shop]:
-    """Builds and starts the app, and Sidestream with the app's own configuration on free ports."""
+    """Starts the app as it was built, and Sidestream with the app's own configuration on free ports."""
     assert BINARY.exists(), f"{BINARY} is missing: cargo build --release, or set SIDESTREAM to another binary"
     modules = packages(APP)
     # Beside node_modules, where Node looks for them.
     folder = Path(tempfile.mkdtemp(prefix="shop-", dir=modules))
     processes: list[Process] = []
     try:
-        shutil.copytree(APP, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", ".next", "shop-*"))
+        shutil.copytree(next_build(APP), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache"))
         port, app_port = free_port(), free_port()
-        config = (folder / "sidestream.toml").read_text()
+        config = (APP / "sidestream.toml").read_text()
         for stated, free in (("0.0.0.0:8080", f"127.0.0.1:{port}"), ("127.0.0.1:3000", f"127.0.0.1:{app_port}")):
             assert config.count(stated) == 1
             config = config.replace(stated, free)
         (folder / "sidestream.toml").write_text(config)
         # The publish socket's own path may be too long here, so both sides use one relative to where they run.
         environment = {
-            **os.environ,
-            "NEXT_TELEMETRY_DISABLED": "1",
-            "NEXT_IGNORE_INCORRECT_LOCKFILE": "1",  # its check wants the address of each package's registry in there
+            **next_environment(),
             "SIDESTREAM_SECRET": secrets.token_urlsafe(50),
             "SIDESTREAM_SOCKET": "publish.sock",
         }
         options = {"cwd": folder, "env": environment}
         next_js = str(modules / "node_modules/.bin/next")
-        built = subprocess.run([next_js, "build"], capture_output=True, text=True, timeout=BUILD, **options)
-        assert built.returncode == 0, built.stdout + built.stderr
         start = [next_js, "start", "--hostname", "127.0.0.1", "--port", str(app_port)]
         for command, door in ((start, app_port), ([str(BINARY), "run"], port)):
             process = Process(command, folder / f"{door}.log", **options)

@@ -299,13 +299,19 @@ fn a_line_stays_a_line_whatever_a_client_sends() {
         "CONNECT test:443 HTTP/1.1\r\nHost: test:443\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n",
         &format!("GET {long} HTTP/1.1\r\nHost: test\r\n\r\n"),
+        &format!("{} / HTTP/1.1\r\nHost: {}\r\n\r\n", "M".repeat(10_000), "h".repeat(10_000)),
+        "GET /\u{9b}2J HTTP/1.1\r\nHost: test\r\n\r\n",
     ] {
         let mut client = logged.site.connect();
         client.send(head);
         client.head();
     }
     let lines = logged.end();
-    assert!(of_kind(&lines, "forged").is_empty() && lines.len() >= 5, "{lines:#?}");
+    assert!(of_kind(&lines, "forged").is_empty() && lines.len() >= 7, "{lines:#?}");
+    // So are names that are.
+    let long = |key: &str, line: &Value| line[key].as_str().map_or(0, str::len);
+    let longest = |key: &str| lines.iter().map(|line| long(key, line)).max();
+    assert_eq!((longest("method"), longest("host")), (Some(32), Some(255)));
     // The end of a target that is long beyond use is cut.
     let longest = lines.iter().filter_map(|line| line["target"].as_str()).map(str::len).max();
     assert_eq!(longest, Some(2048));

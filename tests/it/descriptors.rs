@@ -45,9 +45,13 @@ fn ask(client: &mut Client) {
 
 /// Starts one that has few descriptors.
 fn start(folder: &Path) -> Process {
-    std::fs::write(folder.join("site.toml"), CONFIG).unwrap();
+    start_with(folder, DESCRIPTORS, CONFIG)
+}
+
+fn start_with(folder: &Path, descriptors: &str, config: &str) -> Process {
+    std::fs::write(folder.join("site.toml"), config).unwrap();
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" run --config site.toml")]);
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" run --config site.toml")]);
     command.arg(env!("CARGO_BIN_EXE_sidestream")).current_dir(folder);
     let process = Process(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let begun = Instant::now();
@@ -119,5 +123,31 @@ fn health_is_told_and_clients_are_turned_away_when_there_are_none_for_long() {
     let begun = Instant::now();
     while !is_served() {
         assert!(begun.elapsed() < PATIENCE, "nobody is let in again");
+    }
+}
+
+#[test]
+fn files_that_nobody_reads_take_a_share_and_leave_the_rest_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("static")).unwrap();
+    std::fs::write(folder.path().join("static/large.bin"), vec![7; 16 << 20]).unwrap();
+    std::fs::write(folder.path().join("static/small.txt"), "small").unwrap();
+    let files = "[[route]]\npath = \"/static/\"\n[route.files]\nroot = \"static\"\n";
+    let _process = start_with(folder.path(), "120", &format!("{CONFIG}{files}"));
+    let connect = || connect(folder.path(), "site.sock");
+    let status = |head: String| head[9..12].parse::<u16>().unwrap();
+    let mut asked: Vec<_> = (0..40).map(|_| connect()).collect();
+    let told = asked.iter_mut().map(|client| status(client.get("/static/large.bin", "").head()));
+    let told: Vec<_> = told.collect();
+    let (sent, refused): (Vec<u16>, Vec<u16>) = told.iter().partition(|status| **status == 200);
+    assert_eq!((sent.len(), refused.len()), (30, 10), "a quarter");
+    assert!(refused.iter().all(|status| *status == 503), "{told:?}");
+    // What is small needs no share, and neither does anything else.
+    assert_eq!(connect().get("/static/small.txt", "").response().text(), "small");
+    ask(&mut connect());
+    drop(asked);
+    let begun = Instant::now();
+    while status(connect().get("/static/large.bin", "").head()) != 200 {
+        assert!(begun.elapsed() < PATIENCE, "there is no room again");
     }
 }

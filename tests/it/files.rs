@@ -5,6 +5,7 @@ mod escape;
 mod fallback;
 mod handed;
 mod large;
+mod over_h2;
 mod ranges;
 mod serving;
 

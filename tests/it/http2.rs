@@ -108,17 +108,6 @@ fn an_upload_without_a_length_is_chunked_for_asgi_and_refused_for_wsgi() {
         assert!(head.to_lowercase().contains("\r\ntransfer-encoding: chunked"), "{head}");
         assert_eq!(body, "one two three", "{method}");
     }
-    let wsgi = site(&Settings { upstream: "kind = \"wsgi\"", ..Settings::default() }, &app);
-    h2::with(wsgi.address(), async |mut client| {
-        let (pieces, body) = Sent::in_pieces();
-        pieces.send("one".into()).unwrap();
-        let answer = client.send(request("POST", "/").body(body).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 411);
-        assert!(told.try_recv().is_err(), "the app was asked");
-        // The connection is not spoilt by the body that nobody read.
-        let answer = client.send(request("POST", "/").body(Sent::in_pieces().1).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 411);
-    });
 }
 
 #[test]

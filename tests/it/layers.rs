@@ -20,7 +20,7 @@ const TIERS: [&[&str]; 11] = [
     &["proxy", "files", "stream", "publish"],
     &["unread"],
     &["hub", "auth"],
-    &["store", "fetch", "limits"],
+    &["store", "fetch", "limits", "compress"],
     &["config", "http", "tls", "transport"],
     &["event", "metrics", "access_log", "shutdown"],
 ];

@@ -208,3 +208,34 @@ fn every_listener_serves() {
     assert!(site.address_of(2).starts_with("unix:/"), "{}", site.address_of(2));
     assert!(TcpStream::connect(site.address_of(1)).is_ok());
 }
+
+#[test]
+fn a_port_is_taken_for_ipv6_beside_ipv4() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return; // A machine without IPv6 has nothing to share.
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let bind = |addresses: [&str; 2]| {
+        let listen = addresses.map(|address| format!("[[listen]]\naddress = \"{address}\"\n")).concat();
+        let config = in_front_of(NO_APP, "", &listen);
+        Server::bind(Config::parse(&config, "test.toml", folder.path()).unwrap())
+    };
+    let connects = |host: &str, port: u16| TcpStream::connect((host, port)).is_ok();
+    for first in ["0.0.0.0", "[::]"] {
+        let second = if first == "[::]" { "0.0.0.0" } else { "[::]" };
+        // Another test may have been given the port meanwhile.
+        let begun = Instant::now();
+        let (_server, port) = loop {
+            let port = TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+            match bind([&format!("{first}:{port}"), &format!("{second}:{port}")]) {
+                Ok(server) => break (server, port),
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+        };
+        assert!(connects("127.0.0.1", port) && connects("::1", port), "{first} first");
+    }
+    // Alone, it is for both.
+    let server = bind(["[::]:0", "[::1]:0"]).unwrap();
+    let port = server.addresses()[1].rsplit_once(':').unwrap().1.parse().unwrap();
+    assert!(connects("127.0.0.1", port) && connects("::1", port));
+}

@@ -13,6 +13,8 @@ mod catch_up;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod compress;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod connection_limits;
@@ -41,6 +43,12 @@ mod forwarding;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod front;
+#[cfg(test)]
+mod headers;
+#[cfg(test)]
+mod hsts;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod hub_threads;
@@ -58,6 +66,8 @@ mod limits;
 mod listening;
 #[cfg(test)]
 mod mutual_tls;
+#[cfg(test)]
+mod prefix;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
@@ -80,6 +90,8 @@ mod request_names;
 mod server_names;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod spool;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]

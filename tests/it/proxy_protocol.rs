@@ -91,16 +91,22 @@ fn a_header_may_come_in_pieces() {
 }
 
 #[test]
-fn a_balancer_that_speaks_for_itself_stays_the_peer() {
+fn a_balancer_that_speaks_for_itself_is_the_peer_and_one_that_knows_no_client_vouches_for_none() {
     let app = App::that_echoes();
     let site = behind(TRUSTED, "", &app);
-    for header in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN a b c d\r\n", &v2(0x20)] {
+    let unknown = [&v2(0x21)[..13], &[0, 0, 0]].concat();
+    for (header, is_itself) in [
+        (&b"PROXY UNKNOWN\r\n"[..], false),
+        (b"PROXY UNKNOWN a b c d\r\n", false),
+        (&unknown, false),
+        (&v2(0x20), true),
+    ] {
         let mut connection = site.connect();
         connection.send([header, REQUEST].concat());
         assert_eq!(told(&mut connection), "127.0.0.1");
-        // And it is trusted as such.
         connection.get("/", "X-Forwarded-For: 198.51.100.1\r\n");
-        assert_eq!(told(&mut connection), "198.51.100.1, 127.0.0.1");
+        let expected = if is_itself { "198.51.100.1, 127.0.0.1" } else { "127.0.0.1" };
+        assert_eq!(told(&mut connection), expected);
     }
 }
 

@@ -223,7 +223,7 @@ fn a_quiet_tunnel_stays_whatever_the_deadlines_for_requests_are() {
         .listen(
             "idle_timeout = \"20ms\"\nheader_timeout = \"20ms\"\nbody_stall = \"20ms\"\nwrite_stall = \"20ms\"",
         )
-        .upstream("response_timeout = \"20ms\"")
+        .upstream("response_timeout = \"20ms\"\nread_timeout = \"20ms\"")
         .start();
     let (mut client, mut app) = open(&site, &backend);
     assert!(client.is_silent_for(Duration::from_millis(120)));

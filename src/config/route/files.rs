@@ -71,10 +71,7 @@ impl FilesRoute {
                 Ok(root)
             }
         })?;
-        let try_upstream = to.map(|upstream| ProxyRoute {
-            upstream,
-            max_body: upstreams.get(upstream).map_or(0, |upstream| upstream.max_body),
-        });
+        let try_upstream = to.map(|upstream| ProxyRoute::new(upstream, upstreams));
         Some(Self {
             root,
             try_upstream,

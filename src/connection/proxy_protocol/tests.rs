@@ -27,7 +27,7 @@ fn block(source: &str, added: &[u8]) -> Vec<u8> {
 }
 
 /// What a header says, wherever what comes is cut and whatever comes behind it.
-fn said(header: &[u8]) -> Option<SocketAddr> {
+fn said(header: &[u8]) -> Said {
     for end in 0..header.len() {
         assert!(matches!(parse(&header[..end]), Ok(None)), "{end} bytes of {header:?}");
     }
@@ -36,17 +36,17 @@ fn said(header: &[u8]) -> Option<SocketAddr> {
         assert_eq!(found.length, header.len());
         assert_eq!(Some(found), parse(header).unwrap());
     }
-    parse(header).unwrap().unwrap().client
+    parse(header).unwrap().unwrap().said
 }
 
-fn v1(line: &str) -> Option<SocketAddr> {
+fn v1(line: &str) -> Said {
     said(format!("PROXY {line}\r\n").as_bytes())
 }
 
 #[test]
 fn the_client_is_who_is_said() {
-    let v4 = Some("203.0.113.7:4321".parse().unwrap());
-    let v6 = Some("[2001:db8::7]:4321".parse().unwrap());
+    let v4 = Said::Client("203.0.113.7:4321".parse().unwrap());
+    let v6 = Said::Client("[2001:db8::7]:4321".parse().unwrap());
     assert_eq!(v1("TCP4 203.0.113.7 10.0.0.1 4321 443"), v4);
     assert_eq!(v1("TCP6 2001:db8::7 ::1 4321 443"), v6);
     assert_eq!(said(&v2(0x21, 0x11, &block("203.0.113.7:4321", b""))), v4);
@@ -58,8 +58,8 @@ fn the_client_is_who_is_said() {
 
 #[test]
 fn who_speaks_for_itself_or_does_not_know_says_no_client() {
-    assert_eq!(v1("UNKNOWN"), None);
-    assert_eq!(v1("UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535"), None);
+    assert_eq!(v1("UNKNOWN"), Said::Nobody);
+    assert_eq!(v1("UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535"), Said::Nobody);
     let some = block("203.0.113.7:4321", b"");
     for (command, family, rest) in [
         (0x20, 0x00, &b""[..]),
@@ -70,7 +70,8 @@ fn who_speaks_for_itself_or_does_not_know_says_no_client() {
         (0x21, 0x31, &[0; 216]),
         (0x21, 0x12, &some),
     ] {
-        assert_eq!(said(&v2(command, family, rest)), None, "{command:x} {family:x}");
+        let expected = if command == 0x20 { Said::Itself } else { Said::Nobody };
+        assert_eq!(said(&v2(command, family, rest)), expected, "{command:x} {family:x}");
     }
 }
 
@@ -135,8 +136,8 @@ proptest! {
         let plain = SocketAddr::new(ip, port);
         let (word, other, family) =
             if ip.is_ipv4() { ("TCP4", "10.0.0.1", 0x11) } else { ("TCP6", "::1", 0x21) };
-        prop_assert_eq!(v1(&format!("{word} {ip} {other} {port} 443")), Some(plain));
-        prop_assert_eq!(said(&v2(0x21, family, &block(&plain.to_string(), &added))), Some(plain));
+        prop_assert_eq!(v1(&format!("{word} {ip} {other} {port} 443")), Said::Client(plain));
+        prop_assert_eq!(said(&v2(0x21, family, &block(&plain.to_string(), &added))), Said::Client(plain));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::{self, UpstreamKind};
+use crate::proxy::spool::Spools;
 use crate::proxy::standing::Shared;
 use crate::transport::Socket;
 
@@ -41,7 +42,8 @@ fn ask(pieces: &[&[u8]], is_head: bool) -> Result<Came, String> {
             ..config::Upstream::new("app", nowhere)
         };
         let shared = Arc::new(Shared::new(&config));
-        let upstream = Rc::new(Upstream::new(&config, shared, Arc::default(), Rc::default()));
+        let spools = Spools::new("/nowhere".into(), 0, 0);
+        let upstream = Rc::new(Upstream::new(&config, shared, spools, Arc::default(), Rc::default()));
         let (ours, mut app) = UnixStream::pair().unwrap();
         upstream.keep(Connection::new(Socket::from(ours).into(), 0, PATIENCE));
         let saying = async {

@@ -23,7 +23,7 @@ fn ends(fields: &str) -> String {
 fn a_request_is_written_as_it_is() {
     for (target, written) in [("/a?b", "/a?b"), ("?b", "/?b"), ("*", "*"), ("/", "/")] {
         let mut out = Vec::new();
-        write_request_line(&mut out, &Method::PUT, &target.parse().unwrap());
+        write_request_line(&mut out, &Method::PUT, &target.parse().unwrap(), "");
         write_field(&mut out, &HeaderName::from_static("b"), b"\xff 2");
         let expected = [format!("PUT {written} HTTP/1.1\r\nb: ").as_bytes(), b"\xff 2\r\n"].concat();
         assert_eq!(out, expected, "{target}");

@@ -1,11 +1,16 @@
-"""A Django site in one file, for WSGI and ASGI: forms, a session, uploads, a streamed answer, and what it knows of its client."""
+"""A Django site in one file, for WSGI and ASGI: forms, a session, uploads, a streamed answer, a WebSocket, and what it knows of
+its client."""
 
 import asyncio
 import hashlib
+import json
 import time
+from collections.abc import Callable
+from http.cookies import SimpleCookie
 from io import BytesIO
 
 from django.conf import settings
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIRequest
 from django.core.wsgi import get_wsgi_application
@@ -97,4 +102,26 @@ def fail(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [path(view.__name__, view) for view in (where, form, names, upload, stream, download, fail)]
 wsgi = get_wsgi_application()
-asgi = get_asgi_application()
+site = get_asgi_application()
+
+
+async def asgi(scope: dict, receive: Callable, send: Callable) -> None:
+    """The site, and beside it a WebSocket for who has a session, as Channels has them."""
+    await (chat if scope["type"] == "websocket" else site)(scope, receive, send)
+
+
+async def chat(scope: dict, receive: Callable, send: Callable) -> None:
+    """Says whom it speaks with, and then what it hears; to who has no session, or comes from elsewhere, nothing."""
+    fields = {name.decode(): value.decode() for name, value in scope["headers"]}
+    names = SessionStore(SimpleCookie(fields.get("cookie", ""))["sessionid"].value).get("names") if "cookie" in fields else None
+    await receive()
+    if not names or fields["origin"] != f"https://{fields['host']}":
+        return await send({"type": "websocket.close"})
+    await send({"type": "websocket.accept", "headers": [(b"x-chat", b"yes")]})
+    known = {name: fields.get(f"x-forwarded-{name}") for name in ("proto", "host", "port", "for")}
+    known |= {"names": names, "scheme": scope["scheme"], "path": scope["path"], "query": scope["query_string"].decode()}
+    await send({"type": "websocket.send", "text": json.dumps(known)})
+    while (event := await receive())["type"] == "websocket.receive":
+        if event.get("text") == "bye":
+            return await send({"type": "websocket.close", "code": 4001, "reason": "as you wish"})
+        await send({"type": "websocket.send", "bytes": event.get("bytes"), "text": event.get("text")})

@@ -47,9 +47,16 @@ const REQUIRED: &str = r#"
 const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#max_connections"]),
     ("", &["#secret"]),
+    ("", &["#error_pages"]),
+    ("", &["#maintenance"]),
     ("tls", &["#tls"]),
     ("tls", &["#tls", "#client_ca"]),
+    ("tls", &["#tls", "#hsts"]),
+    ("", &["#allow_from"]),
+    ("", &["#rate"]),
+    ("", &["#basic_auth"]),
     ("", &["#health"]),
+    ("", &["#temp_dir"]),
     ("servers", &["#servers", "#ca"]),
     ("secret", &["#public_key"]),
     ("secret", &["#jwks"]),
@@ -61,6 +68,9 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#allow_uids"]),
     ("", &["#http", "#token"]),
     ("", &["#max_body"]),
+    ("", &["#request_headers"]),
+    ("", &["#response_headers"]),
+    ("compress", &["#compress"]),
     ("", &["#try_upstream"]),
     ("immutable", &["#immutable"]),
     ("", &["#cors"]),
@@ -72,7 +82,6 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("token", &["#webhook"]),
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),
-    ("", &["#rate"]),
     ("kind = \"memory\"", &["#kind", "#path", "#sync"]),
 ];
 
@@ -116,6 +125,8 @@ fn folder() -> TempDir {
     write("clients.pem", &cert.pem());
     write("ca.pem", &cert.pem());
     write("key.pem", &signing_key.serialize_pem());
+    fs::create_dir(folder.path().join("errors")).unwrap();
+    write("errors/5xx.html", "<p>{status}");
     write("jwt.pub.pem", &KeyPair::generate().unwrap().public_key_pem());
     folder
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidestream::config::{
-    AccessLog, Action, Auth, Balance, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, ProxyRoute,
-    PublishCheck, Replay, Said, Unauthorized, UpstreamKind,
+    AccessLog, Action, Auth, Balance, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, PublishCheck,
+    Replay, Said, Unauthorized, UpstreamKind,
 };
 
 use super::{GOOD, parse, stream};
@@ -157,8 +157,8 @@ fn values_other_than_the_defaults_arrive() {
     let routes: Vec<_> = config.routes.iter().map(|route| (route.path.as_str(), route.is_prefix())).collect();
     assert_eq!(routes, [("/", true), ("/s/", false), ("/anonymous", false), ("/hook", false)]);
     assert_eq!(config.routes[0].hosts, ["a.example"]);
-    let Action::Proxy(ProxyRoute { upstream: 0, max_body }) = config.routes[0].action else { panic!() };
-    assert_eq!(max_body, 1 << 30);
+    let Action::Proxy(proxy) = &config.routes[0].action else { panic!() };
+    assert_eq!((proxy.upstream, proxy.max_body), (0, 1 << 30));
 
     let stream = stream(&config.routes[1]);
     let said =

@@ -1,7 +1,7 @@
 //! What is no file goes to the app.
 
 use super::{get, put, route};
-use crate::support::{App, Backend, Site, WEBSOCKET};
+use crate::support::{App, Backend, Client, NO_APP, Program, Site, WEBSOCKET, in_front_of};
 
 #[test]
 fn what_is_not_there_is_the_apps() {
@@ -78,4 +78,20 @@ fn public_files_stand_before_the_pages_of_an_app() {
     ] {
         assert_eq!(get(&relay, target, "").text(), body, "{target}");
     }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_spoken_of_and_served_when_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("there")).unwrap();
+    let route = |root: &str| format!("[[route]]\npath = \"/{root}/\"\n[route.files]\nroot = \"{root}\"\n");
+    let config = in_front_of(NO_APP, "", &format!("{}{}", route("there"), route("later")));
+    let program = Program::run_in(folder, &config);
+    program.says("the folder of a files route is not there");
+    assert_eq!(Client::connect(&program.address).get("/later/a.txt", "").response().status, 404);
+    super::write(&program.folder.path().join("later/a.txt"), b"late");
+    assert_eq!(Client::connect(&program.address).get("/later/a.txt", "").response().text(), "late");
+    program.signal(rustix::process::Signal::TERM);
+    let said = program.end().stderr;
+    assert_eq!(said.matches("is not there").count(), 1, "{said}");
 }

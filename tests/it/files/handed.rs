@@ -179,14 +179,26 @@ fn a_root_is_found_also_by_its_real_path() {
 }
 
 #[test]
-fn without_an_internal_route_nothing_is_handed_over() {
-    let app =
-        App::that_says("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Accel-Redirect: /static/a\r\n\r\nhidden");
-    let relay = Site::before(app.origin()).start();
-    let response = get(&relay, "/", "");
-    assert_eq!(response.status, 502);
-    assert_eq!(
-        relay.connect().get("/", "Accept: application/json\r\n").response().json()["error"],
-        "bad_gateway"
-    );
+fn without_an_internal_route_the_answer_is_the_apps_own() {
+    for name in
+        ["X-Accel-Redirect: /static/a", "X-Accel-Redirect: /protected/a.pdf", "X-Sendfile: /etc/passwd"]
+    {
+        let app = App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{name}\r\n\r\nown"));
+        // A route with files that anybody may have is no such route.
+        let public = "[[route]]\npath = \"/static/\"\n[route.files]\nroot = \"static\"\n";
+        for relay in [Site::before(app.origin()).start(), Site::before(app.origin()).more(public).start()] {
+            write(&relay.path("static/a"), b"public");
+            let response = get(&relay, "/", "");
+            assert_eq!((response.status, response.text().as_str()), (200, "own"), "{name}");
+            let head = response.head.to_ascii_lowercase();
+            assert!(!head.contains("x-accel") && !head.contains("x-sendfile"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn with_one_an_answer_for_another_place_is_an_error_of_the_app() {
+    let (_app, relay) = handing("X-Accel-Redirect: /static/public.txt\r\n");
+    let response = get(&relay, "/", "Accept: application/json\r\n");
+    assert_eq!((response.status, &response.json()["error"]), (502, &"bad_gateway".into()));
 }

@@ -109,7 +109,7 @@ fn an_answer_keeps_its_fields_and_loses_those_of_its_connection() {
         "HTTP/1.1 418 Whatever\r\nContent-Length: 2\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\n\
          Connection: X-Hop\r\nConnection: keep-alive, x-hip\r\nX-Hop: 1\r\nX-Hip: 2\r\nKeep-Alive: timeout=5\r\n\
          Proxy-Authenticate: Basic\r\nUpgrade: h2c\r\nX-Accel-Expires: 5\r\nX-Accel-Buffering: no\r\n\
-         X-Sendfile:\r\nX_Under: kept\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nok",
+         X-Accel-Redirect: /secret\r\nX-Sendfile: /etc/passwd\r\nX_Under: kept\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nok",
     );
     let response = client.response();
     assert_eq!(response.status, 418);

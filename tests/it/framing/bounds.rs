@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::client::field;
-use crate::support::{Backend, Site};
+use crate::support::h2::{self, Sent, request};
+use crate::support::{Backend, Site, tls};
 
 #[test]
 fn a_head_may_be_as_large_as_it_says_and_no_larger() {
@@ -93,23 +94,33 @@ fn a_route_may_take_larger_bodies_than_its_upstream() {
     assert_eq!(client.send(post("/other")).response().status, 413);
 }
 
+/// A client reads what became of its request however much of it is on its way when that is decided.
 #[test]
-fn a_wsgi_app_is_never_given_a_body_without_a_length() {
+fn a_refusal_reaches_a_client_that_sends_twenty_mebibytes_first() {
+    const SENT: usize = 20 << 20;
     let backend = Backend::start();
-    let site = Site::before(backend.origin()).upstream("kind = \"wsgi\"").start();
-    let mut client = site.connect();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n");
-    let response = client.response();
-    assert_eq!(response.status, 411);
-    assert!(response.text().contains("Content-Length"), "{}", response.text());
+    for (secure, kind) in [(false, "asgi"), (true, "asgi"), (false, "wsgi"), (true, "wsgi")] {
+        let site =
+            Site::before(backend.origin()).upstream(&format!("kind = \"{kind}\"\nmax_body = \"1MiB\""));
+        let site = if secure { site.tls(&[&["test"]]) } else { site }.start();
+        let mut client = if secure { tls::connect(site.address(), "test") } else { site.connect() };
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {SENT}\r\n\r\n"));
+        for _ in 0..20 {
+            client.send(vec![b'x'; 1 << 20]);
+        }
+        let response = client.response();
+        assert_eq!((response.status, response.field("connection")), (413, Some("close")), "{secure} {kind}");
+        client.closed();
+    }
+    let site = Site::before(backend.origin()).upstream("max_body = \"1MiB\"").tls(&[&["test"]]).start();
+    h2::with(site.address(), async |mut client| {
+        for _ in 0..3 {
+            let body = Sent::whole(vec![b'x'; SENT]);
+            let answer = client.send(request("POST", "/").body(body).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), 413);
+        }
+    });
     assert!(backend.is_left_alone());
-    // An empty one needs none.
-    let mut client = site.connect();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi");
-    let mut app = backend.accept();
-    assert_eq!(app.request().1, b"hi");
-    app.answer("ok");
-    assert_eq!(client.response().status, 200);
 }
 
 #[test]
@@ -133,7 +144,7 @@ fn a_client_that_stops_within_its_body_is_told_so_and_the_app_let_go() {
 fn a_client_that_sends_slowly_but_steadily_may() {
     let backend = Backend::start();
     let site = Site::before(backend.origin())
-        .listen("body_stall = \"150ms\"")
+        .listen("body_min_rate = \"0B\"\nbody_stall = \"150ms\"")
         .upstream("response_timeout = \"150ms\"")
         .start();
     let mut client = site.connect();

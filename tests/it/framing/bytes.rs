@@ -32,12 +32,42 @@ fn a_fragment_never_reaches_the_app() {
     let app = App::that_echoes();
     let site = Site::before(app.origin()).start();
     // Readers differ in whether it belongs to the path or to the query.
-    for (target, forwarded) in [("/a#b", "/a"), ("/a?b#c", "/a?b"), ("/#", "/"), ("http://test/a#b", "/a")] {
-        let head = site.connect().get(target, "").response().text();
-        assert_eq!(head.lines().next(), Some(format!("GET {forwarded} HTTP/1.1").as_str()), "{target}");
+    for target in ["/a#b", "/a?b#c", "/#", "http://test/a#b", "/events#a"] {
+        assert_eq!(site.connect().get(target, "").response().status, 400, "{target}");
+        let mut client = site.connect();
+        assert_eq!(client.get("/", "Cookie: a#b\r\n").response().status, 200);
+        assert_eq!(client.get(target, "").response().status, 400, "{target}");
+        client.closed();
     }
-    // It hides no route either.
-    assert_eq!(site.connect().get("/events#a", "").response().status, 401);
+    // In a request that comes before its turn it is cut off, and hides no route either.
+    let mut client = site.connect();
+    client.send(b"GET /one HTTP/1.1\r\nHost: test\r\n\r\nGET /two#b HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(client.response().text().starts_with("GET /one HTTP/1.1\r\n"));
+    assert!(client.response().text().starts_with("GET /two HTTP/1.1\r\n"));
+}
+
+#[test]
+fn what_only_looks_like_a_fragment_is_let_through() {
+    let app = App::that_echoes();
+    let site = Site::before(app.origin()).start();
+    let mut client = site.connect();
+    // A body that comes after the answer, and one that comes with its head.
+    client.send("POST /events HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n");
+    assert_eq!(client.response().status, 405);
+    let _ = client.try_send("#\r\n\r\n#");
+    let mut client = site.connect();
+    assert_eq!(client.post("/events", "", "# # #\r\n\r\n").response().status, 405);
+    assert_eq!(client.get("/", "").response().status, 200);
+    // Heads in pieces.
+    for pieces in [
+        &["GET /", "a HTTP/1.1\r\nHost: test\r\n", "X: #\r\n\r\n"][..],
+        &["\r\nGET /b HTTP/1.1\r\nHost: test\r\nX: #\r\n\r\n"],
+    ] {
+        for piece in pieces {
+            client.send(piece);
+        }
+        assert_eq!(client.response().status, 200);
+    }
 }
 
 #[test]

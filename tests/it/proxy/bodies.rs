@@ -168,7 +168,7 @@ fn head(stream: &mut TcpStream) -> String {
 #[test]
 fn a_client_that_does_not_read_holds_the_app_back() {
     let backend = Backend::start();
-    let site = Site::before(backend.origin()).start();
+    let site = Site::before(backend.origin()).upstream("read_ahead = \"0B\"").start();
     let mut client = with_small_buffers(TcpStream::connect(site.address()).unwrap());
     client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     let mut app = with_small_buffers(backend.accept_tcp());

@@ -102,7 +102,7 @@ fn an_app_whose_head_never_ends_is_given_up_in_the_same_time() {
 #[test]
 fn an_app_that_pauses_within_its_answer_for_too_long_is_given_up() {
     let backend = Backend::start();
-    let site = Site::before(backend.origin()).upstream("response_timeout = \"60ms\"").start();
+    let site = Site::before(backend.origin()).upstream("read_timeout = \"60ms\"").start();
     let mut client = site.connect();
     client.get("/", "");
     let mut app = backend.accept();
@@ -129,7 +129,9 @@ fn an_app_that_pauses_within_its_answer_for_too_long_is_given_up() {
 #[test]
 fn an_app_that_answers_slowly_but_steadily_may() {
     let backend = Backend::start();
-    let site = Site::before(backend.origin()).upstream("response_timeout = \"120ms\"").start();
+    let site = Site::before(backend.origin())
+        .upstream("response_timeout = \"120ms\"\nread_timeout = \"120ms\"")
+        .start();
     let mut client = site.connect();
     client.get("/", "");
     let mut app = backend.accept();

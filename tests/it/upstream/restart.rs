@@ -136,6 +136,21 @@ fn the_same_goes_for_an_app_on_a_port_of_this_machine() {
 }
 
 #[test]
+fn a_reset_says_nothing_of_a_program_that_has_its_socket_in_hand() {
+    let backend = Backend::start();
+    let site = Site::before(backend.origin()).upstream("kind = \"node\"").upstream(PATIENT).start();
+    let mut client = site.connect();
+    client.send(POST);
+    let mut app = backend.accept();
+    app.request();
+    // As `resetAndDestroy` does, when the order has been taken.
+    app.reset();
+    assert_eq!(client.response().status, 502);
+    assert!(backend.is_left_alone());
+    assert_eq!(site.count("upstream_retries"), 0);
+}
+
+#[test]
 fn what_an_app_has_read_is_not_asked_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.sock");
