@@ -80,11 +80,6 @@ impl<B: Body> Compressed<B> {
     }
 
     /// The body that is compressed.
-    pub fn inner(&self) -> &B {
-        &self.body
-    }
-
-    /// The body that is compressed.
     pub fn body(&self) -> &B {
         &self.body
     }

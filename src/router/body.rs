@@ -138,7 +138,7 @@ impl ReadsAhead for ReplyBody {
         match &self.kind {
             Kind::Proxied(body) => body.read_ahead(),
             // What is kept is what the app has sent: it is compressed when the client takes it.
-            Kind::Compressed(body) => body.inner().read_ahead(),
+            Kind::Compressed(body) => body.body().read_ahead(),
             _ => None,
         }
     }

@@ -56,6 +56,21 @@ fn a_body_that_is_not_as_long_as_it_said_is_never_whole_for_the_app() {
 }
 
 #[test]
+fn a_wsgi_app_is_never_asked_with_a_body_that_is_not_as_long_as_it_said() {
+    let backend = Backend::start();
+    let site = before(&backend).upstream("kind = \"wsgi\"").start();
+    for (length, said, end) in [("10", "hello", true), ("3", "hello", true), ("3", "hello", false)] {
+        let mut client = connect(&site);
+        let head = block(&[&POST[..], &[("content-length", length)]].concat());
+        client.send(HEADERS, END_HEADERS, 1, &head);
+        client.send(DATA, if end { END_STREAM } else { 0 }, 1, said.as_bytes());
+        assert_eq!(client.next_of(1, RST_STREAM).code(), PROTOCOL_ERROR, "{length} {end}");
+    }
+    site.becomes("connections", 0);
+    assert!(backend.is_left_alone());
+}
+
+#[test]
 fn authorities_and_schemes_are_looked_at_as_hosts_are() {
     let app = App::that_echoes();
     let site = Site::before(app.origin()).tls(&[&["test"]]).start();
