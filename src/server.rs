@@ -5,6 +5,7 @@
 
 mod certificates;
 mod descriptors;
+mod history;
 mod redirects;
 
 use std::fmt;
@@ -21,8 +22,8 @@ use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Action, Auth, Config, Secret, StoreKind};
-use crate::event::{Epoch, Timestamp};
+use crate::config::{self, Action, Auth, Config, Secret};
+use crate::event::Timestamp;
 use crate::hub::{Committer, Hub};
 use crate::limits::{AddressLimit, Limits};
 use crate::listener::{self, Bound, ConnectionLimit};
@@ -31,7 +32,7 @@ use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
-use crate::store::{self, Disk, DiskError, Memory, OpenDisk};
+use crate::store::DiskError;
 use crate::tls::{Tls, TlsError};
 use crate::worker::{self, Setup};
 
@@ -150,29 +151,7 @@ impl Server {
             .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
             .transpose()
             .map_err(BindError::PublishHttp)?;
-        let store = &config.store;
-        let limits = store::Limits {
-            age: store.age,
-            events: store.events,
-            bytes: store.bytes,
-            max_bytes: store.max_bytes,
-            max_channels: store.max_channels,
-        };
-        let mut bits = [0; 4];
-        aws_lc_rs::rand::fill(&mut bits).map_err(|_| BindError::Random)?;
-        let fresh = Epoch::from_bits(u32::from_ne_bytes(bits));
-        let (hub, committer) = match &store.kind {
-            StoreKind::Memory => (Hub::new(config.server.workers, Memory::new(limits), fresh), None),
-            StoreKind::Disk { path, sync_always } => {
-                let sync = if *sync_always { store::SyncMode::Always } else { store::SyncMode::Interval };
-                let open =
-                    Disk::open(path, limits, sync, fresh, Timestamp::now()).map_err(BindError::Store)?;
-                tell_of(&open);
-                let (hub, committer) = Hub::on_disk(config.server.workers, open, sync);
-                (hub, Some(committer))
-            }
-        };
-        let hub = hub.with_keys(config.publish.key_window, config.publish.max_keys);
+        let (hub, committer) = history::open(&config)?;
         let tickets = match &config.server.secret {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
             None => Tickets::random().map_err(|_| BindError::Random)?,
@@ -356,26 +335,6 @@ fn spools(server: &config::Server) -> Arc<Spools> {
         tracing::warn!(%temp_dir, %error, "no file can be made in temp_dir: large bodies for wsgi apps will be refused");
     }
     spools
-}
-
-/// Says what had happened to the store since it was last written to.
-fn tell_of(open: &OpenDisk) {
-    if open.repaired > 0 {
-        let bytes = open.repaired;
-        tracing::warn!(bytes, "the store ended within a write, which has been cut off");
-    }
-    if let Some(aside) = &open.aside {
-        let folder = aside.folder.display();
-        tracing::error!(
-            %folder, why = aside.why,
-            "the store was damaged and has been set aside: its history is lost, and a new epoch begins"
-        );
-    } else if open.is_new_epoch {
-        tracing::warn!(
-            "the store ends before what was acknowledged, or may do so, since the machine went down while it was in \
-             use: the last events may be lost, so a new epoch begins"
-        );
-    }
 }
 
 /// The query parameters that carry credentials.
