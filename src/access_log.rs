@@ -1,11 +1,13 @@
-//! The access log: one JSON object a line, a line a request; a stream has one when it opens and one when it ends.
+//! The access log: a line a request, as JSON, logfmt or combined; a stream has one when it opens and one when it ends.
 //!
 //! Workers format into a buffer of their own and hand full buffers to one writing thread over a bounded queue, so a
 //! slow disk never holds a request back: when the queue is full, lines are dropped and counted.
 //! Invariant: a query is written only through [`redacted`]; headers other than the few named here never are.
 
+mod format;
 mod line;
 mod writer;
 
+pub use format::Format;
 pub use line::{Line, cut, redacted};
 pub use writer::{AccessLog, Sink, WorkerLog};

@@ -23,18 +23,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ACCEPT, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use smallvec::SmallVec;
 
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::compress::Room;
 use crate::config::{Action, Config, Cors, ErrorPages, HeaderRules, ProxyRoute};
 use crate::files::{Client, Files, FilesError};
-use crate::http::{HandedFile, check_request, host_without_port, meanings};
+use crate::http::{HandedFile, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
@@ -218,16 +217,20 @@ impl Router {
         for front in &fronts {
             stopped = stopped.or(front.let_in(client).err());
         }
-        if let (Some(allowed), None) = (&allowed, &stopped)
+        // Those for a method that is the app's to answer are the app's.
+        let has_app = matches!(&found, Ok((Entry { action: Do::Files(_, Some(_)), .. }, _)));
+        if let (Some(allowed), None, false) = (&allowed, &stopped, has_app)
             && cors::is_preflight(&parts)
         {
             let response = allowed.preflight(&parts.headers);
             return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
         }
+        let asks_password = fronts.iter().any(|front| front.asks_password());
+        let keeps_out = fronts.iter().any(|front| front.keeps_out());
         for front in fronts {
             if stopped.is_none() {
                 // Boxed: rare beside other requests, whose future would grow by it.
-                stopped = Box::pin(front.pass(&mut parts.headers, client, &self.counters)).await.err();
+                stopped = Box::pin(front.pass(&parts.headers, client, &self.counters)).await.err();
             }
         }
         let found = match (stopped, found) {
@@ -239,6 +242,9 @@ impl Router {
                 match files.answer(&parts.method, &parts.uri, &parts.headers, origin.direct).await {
                     Ok(mut response) => {
                         cors::put(allowed.as_deref(), &mut response);
+                        if keeps_out {
+                            front::keep_private(response.headers_mut());
+                        }
                         return Routed::Reply(body::finish(response.map(ReplyBody::file), log));
                     }
                     Err(FilesError::Method | FilesError::Missing) if let Some(to) = otherwise => {
@@ -266,6 +272,9 @@ impl Router {
                     body_min_rate: origin.body_min_rate,
                 };
                 let asked = proxied.asked(&parts);
+                if asks_password {
+                    parts.headers.remove(AUTHORIZATION);
+                }
                 // What a file would need, if the app is going to hand one in.
                 let client = self
                     .takes_handed
@@ -346,30 +355,6 @@ impl Router {
             }
         };
         self.refuse(&refusal, &asker, allowed.as_deref(), log)
-    }
-
-    /// What a request has to pass: what stands before its route, and before those that an app might take its path to
-    /// mean. An address would be kept out of `/admin/` in vain if `/%61dmin/` led around it.
-    fn fronts<'r>(
-        &'r self,
-        parts: &Parts,
-        entry: &'r Entry,
-        host: Option<&HeaderValue>,
-    ) -> SmallVec<[&'r Front; 1]> {
-        let mut fronts: SmallVec<[&Front; 1]> = entry.front.as_deref().into_iter().collect();
-        if self.is_guarded {
-            let host = host.and_then(|host| host.to_str().ok()).map(host_without_port);
-            for path in meanings(parts.uri.path()) {
-                let meant =
-                    self.table.find(&path, host).and_then(|route| self.routes[route].front.as_deref());
-                if let Some(meant) = meant
-                    && !fronts.iter().any(|front| std::ptr::eq(*front, meant))
-                {
-                    fronts.push(meant);
-                }
-            }
-        }
-        fronts
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.

@@ -265,7 +265,7 @@ impl Server {
                 fronts: fronts.clone(),
                 limit: limit.clone(),
                 addresses: addresses.clone(),
-                log: log.as_ref().map(|log| log.worker(secret_parameters.clone())),
+                log: log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format)),
                 signal: signal.clone(),
                 ended: ended.clone(),
             };

@@ -39,10 +39,7 @@ impl<'a> Verdict<'a> {
             match *said {
                 Said::Opened(id) => {
                     self.report.streams += 1;
-                    if walk.at.is_none() {
-                        walk.at = id;
-                    }
-                    walk.moved = id.filter(|id| walk.at != Some(*id));
+                    walk.moved = id.and_then(|id| self.moved(&mut walk, id));
                 }
                 // It is cut then, and has to come back like any other.
                 Said::Failed if self.options.disk_full => self.report.failed += 1,
@@ -62,6 +59,19 @@ impl<'a> Verdict<'a> {
             self.report
                 .breach(Breach::Protocol, format!("reader {reader} never saw the last event: at {at}"));
         }
+    }
+
+    /// Where a stream that opens with an id has moved its reader to without a word; past what is not for its channels it may.
+    fn moved(&self, walk: &mut Walk, id: Id) -> Option<Id> {
+        let at = *walk.at.get_or_insert(id);
+        let behind = Id { seq: id.seq + 1, ..id };
+        let is_free = id.epoch == at.epoch
+            && id >= at
+            && self.ledger.between(at, behind, walk.channels).next().is_none();
+        if is_free {
+            walk.at = Some(id);
+        }
+        (!is_free).then_some(id)
     }
 
     fn event(&mut self, walk: &mut Walk, id: Id, stamp: u64) {
@@ -229,6 +239,8 @@ mod tests {
             found("", &[event(2), event(4), Said::Event { id: id(5), stamp: 77 }]),
             [(Breach::Stray, 1)]
         );
+        // Moved on past 3, which is not for it.
+        assert_eq!(found("", &[event(2), Opened(Some(id(3))), event(4), event(6)]), []);
         // Moved on past 4, with and without a word, and with a word that came too late.
         assert_eq!(found("", &[event(2), Opened(Some(id(5))), event(6)]), [(Breach::Silent, 1)]);
         assert_eq!(

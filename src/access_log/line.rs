@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::format::{Combined, Format, logfmt};
+
 /// Query parameters whose values never reach a log, besides those that the configuration names.
 const SECRET_PARAMETERS: [&str; 8] =
     ["token", "access_token", "id_token", "jwt", "ticket", "authorization", "api_key", "signature"];
@@ -18,6 +20,14 @@ const MAX_TARGET: usize = 2048;
 pub struct Line<'a> {
     out: &'a mut Vec<u8>,
     secret_parameters: &'a [String],
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Json,
+    Logfmt,
+    Combined(Box<Combined>),
 }
 
 impl<'a> Line<'a> {
@@ -27,44 +37,85 @@ impl<'a> Line<'a> {
         kind: &str,
         now: SystemTime,
         secret_parameters: &'a [String],
+        format: Format,
     ) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (seconds, millis) = (since.as_secs(), since.subsec_millis());
+        let form = match format {
+            Format::Json => Form::Json,
+            Format::Logfmt => Form::Logfmt,
+            Format::Combined => Form::Combined(Box::new(Combined::begin(kind, now))),
+        };
         // Writing to a Vec cannot fail, here and below.
-        let _ =
-            write!(out, "{{\"time\":{}.{:03},\"kind\":\"{kind}\"", since.as_secs(), since.subsec_millis());
-        Self { out, secret_parameters }
+        let _ = match form {
+            Form::Json => write!(out, "{{\"time\":{seconds}.{millis:03},\"kind\":\"{kind}\""),
+            Form::Logfmt => write!(out, "time={seconds}.{millis:03} kind={kind}"),
+            Form::Combined(_) => Ok(()),
+        };
+        Self { out, secret_parameters, form }
     }
 
     /// Adds a text, escaped.
-    pub fn text(self, name: &str, value: &str) -> Self {
-        let _ = write!(self.out, ",\"{name}\":");
-        escape(self.out, value);
+    pub fn text(mut self, name: &str, value: &str) -> Self {
+        self.name(name);
+        match &mut self.form {
+            Form::Json => escape(self.out, value),
+            Form::Logfmt => logfmt(self.out, value),
+            Form::Combined(combined) => combined.text(name, value),
+        }
         self
     }
 
     /// Adds a target with the secrets of its query taken out.
     pub fn target(self, value: &str) -> Self {
-        let _ = write!(self.out, ",\"target\":");
-        escape(self.out, &redacted(cut(value), self.secret_parameters));
-        self
+        let shown = redacted(cut(value), self.secret_parameters);
+        self.text("target", &shown)
+    }
+
+    /// Adds what only a combined line has: the page that a request comes from, without the secrets of its query, and the program.
+    pub fn asker(self, referer: &str, agent: &str) -> Self {
+        if !matches!(self.form, Form::Combined(_)) {
+            return self;
+        }
+        let shown = redacted(cut(referer), self.secret_parameters);
+        self.text("referer", &shown).text("agent", cut(agent))
     }
 
     /// Adds a whole number.
-    pub fn number(self, name: &str, value: u64) -> Self {
-        let _ = write!(self.out, ",\"{name}\":");
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    pub fn number(mut self, name: &str, value: u64) -> Self {
+        self.name(name);
+        match &mut self.form {
+            Form::Combined(combined) => combined.number(name, value),
+            _ => self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        }
         self
     }
 
     /// Adds a duration, in seconds with microseconds.
-    pub fn duration(self, name: &str, value: Duration) -> Self {
-        let _ = write!(self.out, ",\"{name}\":{}.{:06}", value.as_secs(), value.subsec_micros());
+    pub fn duration(mut self, name: &str, value: Duration) -> Self {
+        if !matches!(self.form, Form::Combined(_)) {
+            self.name(name);
+            let _ = write!(self.out, "{}.{:06}", value.as_secs(), value.subsec_micros());
+        }
         self
+    }
+
+    /// Writes the name of the field that comes next, where there are names.
+    fn name(&mut self, name: &str) {
+        let _ = match self.form {
+            Form::Json => write!(self.out, ",\"{name}\":"),
+            Form::Logfmt => write!(self.out, " {name}="),
+            Form::Combined(_) => Ok(()),
+        };
     }
 
     /// Ends the line.
     pub(super) fn end(self) {
-        self.out.extend_from_slice(b"}\n");
+        match self.form {
+            Form::Json => self.out.extend_from_slice(b"}\n"),
+            Form::Logfmt => self.out.push(b'\n'),
+            Form::Combined(combined) => combined.end(self.out),
+        }
     }
 }
 
@@ -106,7 +157,7 @@ pub fn redacted<'t>(target: &'t str, secret_parameters: &[String]) -> std::borro
 
 /// Writes a JSON string. Control characters are escaped, so a line is always one line, and none of them does anything to
 /// the terminal that it is read on: neither those of ASCII nor those behind DEL (C1), which come as two bytes.
-fn escape(out: &mut Vec<u8>, value: &str) {
+pub(super) fn escape(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     let mut bytes = value.bytes().peekable();
     while let Some(byte) = bytes.next() {
@@ -150,7 +201,8 @@ mod tests {
         #[test]
         fn a_line_is_one_json_object(user in ".*", status: u16) {
             let mut buffer = Vec::new();
-            Line::begin(&mut buffer, "request", UNIX_EPOCH + Duration::from_millis(1500), &[])
+            let now = UNIX_EPOCH + Duration::from_millis(1500);
+            Line::begin(&mut buffer, "request", now, &[], Format::Json)
                 .text("user", &user)
                 .number("status", status.into())
                 .duration("duration", Duration::from_micros(12))
@@ -163,5 +215,37 @@ mod tests {
             prop_assert_eq!(&read["time"], 1.5);
             prop_assert_eq!(&read["duration"], 0.000_012);
         }
+    }
+    fn in_form(format: Format, kind: &str, client: &str) -> String {
+        let mut buffer = Vec::new();
+        let now = UNIX_EPOCH + Duration::from_millis(1_795_280_580_250);
+        Line::begin(&mut buffer, kind, now, &[], format)
+            .text("client", client)
+            .text("user", "a b")
+            .text("method", "GET")
+            .target("/a?token=secret")
+            .text("protocol", "HTTP/2")
+            .number("status", 200)
+            .number("bytes", 5)
+            .duration("duration", Duration::from_micros(12))
+            .asker("https://shop.example/?ticket=secret", "Mozilla/5.0 \"x\"\n")
+            .end();
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn the_same_line_in_each_form() {
+        assert_eq!(
+            in_form(Format::Logfmt, "request", "203.0.113.9"),
+            "time=1795280580.250 kind=request client=203.0.113.9 user=\"a b\" method=GET target=\"/a?token=-\" \
+             protocol=HTTP/2 status=200 bytes=5 duration=0.000012\n"
+        );
+        assert_eq!(
+            in_form(Format::Combined, "request", "203.0.113.9"),
+            "203.0.113.9 - a_b [21/Nov/2026:17:03:00 +0000] \"GET /a?token=- HTTP/2\" 200 5 \
+             \"https://shop.example/?ticket=-\" \"Mozilla/5.0 \\\"x\\\"\\u000a\"\n"
+        );
+        assert_eq!(in_form(Format::Combined, "open", "unix"), "", "a stream has one line");
+        assert!(in_form(Format::Combined, "close", "a\nb").starts_with("a\\u000ab - "));
     }
 }

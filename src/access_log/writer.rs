@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
-use super::Line;
+use super::{Format, Line};
 
 /// How many buffers may wait for the writing thread.
 const QUEUED_BUFFERS: usize = 64;
@@ -62,14 +62,14 @@ impl AccessLog {
     }
 
     /// A worker's end. `secret_parameters` are query parameters whose values are secrets, besides the usual ones.
-    pub fn worker(&self, secret_parameters: Vec<String>) -> WorkerLog {
+    pub fn worker(&self, secret_parameters: Vec<String>, format: Format) -> WorkerLog {
         let buffer = LogBuffer {
             lines: Vec::with_capacity(BUFFER_FULL * 2),
             count: 0,
             dropped: 0,
             sender: self.sender.clone(),
         };
-        WorkerLog { buffer: RefCell::new(buffer), secret_parameters, written: Notify::new() }
+        WorkerLog { buffer: RefCell::new(buffer), secret_parameters, format, written: Notify::new() }
     }
 
     /// Waits until everything is written. Every worker's end must be gone, or this waits for it.
@@ -101,6 +101,7 @@ fn write(mut sink: Sink, buffers: Receiver<Vec<u8>>) {
 pub struct WorkerLog {
     buffer: RefCell<LogBuffer>,
     secret_parameters: Vec<String>,
+    format: Format,
     /// Told of the first line in an empty buffer.
     written: Notify,
 }
@@ -112,11 +113,17 @@ impl WorkerLog {
         if buffer.lines.is_empty() {
             self.written.notify_one();
         }
-        fill(Line::begin(&mut buffer.lines, kind, SystemTime::now(), &self.secret_parameters)).end();
+        let now = SystemTime::now();
+        fill(Line::begin(&mut buffer.lines, kind, now, &self.secret_parameters, self.format)).end();
         buffer.count += 1;
         if buffer.lines.len() >= BUFFER_FULL {
             buffer.flush();
         }
+    }
+
+    /// Whether lines say what page and what program a request comes from ([`Line::asker`]).
+    pub fn names_asker(&self) -> bool {
+        self.format == Format::Combined
     }
 
     /// Waits until there is something to hand over, where there was nothing.
@@ -172,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let log = AccessLog::start(Sink::file(&path).unwrap()).unwrap();
-        let worker = log.worker(Vec::new());
+        let worker = log.worker(Vec::new(), Format::Json);
         for n in 0..1000 {
             worker.write("request", |line| line.number("n", n));
         }
@@ -185,8 +192,12 @@ mod tests {
     fn lines_are_dropped_and_counted_when_the_writer_is_behind() {
         let (sender, receiver) = sync_channel(1);
         let buffer = LogBuffer { lines: Vec::new(), count: 0, dropped: 0, sender };
-        let worker =
-            WorkerLog { buffer: RefCell::new(buffer), secret_parameters: Vec::new(), written: Notify::new() };
+        let worker = WorkerLog {
+            buffer: RefCell::new(buffer),
+            secret_parameters: Vec::new(),
+            format: Format::Json,
+            written: Notify::new(),
+        };
         let mut dropped = 0;
         for _ in 0..2 {
             for _ in 0..3 {

@@ -148,6 +148,10 @@ pub struct Deadlines {
     pub body_min_rate: u64,
     /// Between two writes that the client takes.
     pub write_stall: Duration,
+    /// Between two pings of an HTTP/2 connection on which nothing else comes.
+    pub ping_interval: Duration,
+    /// From such a ping to its answer.
+    pub ping_timeout: Duration,
 }
 
 impl Deadlines {
@@ -161,6 +165,8 @@ impl Deadlines {
             body_stall: read("body_stall", default.body_stall),
             body_min_rate: section.size("body_min_rate", default.body_min_rate, RATE_BOUNDS),
             write_stall: read("write_stall", default.write_stall),
+            ping_interval: read("ping_interval", default.ping_interval),
+            ping_timeout: read("ping_timeout", default.ping_timeout),
         }
     }
 }
@@ -174,6 +180,8 @@ impl Default for Deadlines {
             body_stall: Duration::from_secs(30),
             body_min_rate: 1024,
             write_stall: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -6,6 +6,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::problem::Fault;
 use super::reader::{Section, Value};
+use crate::access_log::Format;
 
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
@@ -16,11 +17,16 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
+const FORMATS: [(&str, Format); 3] =
+    [("json", Format::Json), ("logfmt", Format::Logfmt), ("combined", Format::Combined)];
+
 /// The access log, and how much is said on stderr.
 #[derive(Debug, Clone)]
 pub struct Log {
     /// Where the access log goes.
     pub access: AccessLog,
+    /// How its lines look.
+    pub format: Format,
     /// The least severe message that reaches stderr.
     pub level: LevelFilter,
 }
@@ -33,9 +39,8 @@ impl Log {
             return log;
         };
         let access = section.value("access").and_then(|value| access(&value, base));
-        if let Some(format) = section.value("format") {
-            let _: Option<()> = format.choice(&[("json", ())], &["combined", "logfmt"]);
-        }
+        let format = section.value("format").and_then(|value| value.choice(&FORMATS, &[]));
+        log.format = format.unwrap_or_default();
         let level = section.value("level").and_then(|value| value.choice(&LEVELS, &[]));
         log.access = access.unwrap_or(log.access);
         log.level = level.unwrap_or(log.level);
@@ -45,7 +50,7 @@ impl Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { access: AccessLog::Stdout, level: LevelFilter::INFO }
+        Self { access: AccessLog::Stdout, format: Format::default(), level: LevelFilter::INFO }
     }
 }
 

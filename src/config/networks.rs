@@ -30,6 +30,11 @@ impl Networks {
         list
     }
 
+    /// Whether nobody is among them.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+
     /// Whether an address is among them. An IPv4 address seen through an IPv6 socket counts as the IPv4 address it is.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

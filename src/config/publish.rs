@@ -14,6 +14,8 @@ const SOCKET: &str = "sidestream.sock";
 const MODE: u32 = 0o660;
 const MAX_EVENT: usize = 256 * 1024;
 const MAX_BATCH: usize = 1000;
+/// The largest batch is less than what may wait for a worker or the disk, or it could never be taken.
+const MAX_BATCH_BOUNDS: RangeInclusive<u64> = 1..=50_000;
 const KEY_WINDOW: Duration = Duration::from_secs(300);
 /// Publishers try again within seconds; who needs a day for it keeps books of its own.
 const KEY_WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
@@ -57,7 +59,7 @@ impl Publish {
         publish.allow_uids = section.value("allow_uids").map(|value| uids(&value));
         publish.http = http(&section, taken);
         publish.max_event = section.room("max_event", MAX_EVENT, 1 << 10..=64 << 20);
-        publish.max_batch = section.count("max_batch", MAX_BATCH, 1..=100_000);
+        publish.max_batch = section.count("max_batch", MAX_BATCH, MAX_BATCH_BOUNDS);
         publish.key_window = section.duration("key_window", KEY_WINDOW, KEY_WINDOW_BOUNDS);
         publish.max_keys = section.count("max_keys", MAX_KEYS, 1..=100_000_000);
         if publish.max_keys < publish.max_batch

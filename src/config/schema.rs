@@ -59,6 +59,8 @@ pub(super) static LISTEN: Shape = shape(
         "body_stall",
         "body_min_rate",
         "write_stall",
+        "ping_interval",
+        "ping_timeout",
         "max_headers",
     ],
     &["acme"],

@@ -17,7 +17,6 @@ use tokio::time::{Instant, timeout_at};
 use super::pieces::{Pieces, while_it_moves};
 use super::watch::{Timer, Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared};
-
 use crate::proxy::ReadsAhead as _;
 use crate::transport::Transport;
 
@@ -32,9 +31,6 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const MAX_PENDING_RESETS: usize = 20;
 /// Resets that we answer a client's faults with, before it is taken for an attacker (CVE-2025-8671).
 const MAX_LOCAL_RESETS: usize = 128;
-/// Pings find a client that has gone without a word.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an idle connection has for its last frames after it was told to go.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -60,8 +56,8 @@ pub(super) async fn serve<H: Handler>(
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         .max_header_list_size(u32::try_from(settings.max_headers).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_interval(settings.deadlines.ping_interval)
+        .keep_alive_timeout(settings.deadlines.ping_timeout)
         .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone(), direct: None }), service);
     let mut connection = Box::pin(connection);
     let mut timer = Timer::new(&watch, &settings.deadlines);

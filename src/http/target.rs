@@ -171,6 +171,8 @@ pub fn host_without_port(host: &str) -> &str {
 
 /// Whether a name of the configuration, in lower case and perhaps beginning with `*.`, covers a host.
 pub fn covers(name: &str, host: &str) -> bool {
+    // With a full stop behind it, it is the same host to whoever looks it up, and to apps.
+    let host = host.strip_suffix('.').unwrap_or(host);
     match name.strip_prefix('*') {
         None => name.eq_ignore_ascii_case(host),
         Some(parent) => {

@@ -42,7 +42,7 @@ impl fmt::Display for Gap {
 /// Where a subscriber starts.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// The id that the stream opens with: the client's own if it is good, else the head.
+    /// The id that the stream opens with: the client's own if it is good and something was missed since, else the head.
     pub cursor: EventId,
     /// The newest id of all when it was registered: what is above comes to the worker's inbox, what is not is history.
     pub head: u64,
@@ -71,6 +71,12 @@ impl Start {
     pub fn before(self, unread: &Page) -> Self {
         let seq = unread.records.first().map_or(unread.read, |record| record.seq.saturating_sub(1));
         Self { cursor: EventId { seq, ..self.cursor }, ..self }
+    }
+
+    /// The same for one that has missed nothing.
+    #[must_use]
+    pub fn at_head(self) -> Self {
+        Self { cursor: EventId { seq: self.head, ..self.cursor }, ..self }
     }
 
     /// The same for one that has to be told of a gap: it starts at the head.

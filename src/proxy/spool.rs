@@ -26,6 +26,9 @@ pub(super) const MEMORY: usize = 64 * 1024;
 /// How much is written to a file or read from it at a time, in bytes.
 const PIECE: usize = 64 * 1024;
 
+/// What is read ahead takes of `spool_disk` one part in this many; the rest is for what clients send.
+const AHEAD_PART: usize = 2;
+
 /// A body, or a part of one, that waits.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -104,13 +107,14 @@ impl Spool {
             && self.memory_share.grow_to(self.memory.len() + PIECE)
     }
 
-    /// Whether the file may grow by a piece and stay within `max` bytes.
+    /// Whether the file may grow by a piece and stay within `max` bytes, and what is read ahead within its part of the disk:
+    /// slow readers are not to turn uploads away.
     pub(super) fn has_disk(&mut self, max: u64) -> bool {
         let written = self.file.as_ref().map_or(0, SpoolFile::written);
         let wanted = written + PIECE as u64;
         self.rest.is_empty()
             && wanted <= max
-            && self.file_share.grow_to(usize::try_from(wanted).unwrap_or(usize::MAX))
+            && self.file_share.grow_within(usize::try_from(wanted).unwrap_or(usize::MAX), AHEAD_PART)
     }
 
     /// Keeps a piece, wherever there is room.
@@ -126,7 +130,8 @@ impl Spool {
     /// Keeps a piece for which [`Self::has_memory`] or [`Self::has_disk`] has found room. If the file fails it is kept all
     /// the same, and there is no more room until it has been taken.
     pub(super) fn push_ahead(&mut self, data: Bytes) {
-        if self.is_in_memory() && self.memory.len() < MEMORY {
+        let length = self.memory.len() + data.len();
+        if self.is_in_memory() && self.memory.len() < MEMORY && self.memory_share.grow_to(length) {
             self.memory.extend_from_slice(&data);
         } else if let Err(error) = self.push_to_file(&data) {
             if let SpoolError::Io(error) = &error {

@@ -107,12 +107,21 @@ impl Publisher {
         };
         let receipts = self.shared.hub.publish_remembered(batch, now, until);
         let receipts = receipts.map_err(|error| refused(error, is_batch))?;
+        let mut counts = Vec::with_capacity(receipts.len());
+        for Receipt { delivered, .. } in &receipts {
+            counts.push(delivered.count().await);
+        }
+        if let Some(Err(error)) = counts.iter().find(|count| count.is_err()) {
+            // With keys, a part of a batch may have been handed in before and have failed, and the rest been kept.
+            let is_part = counts.iter().any(Result::is_ok);
+            return Err(not_kept(if is_part { NotKept::Unknown } else { *error }));
+        }
         let mut text = if is_batch { vec![b'['] } else { Vec::new() };
-        for (index, Receipt { id, delivered }) in receipts.iter().enumerate() {
+        for (index, (Receipt { id, .. }, count)) in receipts.iter().zip(counts).enumerate() {
             if index > 0 {
                 text.push(b',');
             }
-            reply::put_receipt(&mut text, *id, delivered.count().await.map_err(not_kept)?);
+            reply::put_receipt(&mut text, *id, count.map_err(not_kept)?);
         }
         if is_batch {
             text.push(b']');

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::{REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -180,6 +181,8 @@ pub(super) struct RequestLog {
     target: String,
     host: String,
     version: Version,
+    /// The page that it comes from and the program, if the line says so.
+    asker: Option<Box<[String; 2]>>,
     begun: Instant,
     /// 0 while there is no answer.
     status: u16,
@@ -195,8 +198,15 @@ impl RequestLog {
     pub(super) fn new(log: Rc<WorkerLog>, parts: &Parts, client: String, id: &HeaderValue) -> Self {
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
+        let told = |name| {
+            let value = parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+            let shown = value.get(..value.len().min(MAX_ASKER)).unwrap_or_default();
+            String::from_utf8_lossy(shown).into_owned()
+        };
+        let asker = log.names_asker().then(|| Box::new([REFERER, USER_AGENT].map(told)));
         Self {
             log: Some(log),
+            asker,
             client,
             id: id.clone(),
             method: parts.method.clone(),
@@ -239,6 +249,10 @@ impl Drop for RequestLog {
                 .number("status", if self.status == 0 { 499 } else { self.status.into() })
                 .number("bytes", self.bytes)
                 .duration("duration", self.begun.elapsed());
+            let line = match self.asker.as_deref() {
+                Some([referer, agent]) => line.asker(referer, agent),
+                None => line,
+            };
             let line = match self.refused {
                 Some(word) => line.text("refused", word),
                 None => line,
@@ -255,6 +269,9 @@ impl Drop for RequestLog {
 /// The longest method and host that are written, in bytes; what is longer is none. Bounds a line.
 const MAX_METHOD: usize = 32;
 const MAX_HOST: usize = 255;
+
+/// The longest name of a page or program that is kept for the line, in bytes.
+const MAX_ASKER: usize = 1024;
 
 /// The start of a text that is ASCII if anything is to come of it.
 fn start(text: &str, most: usize) -> &str {

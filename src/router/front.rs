@@ -11,11 +11,15 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::error::Unspecified;
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{CACHE_CONTROL, HeaderMap};
+use http::request::Parts;
+use smallvec::SmallVec;
 
 use super::maintenance::Switch;
+use super::{Entry, Router};
 use crate::auth::{Checks, PasswordError, Passwords};
 use crate::config::{self, Action, Config, ErrorPages, Networks};
+use crate::http::{host_without_port, meanings};
 use crate::limits::RequestLimit;
 use crate::metrics::Counters;
 
@@ -114,10 +118,20 @@ impl Front {
         if is_allowed && !self.deny_from.have(client) { Ok(()) } else { Err(Stopped::Denied) }
     }
 
-    /// Asks all else. The credential that let a request in is taken from it: it is ours, not the app's.
+    /// Whether a request brings a password for it: it is ours, not the app's.
+    pub(super) fn asks_password(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// Whether it lets in some and not others, so that what is behind it is not for shared caches.
+    pub(super) fn keeps_out(&self) -> bool {
+        self.passwords.is_some() || self.allow_from.is_some() || !self.deny_from.is_empty()
+    }
+
+    /// Asks all else.
     pub(super) async fn pass(
         &self,
-        fields: &mut HeaderMap,
+        fields: &HeaderMap,
         client: Option<IpAddr>,
         counters: &Counters,
     ) -> Result<(), Stopped> {
@@ -141,9 +155,43 @@ impl Front {
                     Stopped::Busy
                 }
             })?;
-            fields.remove(AUTHORIZATION);
         }
         Ok(())
+    }
+}
+
+impl Router {
+    /// What a request has to pass: what stands before its route, and before those that an app might take its path to
+    /// mean. An address would be kept out of `/admin/` in vain if `/%61dmin/` led around it.
+    pub(super) fn fronts<'r>(
+        &'r self,
+        parts: &Parts,
+        entry: &'r Entry,
+        host: Option<&HeaderValue>,
+    ) -> SmallVec<[&'r Front; 1]> {
+        let mut fronts: SmallVec<[&Front; 1]> = entry.front.as_deref().into_iter().collect();
+        if self.is_guarded {
+            let host = host.and_then(|host| host.to_str().ok()).map(host_without_port);
+            for path in meanings(parts.uri.path()) {
+                let meant =
+                    self.table.find(&path, host).and_then(|route| self.routes[route].front.as_deref());
+                if let Some(meant) = meant
+                    && !fronts.iter().any(|front| std::ptr::eq(*front, meant))
+                {
+                    fronts.push(meant);
+                }
+            }
+        }
+        fronts
+    }
+}
+
+/// Keeps what is not for everybody out of shared caches (RFC 9111, section 3.5).
+pub(super) fn keep_private(fields: &mut HeaderMap) {
+    let said = fields.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let private = said.and_then(|said| said.strip_prefix("public")).map(|rest| format!("private{rest}"));
+    if let Some(value) = private.and_then(|value| HeaderValue::try_from(value).ok()) {
+        fields.insert(CACHE_CONTROL, value);
     }
 }
 

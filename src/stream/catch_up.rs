@@ -74,11 +74,17 @@ pub(super) fn begin(
     let (after, head) = (start.cursor.seq, start.head);
     let Some(own) = unread else {
         let page = subscription.page(after, head, now).unwrap_or_else(|_| failed(after));
-        return if page.gap { (start.behind(Gap::Expired), page) } else { (start, page) };
+        if page.gap {
+            return (start.behind(Gap::Expired), page);
+        }
+        // One that has missed nothing gets the head for its id: it need not be told of a gap later, when history does not
+        // reach back to the old one any more.
+        let has_missed_nothing = page.records.is_empty() && page.read >= head;
+        return (if has_missed_nothing { start.at_head() } else { start }, page);
     };
     match subscription.unread_page(own, 0, head, now) {
         Ok(page) => (start.before(&page), page),
-        // It keeps the head for its id: what it is cut off from then is still unread.
+        // It is given no id at its opening: with one it would come back for what came since, and not for what is unread.
         Err(_) => (start, failed(0)),
     }
 }

@@ -138,9 +138,10 @@ impl Streams {
 
         let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription));
         let opened = Instant::now();
-        let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &start);
         let is_behind = page.read < start.head;
         let is_own = unread.is_some();
+        let has_id = !(is_own && is_behind && page.read == 0);
+        let mut backlog = first_bytes(&form, &settings, fields.as_deref(), &start, has_id);
         // For one that is not behind, too: its first page is its last.
         backlog.history = Some(History::new(start.head, unread, opened));
         let cursor = start.cursor;
@@ -296,13 +297,19 @@ fn own_channel(route: &StreamRoute, user: Option<&str>, channels: &[ChannelName]
     ChannelName::of_user(user?).ok().filter(|own| channels.contains(own))
 }
 
-/// What a stream begins with: the head, if it is not hyper's to write, the opening, and word of a gap.
-fn first_bytes(form: &Form, settings: &StreamSettings, fields: Option<&HeaderMap>, start: &Start) -> Backlog {
+/// What a stream begins with: the head, if it is not hyper's to write, the opening, perhaps with an id, and word of a gap.
+fn first_bytes(
+    form: &Form,
+    settings: &StreamSettings,
+    fields: Option<&HeaderMap>,
+    start: &Start,
+    has_id: bool,
+) -> Backlog {
     let chunked = matches!(form, Form::Parked { chunked: true, .. });
     let mut backlog = head(form, settings, fields);
     let told = start.gap.and_then(|gap| settings.gap(gap, start.cursor));
     // The head's id comes with the word of the gap and not before: one who is cut in between must be told again.
-    let cursor = told.is_none().then_some(start.cursor);
+    let cursor = (told.is_none() && has_id).then_some(start.cursor);
     backlog.push_replay(bytes_of(&settings.opening(cursor), chunked));
     if let Some(told) = told {
         backlog.push_replay(bytes_of(&told, chunked));

@@ -1,5 +1,7 @@
 //! The access log: one line of JSON a request and two a stream, with nothing secret in them.
 
+mod forms;
+
 use std::fs;
 use std::time::Duration;
 

@@ -304,6 +304,21 @@ fn an_idle_connection_is_told_to_go_and_one_with_a_stream_is_not() {
 }
 
 #[test]
+fn a_client_that_answers_no_ping_is_gone() {
+    let app = App::that_echoes();
+    let listen = "ping_interval = \"100ms\"\nping_timeout = \"500ms\"";
+    let site = site(&Settings { listen, ..Settings::default() }, &app);
+    let (mut there, mut gone) = (Frames::connect(site.address()), Frames::connect(site.address()));
+    for client in [&mut there, &mut gone] {
+        assert!(client.get(1, &format!("/events?token={}", token("1"))).next_of(1, HEADERS).is_ok());
+    }
+    // Pings are answered where frames are read, and the other one reads none.
+    assert!(there.is_open_for(Duration::from_millis(1200)));
+    site.becomes("connections", 1);
+    assert_eq!(site.publish(r#"{"user": 1, "data": "still there"}"#)["delivered"], 1);
+}
+
+#[test]
 fn an_answer_that_the_client_never_makes_room_for_is_reset_and_its_app_is_told() {
     let (tell, told) = mpsc::channel();
     let app = App::start(move |mut client| {

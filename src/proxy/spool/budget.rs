@@ -51,8 +51,9 @@ impl Spools {
 }
 
 impl Bound {
-    fn take(&self, bytes: usize) -> bool {
-        let add = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.max);
+    /// Takes so many bytes, if all that is taken stays within the bound divided by `part`.
+    fn take(&self, bytes: usize, part: usize) -> bool {
+        let add = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.max / part);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 }
@@ -77,11 +78,16 @@ impl Share {
 
     /// Takes what is missing to so many bytes. Says whether there was so much.
     pub(super) fn grow_to(&mut self, bytes: usize) -> bool {
+        self.grow_within(bytes, 1)
+    }
+
+    /// The same, if all spools together stay within the bound divided by `part`.
+    pub(super) fn grow_within(&mut self, bytes: usize, part: usize) -> bool {
         if bytes <= self.bytes {
             return true;
         }
         let wanted = bytes.checked_next_multiple_of(self.step).unwrap_or(bytes);
-        let grows = (self.bound)(&self.spools).take(wanted - self.bytes);
+        let grows = (self.bound)(&self.spools).take(wanted - self.bytes, part);
         if grows {
             self.bytes = wanted;
         }

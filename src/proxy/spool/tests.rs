@@ -78,3 +78,24 @@ fn what_no_file_takes_is_kept_and_nothing_more() {
     assert_eq!(spool.pop().unwrap().unwrap(), "last");
     assert!(spool.pop().unwrap().is_none() && spool.has_memory());
 }
+
+#[test]
+fn what_is_read_ahead_is_counted_and_leaves_room_for_uploads() {
+    let folder = tempfile::tempdir().unwrap();
+    let spools = Spools::new(folder.path().into(), 64 << 10, 1 << 20);
+    let mut kept: Vec<Spool> = Vec::new();
+    loop {
+        let mut spool = Spool::new(&spools);
+        if !spool.has_memory() && !spool.has_disk(u64::MAX) {
+            break;
+        }
+        assert!(kept.len() < 100);
+        spool.push_ahead(piece(60_000).into());
+        kept.push(spool);
+    }
+    let in_memory: usize = kept.iter().map(|spool| spool.memory.len()).sum();
+    assert!(in_memory <= 64 << 10, "{in_memory} bytes");
+    // Half of the disk is left for what clients send.
+    assert_eq!(spools.taken(), (64 << 10, 512 << 10));
+    Spool::new(&spools).push(&piece(60_000)).unwrap();
+}

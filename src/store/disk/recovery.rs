@@ -39,6 +39,10 @@ impl DiskWriter {
             self.check_room(0)?;
             return Ok(None);
         }
+        if !self.may_have_kept {
+            // While there is no room, what is there goes on being read.
+            self.check_room(0)?;
+        }
         let shared = self.disk.0.clone();
         let newest = Newest { epoch: shared.epoch, seq: self.disk.index().head, is_closed: false };
         self.close_engine()?;

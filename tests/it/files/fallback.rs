@@ -40,6 +40,25 @@ fn bodies_and_other_methods_are_the_apps_too() {
 }
 
 #[test]
+fn what_pages_of_other_origins_may_ask_the_app_is_the_apps_to_say() {
+    let app = App::that_echoes();
+    let cors = "cors = { origins = [\"https://shop.example\"] }";
+    let both =
+        route("try_upstream = \"app\"").replacen("[route.files]", &format!("{cors}\n[route.files]"), 1);
+    let relay = Site::before(app.origin()).more(&both).start();
+    put(&relay, "a.css", b"file");
+    let origin = "Origin: https://shop.example\r\n";
+    let file = get(&relay, "/static/a.css", origin);
+    assert_eq!(file.field("access-control-allow-origin"), Some("https://shop.example"));
+    let mut client = relay.connect();
+    client.send(format!(
+        "OPTIONS /static/api HTTP/1.1\r\nHost: test\r\n{origin}Access-Control-Request-Method: DELETE\r\n\r\n"
+    ));
+    let answer = client.response();
+    assert!(answer.text().starts_with("OPTIONS /static/api "), "{}", answer.text());
+}
+
+#[test]
 fn a_websocket_finds_the_app() {
     let app = Backend::start();
     let relay = Site::before(app.origin())

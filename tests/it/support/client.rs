@@ -242,6 +242,9 @@ impl Client {
 
     /// Whether nothing comes for a moment: for what must not happen.
     pub(crate) fn is_silent_for(&mut self, moment: Duration) -> bool {
+        if !self.read.is_empty() {
+            return false;
+        }
         let tcp = self.tcp.as_ref().unwrap();
         tcp.set_read_timeout(Some(moment)).unwrap();
         let got = self.more();
