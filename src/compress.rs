@@ -13,7 +13,7 @@ mod fields;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::Body;
@@ -46,6 +46,8 @@ pub struct Asked {
     pub is_head: bool,
     forbids: bool,
     has_credentials: bool,
+    /// Whether the client asks for an answer by a weak name, which is what a compressed one was given.
+    knows_weak: bool,
 }
 
 /// That an answer is going to be compressed. Its place is free again when its body has ended.
@@ -69,7 +71,9 @@ impl Compressor {
     /// Reads a request.
     pub fn asked(&self, parts: &Parts) -> Asked {
         let fields = &parts.headers;
+        let knows_weak = |value: &HeaderValue| value.as_bytes().windows(2).any(|pair| pair == b"W/");
         Asked {
+            knows_weak: fields.get_all(IF_NONE_MATCH).iter().any(knows_weak),
             coding: Codings::accepted(fields).choose(&self.codings),
             is_head: parts.method == Method::HEAD,
             forbids: fields::forbids(fields),
@@ -86,7 +90,8 @@ impl Compressor {
         fields: &mut HeaderMap,
         length: Option<u64>,
     ) -> Option<Start> {
-        let not_modified = status == StatusCode::NOT_MODIFIED;
+        // It does not say of what type it is. Of what was not compressed, it stays as it is.
+        let not_modified = status == StatusCode::NOT_MODIFIED && asked.knows_weak;
         let is_text = || fields::is_one_of(fields, &self.rules.types);
         let is_whole =
             not_modified || fields::has_whole_body(status) && fields::may_change(fields) && is_text();
@@ -237,7 +242,13 @@ mod tests {
     fn there_is_room_for_so_many() {
         let (compressor, asked) = (
             Compressor::new(&Compress::default(), Room::default()),
-            Asked { coding: Some(Coding::Gzip), is_head: false, forbids: false, has_credentials: false },
+            Asked {
+                coding: Some(Coding::Gzip),
+                is_head: false,
+                forbids: false,
+                has_credentials: false,
+                knows_weak: false,
+            },
         );
         let start = || compressor.start(asked, StatusCode::OK, &mut map(&[HTML]), None);
         let mut held: Vec<_> = (0..MOST).map(|_| start().unwrap()).collect();

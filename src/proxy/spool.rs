@@ -135,7 +135,7 @@ impl Spool {
             self.memory.extend_from_slice(&data);
         } else if let Err(error) = self.push_to_file(&data) {
             if let SpoolError::Io(error) = &error {
-                tracing::warn!(%error, "an answer cannot be read ahead: temp_dir cannot be written");
+                self.spools.tell(error);
             }
             self.rest = data;
         }

@@ -74,6 +74,26 @@ class Process:
             self.child.wait()
 
 
+def behind_tls(port: int, server: str, kind: str) -> str:
+    """A configuration of TLS before one app, by the certificate of [`write_certificate`]; its last table is the route's."""
+    return f"""
+[log]
+access = "off"
+[publish]
+socket = ""
+[[listen]]
+address = "127.0.0.1:{port}"
+tls = [{{ cert = "cert.pem", key = "key.pem" }}]
+[upstreams.app]
+servers = ["{server}"]
+kind = "{kind}"
+[[route]]
+path = "/"
+[route.proxy]
+upstream = "app"
+"""
+
+
 def write_certificate(folder: Path) -> None:
     """Makes a self-signed certificate for localhost: cert.pem and key.pem in a folder."""
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from deployment import BINARY, HERE, Process, accepts, free_port, write_certificate
+from deployment import BINARY, HERE, Process, accepts, behind_tls, free_port, write_certificate
 from example import next_build, next_environment
 from npm import packages
 
@@ -17,22 +17,6 @@ APP = HERE / "nextpages"
 MODULES = HERE / "nextjs"  # whose lockfile it is
 PATIENCE = 30.0  # seconds that the app may take to answer
 
-CONFIG = """
-[log]
-access = "off"
-[publish]
-socket = ""
-[[listen]]
-address = "127.0.0.1:{port}"
-tls = [{{ cert = "cert.pem", key = "key.pem" }}]
-[upstreams.app]
-servers = ["http://127.0.0.1:{app}"]
-kind = "node"
-[[route]]
-path = "/"
-[route.proxy]
-upstream = "app"
-"""
 
 # The same with files from disk: what docs/from-nginx.md says of them.
 FILES = """
@@ -102,7 +86,7 @@ def running(mode: str) -> Iterator[Site]:
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache", "node_modules"))
         write_certificate(folder)
         app, port, files = free_port(), free_port(), free_port()
-        (folder / "sidestream.toml").write_text((CONFIG + FILES).format(app=app, port=port, files=files))
+        (folder / "sidestream.toml").write_text(behind_tls(port, f"http://127.0.0.1:{app}", "node") + FILES.format(files=files))
         next_js = [str(modules / "node_modules/.bin/next"), mode, "--hostname", "127.0.0.1", "--port", str(app)]
         for command, door in ((next_js, app), ([str(BINARY), "run"], port)):
             process = Process(command, folder / f"{door}.log", cwd=folder, env=next_environment())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from deployment import BINARY, HERE, Process, accepts, free_port, write_certificate
+from deployment import BINARY, HERE, Process, accepts, behind_tls, free_port, write_certificate
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
@@ -25,23 +25,7 @@ PATIENCE = 60.0
 UPLOAD = 3 << 20  # bytes: more than Django keeps in memory
 LARGE = 100 << 20
 
-CONFIG = """
-[log]
-access = "off"
-[publish]
-socket = ""
-[[listen]]
-address = "127.0.0.1:{port}"
-tls = [{{ cert = "cert.pem", key = "key.pem" }}]
-[upstreams.app]
-servers = ["{app}"]
-kind = "{kind}"
-[[route]]
-path = "/"
-[route.proxy]
-upstream = "app"
-max_body = "101MiB"
-"""
+MAX_BODY = 'max_body = "101MiB"\n'
 
 # What a proxy may change: the hop's own fields, and when it was.
 NAMED = {"connection", "date", "keep-alive", "transfer-encoding"}
@@ -141,7 +125,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     config = folder / "sidestream.toml"
     kind = "asgi" if server == "uvicorn" else "wsgi"
     address = f"unix:{app}" if way == "unix" else f"http://127.0.0.1:{app}"
-    config.write_text(CONFIG.format(port=port, app=address, kind=kind))
+    config.write_text(behind_tls(port, address, kind) + MAX_BODY)
     write_certificate(folder)
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     processes = [

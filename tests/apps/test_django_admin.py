@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployment import BINARY, PASSWORD, Process, accepts, free_port, wait_for, write_certificate
+from deployment import BINARY, PASSWORD, Process, accepts, behind_tls, free_port, wait_for, write_certificate
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
@@ -63,21 +63,7 @@ if __name__ == "__main__":
     call_command("createsuperuser", interactive=False, username="ada", email="ada@office.example")
 '''
 
-CONFIG = """
-[log]
-access = "off"
-[publish]
-socket = ""
-[[listen]]
-address = "127.0.0.1:{port}"
-tls = [{{ cert = "cert.pem", key = "key.pem" }}]
-[upstreams.app]
-servers = ["unix:app.sock"]
-kind = "wsgi"
-[[route]]
-path = "/"
-[route.proxy]
-upstream = "app"
+FILES = """
 [[route]]
 path = "/static/"
 [route.files]
@@ -93,7 +79,7 @@ def url() -> Iterator[str]:
     try:
         (folder / "office.py").write_text(APP)
         port = free_port()
-        (folder / "sidestream.toml").write_text(CONFIG.format(port=port))
+        (folder / "sidestream.toml").write_text(behind_tls(port, "unix:app.sock", "wsgi") + FILES)
         write_certificate(folder)
         options = {"cwd": folder, "env": {**os.environ, "SECRET_KEY": "x" * 50, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}}
         done = subprocess.run([sys.executable, "office.py"], capture_output=True, text=True, **options)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from deployment import BINARY, HERE, Process, accepts, free_port, wait_for, write_certificate
+from deployment import BINARY, HERE, Process, accepts, behind_tls, free_port, wait_for, write_certificate
 from npm import packages
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import Headers
@@ -29,23 +29,9 @@ LARGE = 1 << 26
 # What either side closes with: codes of the standard, of libraries, and of an app's own; an empty reason, and the longest.
 CODES = [(1000, ""), (1001, "going"), (1011, "broken"), (3000, ""), (4001, "gr\u00fc\u00df dich"), (4999, "r" * 123)]
 
-CONFIG = """
-[log]
-access = "off"
-[publish]
-socket = ""
+PLAIN = """
 [[listen]]
-address = "127.0.0.1:{plain}"
-[[listen]]
-address = "127.0.0.1:{tls}"
-tls = [{{ cert = "cert.pem", key = "key.pem" }}]
-[upstreams.app]
-servers = ["http://127.0.0.1:{app}"]
-kind = "asgi"
-[[route]]
-path = "/"
-[route.proxy]
-upstream = "app"
+address = "127.0.0.1:{port}"
 """
 
 Line = list[object]
@@ -59,7 +45,7 @@ class Proxy:
         self.plain, self.tls = free_port(), free_port()
         write_certificate(self.folder)
         config = self.folder / "sidestream.toml"
-        config.write_text(CONFIG.format(plain=self.plain, tls=self.tls, app=app))
+        config.write_text(behind_tls(self.tls, f"http://127.0.0.1:{app}", "asgi") + PLAIN.format(port=self.plain))
         self.process = Process([str(BINARY), "run", "--config", str(config)], self.folder / "sidestream.log", cwd=self.folder)
 
     def __enter__(self) -> "Proxy":

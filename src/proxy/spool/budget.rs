@@ -7,8 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::file::SpoolFile;
+use crate::limits::Quiet;
 
 /// Where bodies are kept, and how much of them.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub struct Spools {
     folder: PathBuf,
     memory: Bound,
     disk: Bound,
+    /// Files that fail, which each piece of each slow client's may.
+    failing: Quiet,
 }
 
 #[derive(Debug)]
@@ -32,12 +36,19 @@ impl Spools {
     /// At most so many bytes of memory, and so many in files of a folder.
     pub fn new(folder: PathBuf, memory: usize, disk: usize) -> Arc<Self> {
         let bound = |max| Bound { taken: AtomicUsize::new(0), max };
-        Arc::new(Self { folder, memory: bound(memory), disk: bound(disk) })
+        Arc::new(Self { folder, memory: bound(memory), disk: bound(disk), failing: Quiet::new() })
     }
 
     /// The bytes that are taken now: of memory, and of the disk.
     pub fn taken(&self) -> (usize, usize) {
         (self.memory.taken.load(Ordering::Relaxed), self.disk.taken.load(Ordering::Relaxed))
+    }
+
+    /// Tells the operator, once a second at most, of a file that cannot be written.
+    pub(super) fn tell(&self, error: &io::Error) {
+        if let Some(times) = self.failing.happened(Instant::now()) {
+            tracing::warn!(%error, times, "an answer cannot be read ahead: temp_dir cannot be written");
+        }
     }
 
     /// Whether a file can be made.
