@@ -1,5 +1,7 @@
 """The shop as it would be deployed: gunicorn with one sync worker on a Unix socket, Sidestream in front of it on HTTPS."""
 
+import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -34,10 +36,22 @@ def wait_for(fact: Callable[[], object], seconds: float, what: str) -> None:
         time.sleep(0.02)
 
 
+def _candidates() -> Iterator[int]:
+    """Ports below those that the kernel hands out by itself: no connection takes one between our look and its use."""
+    low, high = 10_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    first = os.getpid() * 97 % (high - low)
+    return itertools.cycle(itertools.chain(range(low + first, high), range(low, low + first)))
+
+
+_ports = _candidates()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nobody uses now, and that this run of the tests has not given to anyone yet."""
+    for port in _ports:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("unreachable: the ports come round for ever")
 
 
 class Process:
