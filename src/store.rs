@@ -12,6 +12,7 @@ mod marks;
 mod memory;
 mod page;
 mod record;
+pub mod redis;
 
 pub use disk::{Aside, Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
 pub use marks::{MAX_APART, MAX_UNSETTLED, Mark, Marks};
