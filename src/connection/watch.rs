@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,6 +36,8 @@ pub(super) struct Watch {
     blocked_since: Cell<Option<Instant>>,
     /// Whether all that was written has been flushed: hyper flushes only when it holds nothing back.
     flushed: Cell<bool>,
+    /// The answer that ends when all of it has been flushed.
+    on_flush: RefCell<Option<Waker>>,
     /// The rest of the answer that is being sent.
     ahead: RefCell<Option<ReadAhead>>,
     /// A stream that wants the socket.
@@ -58,6 +60,7 @@ impl Watch {
             head_begun: Cell::new(false),
             blocked_since: Cell::new(None),
             flushed: Cell::new(true),
+            on_flush: RefCell::new(None),
             ahead: RefCell::new(None),
             parked: RefCell::new(None),
             tunnel: RefCell::new(None),
@@ -100,6 +103,15 @@ impl Watch {
     /// The stream that wants the socket, if the socket is free for it.
     pub(super) fn take_stream(&self) -> Option<Grant> {
         if self.flushed.get() { self.parked.borrow_mut().take() } else { None }
+    }
+
+    /// Ready when all that hyper was given has been flushed. Only where there is one answer at a time.
+    fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.flushed.get() {
+            return Poll::Ready(());
+        }
+        *self.on_flush.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     pub(super) fn take_tunnel(&self) -> Option<Switched> {
@@ -271,6 +283,9 @@ impl AsyncWrite for Watched {
                 polled = Poll::Ready(Err(error));
             }
             self.watch.flushed.set(true);
+            if let Some(waker) = self.watch.on_flush.borrow_mut().take() {
+                waker.wake();
+            }
         }
         self.saw_write(polled)
     }
@@ -281,17 +296,27 @@ impl AsyncWrite for Watched {
 }
 
 /// A body whose end the connection knows of.
+///
+/// On HTTP/1 an answer that breaks off ends only when all that came before has been written: hyper drops what it
+/// holds with the first error of a body, be it the whole head.
 #[derive(Debug)]
-pub struct Tracked<B> {
+pub struct Tracked<B: Body> {
     inner: B,
-    _in_flight: InFlight,
+    /// What it breaks off with.
+    held: Option<B::Error>,
+    in_flight: InFlight,
 }
 
-impl<B> Tracked<B> {
+impl<B: Body> Tracked<B> {
+    /// To be called when the answer is given to hyper, which has its head to write from then on.
     pub(super) fn new(inner: B, in_flight: InFlight) -> Self {
-        Self { inner, _in_flight: in_flight }
+        in_flight.0.flushed.set(false);
+        Self { inner, held: None, in_flight }
     }
 }
+
+/// Its error is never pinned.
+impl<B: Body + Unpin> Unpin for Tracked<B> {}
 
 impl<B: Body + Unpin> Body for Tracked<B> {
     type Data = B::Data;
@@ -301,11 +326,23 @@ impl<B: Body + Unpin> Body for Tracked<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let this = &mut *self;
+        let watch = &this.in_flight.0;
+        if this.held.is_none() {
+            match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                Some(Err(error)) if watch.reads_heads => this.held = Some(error),
+                other => {
+                    watch.flushed.set(false);
+                    return Poll::Ready(other);
+                }
+            }
+        }
+        ready!(watch.poll_flushed(cx));
+        Poll::Ready(this.held.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.is_end_stream() && self.held.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -25,7 +25,9 @@ fn an_app_is_free_before_its_answer_has_been_read() {
     let folder = tempfile::tempdir().unwrap();
     let temp_dir = format!("temp_dir = {:?}", folder.path());
     for secure in [false, true] {
-        let site = Site::before(backend.origin()).server(&temp_dir);
+        // A second request has to wait until the first one's connection is free.
+        let one = "max_connections = 1\nqueue_timeout = \"60s\"";
+        let site = Site::before(backend.origin()).server(&temp_dir).upstream(one);
         let site = if secure { site.tls(&[&["test"]]) } else { site }.start();
         let mut client = connect(&site, secure);
         client.get("/large", "");
@@ -100,9 +102,7 @@ fn an_answer_ends_as_it_ended_however_late_it_is_read() {
         drop(app);
         client.head();
         let came = if is_whole { client.chunks() } else { client.rest() };
-        // Of an answer that broke off, what hyper still held when that was seen goes with it.
-        let is_right = if is_whole { came == body[..sent] } else { body[..sent].starts_with(&came) };
-        assert!(is_right, "{head}: {} bytes", came.len());
+        assert!(came == body[..sent], "{head}: {} bytes", came.len());
     }
 }
 
@@ -202,12 +202,12 @@ fn a_client_that_keeps_up_needs_no_file() {
     client.get("/", "");
     let mut app = backend.accept();
     app.head();
-    let sending = spawn(move || {
-        app.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
-        app.send(bytes(LARGE));
-    });
+    app.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
     client.head();
-    assert!(client.exactly(LARGE) == bytes(LARGE));
-    sending.join().unwrap();
+    // Never more on its way than sockets take: whether the client keeps up is not left to the machine.
+    for piece in bytes(LARGE).chunks(32 << 10) {
+        app.send(piece);
+        assert!(client.exactly(piece.len()) == piece);
+    }
     assert_eq!(site.count("answers_spooled"), 0);
 }
