@@ -197,7 +197,7 @@ fn a_stream_is_a_line_when_it_opens_and_one_when_it_ends() {
     Subscriber::open(site.connect(), "/short", "").end();
     Subscriber::open(
         site.connect(),
-        &format!("/exact?token={}", signed(&json!({"sub": "7", "exp": in_a(Duration::from_millis(100))}))),
+        &format!("/exact?token={}", signed(&json!({"sub": "7", "exp": in_a(Duration::from_secs(3))}))),
         "",
     )
     .end();

@@ -3,18 +3,18 @@
 use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::SockRef;
 
 use crate::support::settings::Settings;
-use crate::support::{App, Client, NO_APP, PATIENCE, Sidestream, Subscriber, WEBSOCKET, tls};
+use crate::support::{App, Client, NO_APP, PATIENCE, Sidestream, Subscriber, WEBSOCKET, at_some_pace, tls};
 
-/// The pace of a slow client.
-const PACE: Duration = Duration::from_millis(20);
+/// The pace of a slow client, in milliseconds.
+const STEP: u32 = 20;
 
 /// Long enough for every deadline of [`QUICK`] to have passed twice.
-const LONG: Duration = Duration::from_millis(500);
+const LONG: u32 = 500;
 
 const QUICK: &str = r#"
 header_timeout = "200ms"
@@ -24,7 +24,7 @@ body_min_rate = "0B"
 write_stall = "200ms"
 "#;
 
-const DEADLINE: Duration = Duration::from_millis(200);
+const DEADLINE: u32 = 200;
 
 /// An app that says `ok` to whatever has no body.
 fn ok() -> App {
@@ -33,160 +33,181 @@ fn ok() -> App {
 
 #[test]
 fn a_head_that_comes_byte_by_byte_for_ever_is_cut_and_disturbs_nobody() {
-    let app = ok();
-    let settings = "header_timeout = \"200ms\"\nidle_timeout = \"10s\"";
-    let site = Settings { listen: settings, ..Settings::default() }.before(&app);
-    let mut other = site.connect();
-    // On a new connection, and on one that has been answered before.
-    for requests_before in [0, 1] {
-        let mut slow = site.connect();
-        for _ in 0..requests_before {
-            assert_eq!(slow.get("/", "").response().text(), "ok");
+    at_some_pace(|pace| {
+        let app = ok();
+        let settings = pace.of("header_timeout = \"200ms\"\nidle_timeout = \"60s\"");
+        let site = Settings { listen: &settings, ..Settings::default() }.before(&app);
+        let mut other = site.connect();
+        // On a new connection, and on one that has been answered before.
+        for requests_before in [0, 1] {
+            let mut begun = Instant::now();
+            let mut slow = site.connect();
+            for _ in 0..requests_before {
+                assert_eq!(slow.get("/", "").response().text(), "ok");
+                begun = Instant::now();
+            }
+            slow.send("GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ");
+            while slow.try_send("a").is_ok() && slow.is_silent_for(pace.ms(STEP)) {
+                assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
+                assert_eq!(other.get("/", "").response().text(), "ok");
+            }
+            assert!(begun.elapsed() >= pace.ms(DEADLINE), "cut after {:?}", begun.elapsed());
+            slow.closed();
         }
-        let begun = Instant::now();
-        slow.send("GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ");
-        while slow.try_send("a").is_ok() && slow.is_silent_for(PACE) {
-            assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
-            assert_eq!(other.get("/", "").response().text(), "ok");
-        }
-        assert!(begun.elapsed() >= DEADLINE, "cut after {:?}", begun.elapsed());
-        slow.closed();
-    }
-    site.becomes("connections_timed_out", 2);
-    assert_eq!(other.get("/", "").response().text(), "ok");
-    drop(other);
-    site.becomes("connections", 0);
+        site.becomes("connections_timed_out", 2);
+        assert_eq!(other.get("/", "").response().text(), "ok");
+        drop(other);
+        site.becomes("connections", 0);
+    });
 }
 
 #[test]
 fn a_connection_that_says_nothing_is_closed() {
-    let site = Sidestream::start(&Settings { listen: QUICK, ..Settings::default() }.text(&[NO_APP]));
-    let begun = Instant::now();
-    site.connect().closed();
-    assert!(begun.elapsed() >= DEADLINE, "closed after {:?}", begun.elapsed());
-    site.becomes("connections_timed_out", 1);
+    at_some_pace(|pace| {
+        let site =
+            Sidestream::start(&Settings { listen: &pace.of(QUICK), ..Settings::default() }.text(&[NO_APP]));
+        let begun = Instant::now();
+        site.connect().closed();
+        assert!(begun.elapsed() >= pace.ms(DEADLINE), "closed after {:?}", begun.elapsed());
+        site.becomes("connections_timed_out", 1);
+    });
 }
 
 #[test]
 fn a_connection_between_requests_is_closed_when_it_has_been_idle_for_long() {
-    let app = ok();
-    let listen = "idle_timeout = \"200ms\"\nheader_timeout = \"10s\"";
-    let site = Settings { listen, ..Settings::default() }.before(&app);
-    let mut client = site.connect();
-    for _ in 0..3 {
-        // Each request begins the wait anew.
+    at_some_pace(|pace| {
+        let app = ok();
+        let listen = pace.of("idle_timeout = \"200ms\"\nheader_timeout = \"60s\"");
+        let site = Settings { listen: &listen, ..Settings::default() }.before(&app);
+        let mut client = site.connect();
+        for _ in 0..3 {
+            // Each request begins the wait anew.
+            assert_eq!(client.get("/", "").response().text(), "ok");
+            assert!(client.is_silent_for(pace.ms(DEADLINE / 2)));
+        }
         assert_eq!(client.get("/", "").response().text(), "ok");
-        assert!(client.is_silent_for(DEADLINE / 2));
-    }
-    assert_eq!(client.get("/", "").response().text(), "ok");
-    let begun = Instant::now();
-    client.closed();
-    assert!(begun.elapsed() >= DEADLINE - PACE, "closed after {:?}", begun.elapsed());
+        let begun = Instant::now();
+        client.closed();
+        assert!(begun.elapsed() >= pace.ms(DEADLINE - STEP), "closed after {:?}", begun.elapsed());
+    });
 }
 
 #[test]
 fn a_handshake_that_is_never_finished_is_cut_and_disturbs_nobody() {
-    let app = ok();
-    let (site, _) = site(true, "handshake_timeout = \"200ms\"", &app.origin());
-    // Nothing; and the beginning of a record with a ClientHello, a byte at a time.
-    let (begun, mut silent, mut slow) = (Instant::now(), site.connect(), site.connect());
-    slow.send([22, 3, 1, 2, 0, 1, 0, 1, 252]);
-    while slow.try_send([3]).is_ok() && slow.is_silent_for(PACE) {
-        assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
-        let mut other = tls::connect(site.address(), "test");
-        assert_eq!(other.get("/", "").response().text(), "ok");
-    }
-    assert!(begun.elapsed() >= DEADLINE, "cut after {:?}", begun.elapsed());
-    slow.closed();
-    silent.closed();
-    site.becomes("handshakes_failed", 2);
-    site.becomes("connections", 0);
+    at_some_pace(|pace| {
+        let app = ok();
+        let (site, _) = site(true, &pace.of("handshake_timeout = \"200ms\""), &app.origin());
+        // Nothing; and the beginning of a record with a ClientHello, a byte at a time.
+        let (begun, mut silent, mut slow) = (Instant::now(), site.connect(), site.connect());
+        slow.send([22, 3, 1, 2, 0, 1, 0, 1, 252]);
+        while slow.try_send([3]).is_ok() && slow.is_silent_for(pace.ms(STEP)) {
+            assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
+            let mut other = tls::connect(site.address(), "test");
+            assert_eq!(other.get("/", "").response().text(), "ok");
+        }
+        assert!(begun.elapsed() >= pace.ms(DEADLINE), "cut after {:?}", begun.elapsed());
+        slow.closed();
+        silent.closed();
+        site.becomes("handshakes_failed", 2);
+        site.becomes("connections", 0);
+    });
 }
 
 #[test]
 fn a_body_that_stalls_is_answered_with_408_and_a_close() {
-    for (framing, part) in [("Content-Length: 10", "half"), ("Transfer-Encoding: chunked", "4\r\nhalf\r\n")] {
-        let (tell, told) = mpsc::channel();
-        let app = App::start(move |mut client| {
-            client.try_head();
-            tell.send(String::from_utf8(client.rest()).unwrap()).unwrap();
-        });
-        let site = Settings { listen: QUICK, ..Settings::default() }.before(&app);
-        let mut client = site.connect();
-        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n{part}"));
-        let begun = Instant::now();
-        let response = client.response();
-        assert!(begun.elapsed() >= DEADLINE, "{framing}: {:?}", begun.elapsed());
-        assert_eq!((response.status, response.field("connection")), (408, Some("close")), "{framing}");
-        client.closed();
-        let seen = told.recv_timeout(PATIENCE).unwrap();
-        assert!(seen.contains("half") && !seen.contains("\r\n0\r\n"), "the app saw {seen:?}");
-    }
+    at_some_pace(|pace| {
+        for (framing, part) in
+            [("Content-Length: 10", "half"), ("Transfer-Encoding: chunked", "4\r\nhalf\r\n")]
+        {
+            let (tell, told) = mpsc::channel();
+            let app = App::start(move |mut client| {
+                client.try_head();
+                tell.send(String::from_utf8(client.rest()).unwrap()).unwrap();
+            });
+            let site = Settings { listen: &pace.of(QUICK), ..Settings::default() }.before(&app);
+            let mut client = site.connect();
+            let begun = Instant::now();
+            client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n{part}"));
+            let response = client.response();
+            assert!(begun.elapsed() >= pace.ms(DEADLINE), "{framing}: {:?}", begun.elapsed());
+            assert_eq!((response.status, response.field("connection")), (408, Some("close")), "{framing}");
+            client.closed();
+            let seen = told.recv_timeout(PATIENCE).unwrap();
+            assert!(seen.contains("half") && !seen.contains("\r\n0\r\n"), "the app saw {seen:?}");
+        }
+    });
 }
 
 #[test]
 fn a_body_that_goes_on_slowly_arrives_however_long_it_takes() {
-    let app = App::start(|mut client| {
-        client.try_head();
-        let body = client.exactly(20);
-        client.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n").send(body);
+    at_some_pace(|pace| {
+        let app = App::start(|mut client| {
+            client.try_head();
+            let body = client.exactly(20);
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n").send(body);
+        });
+        let settings = Settings {
+            listen: &pace.of(QUICK),
+            upstream: &pace.of("response_timeout = \"200ms\"\nread_timeout = \"200ms\""),
+            ..Settings::default()
+        };
+        let site = settings.before(&app);
+        let mut client = site.connect();
+        let begun = Instant::now();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n");
+        for _ in 0..20 {
+            client.send("x");
+            assert!(client.is_silent_for(pace.ms(STEP)) || begun.elapsed() >= pace.ms(20 * STEP));
+        }
+        assert_eq!(client.response().text(), "x".repeat(20));
+        assert!(begun.elapsed() >= pace.ms(2 * DEADLINE));
     });
-    let settings = Settings {
-        listen: QUICK,
-        upstream: "response_timeout = \"200ms\"\nread_timeout = \"200ms\"",
-        ..Settings::default()
-    };
-    let site = settings.before(&app);
-    let mut client = site.connect();
-    let begun = Instant::now();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n");
-    for _ in 0..20 {
-        client.send("x");
-        assert!(client.is_silent_for(PACE) || begun.elapsed() >= 20 * PACE);
-    }
-    assert_eq!(client.response().text(), "x".repeat(20));
-    assert!(begun.elapsed() >= 2 * DEADLINE);
 }
 
 #[test]
 fn an_answer_that_is_slow_or_slowly_read_outlives_the_deadlines() {
-    let app = App::start(|mut client| {
-        client.try_head();
-        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        for _ in 0..10 {
-            if !client.is_silent_for(LONG / 10) {
-                return;
+    at_some_pace(|pace| {
+        let app = App::start(move |mut client| {
+            client.try_head();
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for _ in 0..10 {
+                if !client.is_silent_for(pace.ms(LONG / 10)) {
+                    return;
+                }
+                client.send("1\r\nx\r\n");
             }
-            client.send("1\r\nx\r\n");
-        }
-        client.send("0\r\n\r\n");
+            client.send("0\r\n\r\n");
+        });
+        let site = Settings { listen: &pace.of(QUICK), ..Settings::default() }.before(&app);
+        let begun = Instant::now();
+        assert_eq!(site.connect().get("/", "").response().text(), "x".repeat(10));
+        assert!(begun.elapsed() >= pace.ms(LONG));
     });
-    let site = Settings { listen: QUICK, ..Settings::default() }.before(&app);
-    let begun = Instant::now();
-    assert_eq!(site.connect().get("/", "").response().text(), "x".repeat(10));
-    assert!(begun.elapsed() >= LONG);
 }
 
 #[test]
 fn a_client_that_reads_slowly_but_steadily_may() {
-    let size = 16 << 20;
-    let app =
-        App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size)));
-    let site = Settings { listen: "write_stall = \"400ms\"", ..Settings::default() }.before(&app);
-    let stream = TcpStream::connect(site.address()).unwrap();
-    SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut client = Client::over(stream, None);
-    client.get("/", "").head();
-    // For longer than the deadline. The system lets us write on only after a third of its buffer has been read, so
-    // the pieces are not small.
-    let begun = Instant::now();
-    let mut left = size;
-    while begun.elapsed() < Duration::from_millis(600) {
-        left -= client.exactly((256 << 10).min(left)).len();
-        sleep(PACE);
-    }
-    assert_eq!(client.exactly(left).len(), left);
+    at_some_pace(|pace| {
+        let size = 16 << 20;
+        let app =
+            App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size)));
+        let site =
+            Settings { listen: &pace.of("write_stall = \"400ms\""), ..Settings::default() }.before(&app);
+        let stream = TcpStream::connect(site.address()).unwrap();
+        SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Client::over(stream, None);
+        client.get("/", "").head();
+        // For longer than the deadline. The system lets us write on only after a third of its buffer has been read, so
+        // the pieces are not small.
+        let begun = Instant::now();
+        let mut left = size;
+        while begun.elapsed() < pace.ms(600) {
+            left -= client.exactly((256 << 10).min(left)).len();
+            sleep(pace.ms(STEP));
+        }
+        assert_eq!(client.exactly(left).len(), left);
+    });
 }
 
 #[test]
@@ -222,39 +243,45 @@ fn a_client_that_never_reads_its_answer_is_cut_and_its_app_is_told() {
 
 #[test]
 fn a_stream_has_no_deadline_but_its_own() {
-    for secure in [false, true] {
-        let (site, connect) = site(secure, QUICK, NO_APP);
-        let mut subscriber = Subscriber::of(connect(&site), "1");
-        assert!(subscriber.is_silent_for(LONG));
-        let reply = site.publish(r#"{"user": 1, "data": "still there"}"#);
-        assert_eq!(reply["delivered"], 1);
-        assert_eq!(subscriber.data(), "still there");
-        assert_eq!(site.count("connections_timed_out"), 0);
-    }
+    at_some_pace(|pace| {
+        for secure in [false, true] {
+            let (site, connect) = site(secure, &pace.of(QUICK), NO_APP);
+            let mut subscriber = Subscriber::of(connect(&site), "1");
+            assert!(subscriber.is_silent_for(pace.ms(LONG)));
+            let reply = site.publish(r#"{"user": 1, "data": "still there"}"#);
+            assert_eq!(reply["delivered"], 1);
+            assert_eq!(subscriber.data(), "still there");
+            assert_eq!(site.count("connections_timed_out"), 0);
+        }
+    });
 }
 
 #[test]
 fn a_websocket_may_be_quiet_for_as_long_as_it_likes() {
-    let app = App::start(|mut client| {
-        client.try_head();
-        client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
-        while let Some(line) = try_line(&mut client) {
-            client.send(line);
-        }
+    at_some_pace(|pace| {
+        let app = App::start(|mut client| {
+            client.try_head();
+            client.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            );
+            while let Some(line) = try_line(&mut client) {
+                client.send(line);
+            }
+        });
+        let settings = Settings {
+            listen: &pace.of(QUICK),
+            upstream: &pace.of("response_timeout = \"200ms\"\nread_timeout = \"200ms\""),
+            ..Settings::default()
+        };
+        let site = settings.before(&app);
+        let mut client = site.connect();
+        let head = client.get("/ws", WEBSOCKET).head();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert_eq!(client.send("first\r\n").until("\r\n"), "first\r\n");
+        assert!(client.is_silent_for(pace.ms(LONG)));
+        assert_eq!(client.send("second\r\n").until("\r\n"), "second\r\n");
+        assert_eq!(site.count("connections_timed_out"), 0);
     });
-    let settings = Settings {
-        listen: QUICK,
-        upstream: "response_timeout = \"200ms\"\nread_timeout = \"200ms\"",
-        ..Settings::default()
-    };
-    let site = settings.before(&app);
-    let mut client = site.connect();
-    let head = client.get("/ws", WEBSOCKET).head();
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    assert_eq!(client.send("first\r\n").until("\r\n"), "first\r\n");
-    assert!(client.is_silent_for(LONG));
-    assert_eq!(client.send("second\r\n").until("\r\n"), "second\r\n");
-    assert_eq!(site.count("connections_timed_out"), 0);
 }
 
 /// A line that a client sends, if it does not go away instead.

@@ -106,13 +106,14 @@ fn health_is_told_and_clients_are_turned_away_when_there_are_none_for_long() {
     // They hold all that there is, and say nothing.
     let mut holding: Vec<_> = (0..60).map(|_| connect(folder.path(), "site.sock")).collect();
     let begun = Instant::now();
-    let mut asked = 0;
     while health(folder.path())["connections_refused"] == 0 {
-        asked += 1;
         assert!(begun.elapsed() < PATIENCE, "nobody is turned away");
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert!(asked > 20, "it was asked {asked} times while there were no descriptors");
+    // However often it is asked meanwhile.
+    for _ in 0..20 {
+        assert!(health(folder.path())["connections_refused"].as_u64().unwrap() > 0);
+    }
     // The last of them had no chance.
     holding.pop().unwrap().closed();
     drop(holding);

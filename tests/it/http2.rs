@@ -12,7 +12,7 @@ use crate::support::frames::{Frames, GOAWAY, HEADERS, RST_STREAM};
 use crate::support::h2::{self, H2, Sent, Whole, piece, request, until};
 use crate::support::settings::Settings;
 use crate::support::tls::certificate;
-use crate::support::{App, PATIENCE, Sidestream, token};
+use crate::support::{App, PATIENCE, Sidestream, at_some_pace, token};
 
 /// A site over TLS in front of an app.
 fn site(settings: &Settings<'_>, app: &App) -> Sidestream {
@@ -284,8 +284,8 @@ fn an_idle_connection_is_told_to_go_and_one_with_a_stream_is_not() {
     let listen = "idle_timeout = \"200ms\"\nwrite_stall = \"200ms\"";
     let site = site(&Settings { listen, ..Settings::default() }, &app);
     let mut client = Frames::connect(site.address());
-    assert!(client.get(1, "/").next_of(1, HEADERS).is_ok());
     let begun = Instant::now();
+    assert!(client.get(1, "/").next_of(1, HEADERS).is_ok());
     let goodbye = client.next_of(0, GOAWAY);
     assert!(begun.elapsed() > Duration::from_millis(150), "{:?}", begun.elapsed());
     assert_eq!(goodbye.code(), 0, "NO_ERROR");
@@ -305,17 +305,19 @@ fn an_idle_connection_is_told_to_go_and_one_with_a_stream_is_not() {
 
 #[test]
 fn a_client_that_answers_no_ping_is_gone() {
-    let app = App::that_echoes();
-    let listen = "ping_interval = \"100ms\"\nping_timeout = \"500ms\"";
-    let site = site(&Settings { listen, ..Settings::default() }, &app);
-    let (mut there, mut gone) = (Frames::connect(site.address()), Frames::connect(site.address()));
-    for client in [&mut there, &mut gone] {
-        assert!(client.get(1, &format!("/events?token={}", token("1"))).next_of(1, HEADERS).is_ok());
-    }
-    // Pings are answered where frames are read, and the other one reads none.
-    assert!(there.is_open_for(Duration::from_millis(1200)));
-    site.becomes("connections", 1);
-    assert_eq!(site.publish(r#"{"user": 1, "data": "still there"}"#)["delivered"], 1);
+    at_some_pace(|pace| {
+        let app = App::that_echoes();
+        let listen = pace.of("ping_interval = \"100ms\"\nping_timeout = \"500ms\"");
+        let site = site(&Settings { listen: &listen, ..Settings::default() }, &app);
+        let (mut there, mut gone) = (Frames::connect(site.address()), Frames::connect(site.address()));
+        for client in [&mut there, &mut gone] {
+            assert!(client.get(1, &format!("/events?token={}", token("1"))).next_of(1, HEADERS).is_ok());
+        }
+        // Pings are answered where frames are read, and the other one reads none.
+        assert!(there.is_open_for(pace.ms(1200)));
+        site.becomes("connections", 1);
+        assert_eq!(site.publish(r#"{"user": 1, "data": "still there"}"#)["delivered"], 1);
+    });
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn the_connection_too_many_is_closed_at_once_and_counted() {
 #[test]
 fn a_stream_is_a_connection_until_it_ends() {
     let app = ok();
-    let more = "[[route]]\npath = \"/brief\"\n[route.stream]\nauth = []\nmax_age = \"1s\"\n";
+    let more = "[[route]]\npath = \"/brief\"\n[route.stream]\nauth = []\nmax_age = \"5s\"\n";
     let site = Settings { more, ..THREE }.before(&app);
     let gone = Subscriber::of(site.connect(), "1");
     let ended = Subscriber::open(site.connect(), "/brief", "");

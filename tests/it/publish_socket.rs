@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 /// How long a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The token of the door on TCP.
 pub(crate) const TOKEN: &str = "s3cret";

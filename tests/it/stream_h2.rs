@@ -1,12 +1,14 @@
 //! Streams on HTTP/2, where several share a connection with each other and with the app's requests.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::h2_session::{H2Session, WINDOW};
 use crate::support::tokens::{in_a, signed};
-use crate::support::{App, NO_APP, Said, Sidestream, in_front_of, publish, tls, token};
+use crate::support::{
+    App, NO_APP, PATIENCE, Said, Sidestream, at_some_pace, in_front_of, publish, tls, token,
+};
 
 /// A site that speaks HTTP/2 only on its second listener, which is under TLS.
 fn site(upstream: &str, stream: &str, more: &str) -> Sidestream {
@@ -89,23 +91,25 @@ fn a_refusal_is_an_answer_like_any_other() {
 
 #[test]
 fn a_stream_that_is_ended_is_reset_after_its_last_words() {
-    let exact = "[auth.exact]\nkind = \"jwt\"\nsecret = \"a secret of the tests, thirty-two bytes and more\"\n\
+    at_some_pace(|pace| {
+        let exact = "[auth.exact]\nkind = \"jwt\"\nsecret = \"a secret of the tests, thirty-two bytes and more\"\n\
                  leeway = \"0s\"\n[[route]]\npath = \"/exact\"\n[route.stream]\nauth = [\"exact\"]\n";
-    let site = site(NO_APP, "", exact);
-    let mut session = session(&site);
-    let token = signed(&json!({"sub": "42", "exp": in_a(Duration::from_millis(300))}));
-    let mut brief = session.open(&format!("/exact?token={token}"), &[]);
-    let mut long = session.subscribe("42");
-    site.publish(r#"{"user": 42, "data": "one"}"#);
-    assert_eq!(brief.data(), "one");
-    let last_words = brief.event();
-    assert_eq!((last_words.event.as_str(), last_words.id), ("error", None));
-    assert!(last_words.data.unwrap().contains("401"));
-    assert_eq!(brief.try_event(), None);
-    // The others on the connection go on.
-    site.publish(r#"{"user": 42, "data": "two"}"#);
-    assert_eq!((long.data(), long.data()), ("one".to_owned(), "two".to_owned()));
-    assert_eq!(site.count("streams"), 1);
+        let site = site(NO_APP, "", exact);
+        let mut session = session(&site);
+        let token = signed(&json!({"sub": "42", "exp": in_a(pace.ms(300))}));
+        let mut brief = session.open(&format!("/exact?token={token}"), &[]);
+        let mut long = session.subscribe("42");
+        site.publish(r#"{"user": 42, "data": "one"}"#);
+        assert_eq!(brief.data(), "one");
+        let last_words = brief.event();
+        assert_eq!((last_words.event.as_str(), last_words.id), ("error", None));
+        assert!(last_words.data.unwrap().contains("401"));
+        assert_eq!(brief.try_event(), None);
+        // The others on the connection go on.
+        site.publish(r#"{"user": 42, "data": "two"}"#);
+        assert_eq!((long.data(), long.data()), ("one".to_owned(), "two".to_owned()));
+        assert_eq!(site.count("streams"), 1);
+    });
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn a_tab_that_is_closed_is_gone_and_the_others_stay() {
     session.while_driven(move || {
         let begun = Instant::now();
         while publish(&socket, r#"{"user": 42, "data": "x"}"#)["delivered"] != 2 {
-            assert!(begun.elapsed() < Duration::from_secs(5), "they are still there");
+            assert!(begun.elapsed() < PATIENCE, "they are still there");
         }
     });
     assert_eq!((site.count("streams"), site.streams_of("user:42")), (2, 2));
@@ -187,7 +191,7 @@ fn streams_of_a_connection_that_is_not_read_at_all_are_ended() {
         published += 1;
         assert!(published * 5000 < WINDOW as usize + 64 * 1024 + 32 * 1024 + 20_000, "they are still there");
     }
-    assert_eq!(site.count("evicted"), 3);
+    site.becomes("evicted", 3);
     for tab in &mut tabs {
         let mut next = 0;
         while let Some(said) = tab.try_event() {

@@ -201,7 +201,7 @@ fn strangers_use_up_nothing_that_others_share() {
 
 #[test]
 fn whatever_ends_a_stream_gives_its_place_back() {
-    let exact = "[[route]]\npath = \"/brief\"\n[route.stream]\nauth = [\"jwt\"]\nmax_age = \"1s\"\n";
+    let exact = "[[route]]\npath = \"/brief\"\n[route.stream]\nauth = [\"jwt\"]\nmax_age = \"5s\"\n";
     let config = format!("{exact}[store]\nbytes = \"64MiB\"\n[limits]\nstreams_per_user = 2\nstreams = 2\n");
     let site = site("backlog = \"1KiB\"", &config);
     // Closed, and reset.

@@ -9,6 +9,8 @@ pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod h2_session;
 pub(crate) mod narrow;
+pub(crate) mod pace;
+pub(crate) mod port;
 pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod settings;
@@ -29,13 +31,15 @@ use tempfile::TempDir;
 pub(crate) use app::App;
 pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Response};
+pub(crate) use pace::at_some_pace;
+pub(crate) use port::Port;
 pub(crate) use program::Program;
 pub(crate) use site::Site;
 pub(crate) use subscriber::{Said, Subscriber};
 pub(crate) use tokens::{SECRET, token};
 
-/// How long a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits for anything. Longer than any machine is busy with something else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running Sidestream. Stopped, and waited for, when it is dropped.
 pub(crate) struct Sidestream {

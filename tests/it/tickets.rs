@@ -1,7 +1,5 @@
 //! Tickets: a credential handed in by POST, and what stands for it in the address of a stream.
 
-use std::time::Duration;
-
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -9,7 +7,8 @@ use crate::support::backend::Backend;
 use crate::support::h2_session::H2Session;
 use crate::support::tokens::{in_a, now, signed};
 use crate::support::{
-    Client, NO_APP, Program, Response, SECRET, Sidestream, Site, Subscriber, in_front_of, tls, token,
+    Client, NO_APP, Program, Response, SECRET, Sidestream, Site, Subscriber, at_some_pace, in_front_of, tls,
+    token,
 };
 
 /// Streams besides `/events`: one that needs claims, one for anybody, and one whose provider allows no leeway.
@@ -176,17 +175,19 @@ fn a_ticket_beside_another_credential_is_one_too_many_but_for_a_cookie() {
 
 #[test]
 fn it_ends_with_the_credential_and_so_does_its_stream() {
-    let site = start();
-    let ticket = ticket_for(&site, "/exact", &json!({"sub": "42", "exp": in_a(Duration::from_millis(500))}));
-    let target = format!("/exact?ticket={ticket}");
-    let mut subscriber = Subscriber::open(site.connect(), &target, "");
-    let last_words = subscriber.event();
-    assert_eq!((last_words.event.as_str(), last_words.id.clone()), ("error", None));
-    assert!(last_words.data.unwrap().contains("401"));
-    assert_eq!(subscriber.end(), "");
-    let response = site.connect().get(&target, "").response();
-    assert_eq!(response.status, 401);
-    assert!(response.text().contains("expired"), "{}", response.text());
+    at_some_pace(|pace| {
+        let site = start();
+        let ticket = ticket_for(&site, "/exact", &json!({"sub": "42", "exp": in_a(pace.ms(500))}));
+        let target = format!("/exact?ticket={ticket}");
+        let mut subscriber = Subscriber::open(site.connect(), &target, "");
+        let last_words = subscriber.event();
+        assert_eq!((last_words.event.as_str(), last_words.id.clone()), ("error", None));
+        assert!(last_words.data.unwrap().contains("401"));
+        assert_eq!(subscriber.end(), "");
+        let response = site.connect().get(&target, "").response();
+        assert_eq!(response.status, 401);
+        assert!(response.text().contains("expired"), "{}", response.text());
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod failures;
 use std::time::Duration;
 
 use crate::support::client::field;
-use crate::support::{App, Backend, Client, Sidestream, Site, tls};
+use crate::support::{App, Backend, Client, Sidestream, Site, at_some_pace, tls};
 
 const FIELDS: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
@@ -218,19 +218,21 @@ fn a_handshake_with_a_body_is_an_ordinary_request_too() {
 
 #[test]
 fn a_quiet_tunnel_stays_whatever_the_deadlines_for_requests_are() {
-    let backend = Backend::start();
-    let site = Site::before(backend.origin())
-        .listen(
+    at_some_pace(|pace| {
+        let backend = Backend::start();
+        let site = Site::before(backend.origin())
+        .listen(&pace.of(
             "idle_timeout = \"20ms\"\nheader_timeout = \"20ms\"\nbody_stall = \"20ms\"\nwrite_stall = \"20ms\"",
-        )
-        .upstream("response_timeout = \"20ms\"\nread_timeout = \"20ms\"")
+        ))
+        .upstream(&pace.of("response_timeout = \"20ms\"\nread_timeout = \"20ms\""))
         .start();
-    let (mut client, mut app) = open(&site, &backend);
-    assert!(client.is_silent_for(Duration::from_millis(120)));
-    client.send("still here");
-    app.until("still here");
-    app.send("me too");
-    client.until("me too");
+        let (mut client, mut app) = open(&site, &backend);
+        assert!(client.is_silent_for(pace.ms(120)));
+        client.send("still here");
+        app.until("still here");
+        app.send("me too");
+        client.until("me too");
+    });
 }
 
 #[test]

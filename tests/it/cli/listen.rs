@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 
 use super::run;
-use crate::support::{PATIENCE, Sidestream, tls};
+use crate::support::{PATIENCE, Port, Sidestream, tls};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
@@ -67,8 +67,8 @@ fn listen_ends_when_the_server_refuses() {
 #[test]
 fn listen_without_a_server_is_exit_code_1() {
     let folder = TempDir::new().unwrap();
-    // Nobody listens on a port that was just given back.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let held = Port::held();
+    let port = held.number();
     let (code, _, stderr) = run(folder.path(), &["listen", &format!("http://127.0.0.1:{port}/")]);
     assert_eq!(code, 1);
     assert!(stderr.contains(&format!("cannot connect to 127.0.0.1:{port}")), "{stderr}");

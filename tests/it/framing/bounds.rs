@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::field;
 use crate::support::h2::{self, Sent, request};
-use crate::support::{Backend, Site, tls};
+use crate::support::{Backend, Site, at_some_pace, tls};
 
 #[test]
 fn a_head_may_be_as_large_as_it_says_and_no_larger() {
@@ -142,20 +142,22 @@ fn a_client_that_stops_within_its_body_is_told_so_and_the_app_let_go() {
 
 #[test]
 fn a_client_that_sends_slowly_but_steadily_may() {
-    let backend = Backend::start();
-    let site = Site::before(backend.origin())
-        .listen("body_min_rate = \"0B\"\nbody_stall = \"150ms\"")
-        .upstream("response_timeout = \"150ms\"")
-        .start();
-    let mut client = site.connect();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n");
-    let mut app = backend.accept();
-    app.head();
-    for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(50));
-        client.send("x");
-        app.until("x");
-    }
-    app.answer("ok");
-    assert_eq!(client.response().text(), "ok");
+    at_some_pace(|pace| {
+        let backend = Backend::start();
+        let site = Site::before(backend.origin())
+            .listen(&pace.of("body_min_rate = \"0B\"\nbody_stall = \"150ms\""))
+            .upstream(&pace.of("response_timeout = \"150ms\""))
+            .start();
+        let mut client = site.connect();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\n");
+        let mut app = backend.accept();
+        app.head();
+        for _ in 0..6 {
+            assert!(client.is_silent_for(pace.ms(50)));
+            client.send("x");
+            app.until("x");
+        }
+        app.answer("ok");
+        assert_eq!(client.response().text(), "ok");
+    });
 }

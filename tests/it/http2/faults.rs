@@ -234,14 +234,14 @@ fn a_body_that_is_too_large_is_answered_and_the_connection_goes_on() {
 #[test]
 fn a_body_that_stalls_is_answered_and_the_app_let_go() {
     let backend = Backend::start();
-    let site = before(&backend).listen("body_stall = \"80ms\"").start();
+    let site = before(&backend).listen("body_stall = \"500ms\"").start();
     h2::with(site.address(), async |mut client| {
         let begun = Instant::now();
         let (pieces, body) = Sent::in_pieces();
         pieces.send("hello".into()).unwrap();
         let answer = client.send(request("POST", "/").body(body).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 408);
-        assert!(begun.elapsed() >= Duration::from_millis(80));
+        assert!(begun.elapsed() >= Duration::from_millis(500));
         drop(pieces);
     });
     let seen = String::from_utf8(backend.accept().rest()).unwrap();

@@ -155,7 +155,8 @@ fn a_line_that_never_ends_is_not_waited_for() {
     refused(&drip.line(), "invalid_json", None);
     drop(drip);
     dripping.join().unwrap();
-    assert!(begun.elapsed() < PATIENCE / 2);
+    // Half of what a line may take if it is not said otherwise.
+    assert!(begun.elapsed() < Duration::from_secs(15));
 
     // Between lines there is all the time in the world.
     assert_eq!(delivered(&idle.send("{\"user\":1,\"data\":1}\n").line()), 0);

@@ -3,14 +3,14 @@
 use std::io::{ErrorKind, Write as _};
 use std::sync::Arc;
 use std::thread::spawn;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 
 use super::{bytes, open_files_of};
 use crate::support::h2::{self, Sent, request};
 use crate::support::narrow::{narrow_client, narrow_tls_client};
-use crate::support::{Backend, Client, Sidestream, Site};
+use crate::support::{Backend, Client, PATIENCE, Sidestream, Site};
 
 /// More than sockets hold.
 const LARGE: usize = 8 << 20;
@@ -145,15 +145,19 @@ fn the_same_goes_for_http2() {
     });
 }
 
-/// Writes until nobody takes anything for a moment, and says how much was taken.
-fn taken_of(app: std::net::TcpStream) -> (std::net::TcpStream, usize) {
+/// Writes until at least so much was taken, and nobody takes anything for a moment. Says how much was taken.
+fn taken_of(app: std::net::TcpStream, least: usize) -> (std::net::TcpStream, usize) {
+    let begun = Instant::now();
     app.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let piece = [b'x'; 64 << 10];
     let (mut socket, mut taken) = (&app, 0);
     loop {
         match socket.write(&piece) {
             Ok(count) => taken += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return (app, taken),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && taken >= least => return (app, taken),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(begun.elapsed() < PATIENCE, "{taken} bytes were taken");
+            }
             Err(error) => panic!("{error}"),
         }
         assert!(taken < 1 << 30);
@@ -181,7 +185,7 @@ fn more_than_may_be_read_ahead_is_left_with_the_app_and_let_go_with_the_client()
                 format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n").as_bytes(),
             )
             .unwrap();
-        let (app, taken) = taken_of(app);
+        let (app, taken) = taken_of(app, ahead);
         // What sockets hold goes on top.
         assert!((ahead..ahead + (16 << 20)).contains(&taken), "{server} {upstream} {kind}: {taken}");
         assert_eq!(open_files_of(folder.path()), usize::from(ahead > 0));

@@ -174,8 +174,8 @@ fn a_client_that_only_trickles_is_told_so() {
         let site =
             Site::before(backend.origin()).listen(listen).upstream(&format!("kind = \"{kind}\"")).start();
         let mut client = site.connect();
-        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n");
         let begun = Instant::now();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n");
         while client.try_send("x").is_ok() && client.is_silent_for(Duration::from_millis(20)) {
             assert!(begun.elapsed() < crate::support::PATIENCE, "it goes on for ever");
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::h2_session::H2Session;
-use crate::support::{App, NO_APP, Sidestream, Subscriber, in_front_of, tls, token};
+use crate::support::{App, NO_APP, Sidestream, Subscriber, at_some_pace, in_front_of, tls, token};
 
 fn request() -> String {
     format!("GET /events?token={} HTTP/1.1\r\nHost: test\r\n\r\n", token("42"))
@@ -101,28 +101,31 @@ fn a_client_that_is_gone_at_once_leaves_nothing() {
 
 #[test]
 fn the_deadlines_of_requests_are_not_for_streams() {
-    let app = App::that_echoes();
-    let folder = tempfile::tempdir().unwrap();
-    tls::certificate(folder.path(), "test", &["test"]);
-    let deadlines =
-        "header_timeout = \"60ms\"\nidle_timeout = \"60ms\"\nbody_stall = \"60ms\"\nwrite_stall = \"60ms\"\n";
-    let config = in_front_of(&app.origin(), "heartbeat = false", "");
-    let config = config.replace("127.0.0.1:0\"\n", &format!("127.0.0.1:0\"\n{deadlines}"))
-        + "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = [{ cert = \"test.crt\", key = \"test.key\" }]\n"
-        + deadlines;
-    let site = Sidestream::start_in(folder, &config);
-    let mut plain = Subscriber::of(site.connect(), "42");
-    let mut under_tls = Subscriber::of(tls::connect(site.address_of(1), "test"), "42");
-    let mut session = H2Session::connect(site.address_of(1));
-    let mut multiplexed = session.subscribe("42");
-    // One that waits for nothing is closed after all of the deadlines have passed, and has begun after the streams.
-    let mut idle = site.connect();
-    assert_eq!(idle.get("/page", "").response().status, 200);
-    idle.closed();
-    assert!(plain.is_silent_for(Duration::from_millis(100)));
-    assert_eq!(site.publish(r#"{"user": 42, "data": "one"}"#)["delivered"], 3);
-    assert_eq!(
-        (plain.data(), under_tls.data(), multiplexed.data()),
-        ("one".into(), "one".into(), "one".into())
+    at_some_pace(|pace| {
+        let app = App::that_echoes();
+        let folder = tempfile::tempdir().unwrap();
+        tls::certificate(folder.path(), "test", &["test"]);
+        let deadlines = &pace.of(
+        "header_timeout = \"60ms\"\nidle_timeout = \"60ms\"\nbody_stall = \"60ms\"\nwrite_stall = \"60ms\"\n",
     );
+        let config = in_front_of(&app.origin(), "heartbeat = false", "");
+        let config = config.replace("127.0.0.1:0\"\n", &format!("127.0.0.1:0\"\n{deadlines}"))
+            + "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = [{ cert = \"test.crt\", key = \"test.key\" }]\n"
+            + deadlines;
+        let site = Sidestream::start_in(folder, &config);
+        let mut plain = Subscriber::of(site.connect(), "42");
+        let mut under_tls = Subscriber::of(tls::connect(site.address_of(1), "test"), "42");
+        let mut session = H2Session::connect(site.address_of(1));
+        let mut multiplexed = session.subscribe("42");
+        // One that waits for nothing is closed after all of the deadlines have passed, and has begun after the streams.
+        let mut idle = site.connect();
+        assert_eq!(idle.get("/page", "").response().status, 200);
+        idle.closed();
+        assert!(plain.is_silent_for(pace.ms(100)));
+        assert_eq!(site.publish(r#"{"user": 42, "data": "one"}"#)["delivered"], 3);
+        assert_eq!(
+            (plain.data(), under_tls.data(), multiplexed.data()),
+            ("one".into(), "one".into(), "one".into())
+        );
+    });
 }

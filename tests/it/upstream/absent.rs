@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Backend, NO_APP, Site};
+use crate::support::pace::at_best;
+use crate::support::{Backend, NO_APP, PATIENCE, Site, at_some_pace};
 
 #[test]
 fn a_person_gets_a_page_and_a_program_gets_json() {
@@ -90,11 +91,11 @@ fn an_app_whose_head_never_ends_is_given_up_in_the_same_time() {
         let mut app = backend.accept();
         app.head();
         app.send(first);
-        while client.is_silent_for(Duration::from_millis(2)) && begun.elapsed() < Duration::from_secs(5) {
+        while client.is_silent_for(Duration::from_millis(2)) {
+            assert!(begun.elapsed() < PATIENCE, "it goes on for ever");
             let _ = app.try_send(more);
         }
         assert_eq!(client.response().status, 504, "{first:?}");
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         app.closed();
     }
 }
@@ -128,21 +129,23 @@ fn an_app_that_pauses_within_its_answer_for_too_long_is_given_up() {
 
 #[test]
 fn an_app_that_answers_slowly_but_steadily_may() {
-    let backend = Backend::start();
-    let site = Site::before(backend.origin())
-        .upstream("response_timeout = \"120ms\"\nread_timeout = \"120ms\"")
-        .start();
-    let mut client = site.connect();
-    client.get("/", "");
-    let mut app = backend.accept();
-    app.head();
-    app.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n");
-    client.head();
-    for _ in 0..6 {
-        assert!(client.is_silent_for(Duration::from_millis(40)));
-        app.send("x");
-        client.until("x");
-    }
+    at_some_pace(|pace| {
+        let backend = Backend::start();
+        let site = Site::before(backend.origin())
+            .upstream(&pace.of("response_timeout = \"120ms\"\nread_timeout = \"120ms\""))
+            .start();
+        let mut client = site.connect();
+        client.get("/", "");
+        let mut app = backend.accept();
+        app.head();
+        app.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n");
+        client.head();
+        for _ in 0..6 {
+            assert!(client.is_silent_for(pace.ms(40)));
+            app.send("x");
+            client.until("x");
+        }
+    });
 }
 
 #[test]
@@ -158,12 +161,15 @@ fn an_app_that_does_not_accept_is_given_up() {
         assert!(queue.len() < 16, "the queue does not fill");
     }
     let site = Site::before(format!("http://{address}")).upstream("connect_timeout = \"60ms\"").start();
-    let mut client = site.connect();
-    let begun = Instant::now();
-    client.get("/", "");
-    let response = client.response();
-    assert_eq!((response.status, response.field("retry-after")), (504, Some("2")));
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    // Well before the five seconds that it has if it is not said otherwise.
+    let most = Duration::from_secs(3);
+    let took = at_best(most, || {
+        let begun = Instant::now();
+        let response = site.connect().get("/", "").response();
+        assert_eq!((response.status, response.field("retry-after")), (504, Some("2")));
+        begun.elapsed()
+    });
+    assert!(took < most, "{took:?}");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Several servers: whose turn it is, and what becomes of one that fails.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::{App, Backend, Client, PATIENCE, Sidestream, Site};
+use crate::support::{App, Backend, Client, PATIENCE, Port, Sidestream, Site};
 
 /// Lines for a site in front of several servers; `Site` writes one, and the quotes end it and begin the next.
 fn before(origins: &[&str]) -> Site {
@@ -19,11 +18,6 @@ fn ask(site: &Sidestream) -> String {
 /// An app that says who it is, on a port that it was given.
 fn named(name: &'static str) -> App {
     App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
-}
-
-/// A port where nobody listens.
-fn nobody() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
 }
 
 #[test]
@@ -61,12 +55,17 @@ fn the_one_with_the_fewest_requests_is_next() {
     }
 }
 
+/// How long one of two is looked at before the other.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// Sends a request, and answers it if it comes to an app on its connection.
 fn slow_is_not_asked(client: &mut Client, app: &mut Client) -> bool {
     client.get("/", "");
-    if app.is_silent_for(Duration::from_millis(100)) {
-        client.response();
-        return true;
+    while app.is_silent_for(MOMENT) {
+        if !client.is_silent_for(MOMENT) {
+            client.response();
+            return true;
+        }
     }
     app.head();
     app.answer("slow");
@@ -77,7 +76,8 @@ fn slow_is_not_asked(client: &mut Client, app: &mut Client) -> bool {
 #[test]
 fn what_cannot_be_connected_to_is_passed_over_and_left_alone() {
     let app = named("here");
-    let site = before(&[&nobody(), &app.origin()]).start();
+    let nobody = Port::held();
+    let site = before(&[&nobody.origin(), &app.origin()]).start();
     for _ in 0..10 {
         assert_eq!(ask(&site), "here");
     }
@@ -91,12 +91,13 @@ fn what_cannot_be_connected_to_is_passed_over_and_left_alone() {
 
 #[test]
 fn a_server_comes_back_when_one_request_has_found_it_well() {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Port::held();
     let app = named("stays");
-    let site = before(&[&format!("http://{place}"), &app.origin()]).start();
+    let site = before(&[&place.origin(), &app.origin()]).start();
+    let begun = Instant::now();
     assert_eq!(ask(&site), "stays");
     assert_eq!(site.count("upstream_ejections"), 1);
-    let listener = TcpListener::bind(place).unwrap();
+    let listener = place.listen();
     let answering = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let handle = stream.try_clone().unwrap();
@@ -107,7 +108,6 @@ fn a_server_comes_back_when_one_request_has_found_it_well() {
             }
         }
     });
-    let begun = Instant::now();
     while ask(&site) != "back" {
         assert!(begun.elapsed() < PATIENCE, "it does not come back");
     }
@@ -133,7 +133,8 @@ fn a_server_that_takes_requests_and_does_not_answer_is_left_alone_too() {
 
 #[test]
 fn when_none_is_well_all_are_tried() {
-    let site = before(&[&nobody(), &nobody()]).start();
+    let nobody = [Port::held(), Port::held()].map(|port| (port.origin(), port));
+    let site = before(&[&nobody[0].0, &nobody[1].0]).start();
     for _ in 0..3 {
         let response = site.connect().get("/", "").response();
         assert_eq!((response.status, response.field("retry-after")), (502, Some("2")));

