@@ -58,7 +58,9 @@ fn a_long_replay_comes_in_pages_and_what_is_published_meanwhile_comes_behind_it(
 
 #[test]
 fn history_that_goes_while_it_is_read_is_told_in_its_place() {
-    let site = Sidestream::start(&in_front_of(NO_APP, "", "[store]\nevents = 200\nbytes = \"64MiB\"\n"));
+    // Whenever it finds out: it is live from there on, and all that comes then may wait for it.
+    let stream = "backlog = \"16MiB\"";
+    let site = Sidestream::start(&in_front_of(NO_APP, stream, "[store]\nevents = 200\nbytes = \"64MiB\"\n"));
     let start = Subscriber::of(site.connect(), "42").last_id;
     for number in 0..EVENTS {
         site.publish(&event(number));

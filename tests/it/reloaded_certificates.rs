@@ -134,6 +134,6 @@ fn files_that_are_wrong_leave_the_last_good_ones_and_are_spoken_of_once() {
     assert!(shown() == next);
     assert!(publish(&program.publish_socket(), r#"{"user": 1, "data": 1}"#)["id"].is_string());
     let said = program.said();
-    // The last of the three was wrong when the other one changed, too.
-    assert_eq!(said.matches("cannot be used").count(), 4, "{said}");
+    // The last of the three was wrong when the other one changed, too, if that was not found at the same look.
+    assert!((3..=4).contains(&said.matches("cannot be used").count()), "{said}");
 }
