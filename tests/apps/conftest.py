@@ -35,7 +35,7 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
     for flag in [*flags.split(), "window-size=900,700", f"user-data-dir={profile}"]:
         options.add_argument(f"--{flag}")
     driver = webdriver.Chrome(options, Service(executable_path="/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(30)
+    driver.set_page_load_timeout(60)
     try:
         yield driver
     finally:

@@ -135,9 +135,9 @@ def restart(inbox: Inbox, changes: dict[str, str]) -> None:
 def create_group(inbox: Inbox, name: str) -> requests.Response:
     """What the document's curl does, with a token of the app."""
     url, form = f"http://127.0.0.1:{inbox.port}", {"username": name, "password": PASSWORD}
-    token = requests.post(f"{url}/api/token/", json=form, timeout=10).json()["access"]
+    token = requests.post(f"{url}/api/token/", json=form, timeout=60).json()["access"]
     bearer = {"Authorization": f"Bearer {token}"}
-    return requests.post(f"{url}/api/approval/approver-groups/", json={"name": "Test Group"}, headers=bearer, timeout=10)
+    return requests.post(f"{url}/api/approval/approver-groups/", json={"name": "Test Group"}, headers=bearer, timeout=60)
 
 
 def leave(inbox: Inbox, tab: Tab) -> Tab:

@@ -15,7 +15,7 @@ from npm import packages
 
 APP = HERE / "nextpages"
 MODULES = HERE / "nextjs"  # whose lockfile it is
-PATIENCE = 30.0  # seconds that the app may take to answer
+PATIENCE = 60.0  # seconds that the app may take to answer
 
 
 # The same with files from disk: what docs/from-nginx.md says of them.

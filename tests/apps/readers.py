@@ -160,9 +160,9 @@ class Site:
         return self._tell("/disconnect", {"user": user})["disconnected"]
 
     def _tell(self, path: str, body: object) -> dict:
-        connection = HTTPConnection("localhost", timeout=10)
+        connection = HTTPConnection("localhost", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(10)
+        connection.sock.settimeout(60)
         connection.sock.connect(str(self.doors[-1]))
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()

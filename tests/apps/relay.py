@@ -50,7 +50,7 @@ class Relay:
                     _reset(client)
                     continue
                 try:
-                    server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+                    server = socket.create_connection(("127.0.0.1", self._target), timeout=60)
                 except OSError:  # nobody listens there just now
                     _reset(client)
                     continue

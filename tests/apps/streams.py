@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from deployment import deadline
+
 
 @dataclass
 class Event:
@@ -22,7 +24,7 @@ class Stream:
     """One tab: an HTTP/1.1 request for the stream that is read as bytes come."""
 
     def __init__(self, port: int, tls: ssl.SSLContext, token: str, last_event_id: str = "") -> None:
-        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        raw = socket.create_connection(("127.0.0.1", port), timeout=60)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = tls.wrap_socket(raw, server_hostname="localhost")
         request = f"GET /events HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {token}\r\n"
@@ -85,16 +87,16 @@ class Stream:
 
 
 def read(streams: Iterable[Stream], until: Callable[[], object], seconds: float, what: str) -> None:
-    """Reads all the streams until a fact holds; fails with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Reads all the streams until a fact holds; fails with `what` as `wait_for` does."""
+    end = deadline(seconds)
     with selectors.DefaultSelector() as selector:
         for stream in streams:
             stream.pump()
             if not stream.ended:
                 selector.register(stream.socket, selectors.EVENT_READ, stream)
         while not until():
-            left = deadline - time.monotonic()
-            assert left > 0, f"waited {seconds} s in vain for {what}"
+            left = end - time.monotonic()
+            assert left > 0, f"waited in vain for {what}"
             for key, _ in selector.select(min(left, 0.1)):
                 key.data.pump()
                 if key.data.ended:

@@ -56,7 +56,7 @@ class Site:
 
     def open(self, cookies: list[list[str]]) -> HTTPResponse:
         """Asks for a stream with cookies."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         line = "; ".join(f"{name}={value}" for name, value in [["theme", "dark"], *cookies])
         connection.request("GET", "/events", headers={"Cookie": line})
         return connection.getresponse()
@@ -64,7 +64,7 @@ class Site:
     def publish(self, user: str, data: str) -> dict:
         """Hands in an event."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             connection.connect(str(self.folder / "publish.sock"))
             connection.sendall(json.dumps({"user": user, "data": data}).encode() + b"\n")
             return json.loads(connection.makefile().readline())

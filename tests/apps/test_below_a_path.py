@@ -136,7 +136,7 @@ def test_links_and_redirects_stay_below_the_path(site: tuple[str, Path], browser
     browser.find_element(By.LINK_TEXT, "further").click()
     wait_for(lambda: browser.current_url == f"{url}/shop/told/", 10, "the redirect")
     headers = {"X-Forwarded-Prefix": "/evil", "X-Api-Key": "guessed"}
-    said = requests.get(f"{url}/shop/told/?a=b", headers=headers, timeout=10)
+    said = requests.get(f"{url}/shop/told/?a=b", headers=headers, timeout=60)
     expected = {"path": "/told/", "full": "/shop/told/?a=b", "prefix": "/shop", "key": "of-the-operator"}
     assert said.json() == expected
     assert said.headers["X-Frame-Options"] == "DENY" and "gunicorn" not in said.headers.get("Server", "")
@@ -145,14 +145,14 @@ def test_links_and_redirects_stay_below_the_path(site: tuple[str, Path], browser
 def test_the_page_in_hand_is_known_by_its_weak_name(site: tuple[str, Path]) -> None:
     url, _ = site
     for accepted, coding in (("gzip", "gzip"), ("identity", None)):
-        first = requests.get(f"{url}/shop/", headers={"Accept-Encoding": accepted}, timeout=10)
+        first = requests.get(f"{url}/shop/", headers={"Accept-Encoding": accepted}, timeout=60)
         assert first.headers.get("Content-Encoding") == coding and "one line of many" in first.text
         assert first.headers["ETag"].startswith("W/") == (coding is not None)
         condition = {"Accept-Encoding": accepted, "If-None-Match": first.headers["ETag"]}
-        again = requests.get(f"{url}/shop/", headers=condition, timeout=10)
+        again = requests.get(f"{url}/shop/", headers=condition, timeout=60)
         assert again.status_code == 304 and again.headers["ETag"] == first.headers["ETag"]
     cookie = {"Accept-Encoding": "gzip", "Cookie": "sessionid=x"}
-    assert "Content-Encoding" not in requests.get(f"{url}/shop/", headers=cookie, timeout=10).headers
+    assert "Content-Encoding" not in requests.get(f"{url}/shop/", headers=cookie, timeout=60).headers
 
 
 def test_a_page_that_comes_in_parts_is_read_in_parts(site: tuple[str, Path], browser: Chrome) -> None:

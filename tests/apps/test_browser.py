@@ -53,7 +53,7 @@ def test_notifications_appear_and_survive_a_cut(
 
 def test_uploads_over_http2(shop: Deployment, browser: Chrome) -> None:
     sign_in(browser, shop.port)
-    browser.set_script_timeout(30)
+    browser.set_script_timeout(60)
     fits = browser.execute_async_script(UPLOAD, 20 * 1024 * 1024)
     assert fits == [200, {"length": 20 * 1024 * 1024, "sha256": hashlib.sha256(bytes(20 * 1024 * 1024)).hexdigest()}]
     assert browser.execute_async_script(UPLOAD, 26 * 1024 * 1024) == [413, None], "more than the upstream's max_body"

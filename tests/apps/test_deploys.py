@@ -59,7 +59,7 @@ class Site:
             address = "127.0.0.1:{self.port}"
             [upstreams.app]
             servers = ["{server}"]
-            retry_for = "15s"
+            retry_for = "60s"
             {upstream}
             [[route]]
             path = "/"
@@ -136,7 +136,7 @@ class Load:
             thread.join()
 
     def _run(self, number: int) -> None:
-        with socket.create_connection(("127.0.0.1", self.site.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.site.port), timeout=120) as connection:
             answers = connection.makefile("rb")
             count = 0
             while not self._ended.is_set():

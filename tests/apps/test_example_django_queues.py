@@ -155,7 +155,7 @@ def test_a_push_appears_in_both_tabs_and_nowhere_else(shop, page, tabs, tmp_path
         wait_for(lambda: shop.streams(BOB) == 1, 10, "bob's stream")
 
         took = latencies(tabs, lambda text: shop.notify(ALICE, text))
-        assert median(took) < 1000, "seconds would be polling; the number is printed"
+        assert median(took) < 2000, "seconds would be polling; the number is printed"
         for tab in tabs:
             wait_for(lambda tab=tab: badge(tab) == 50, 10, "all of them behind the bell")
         tabs[0].run("[...document.querySelectorAll('.notifications li')].slice(0, 48).forEach((one) => one.click())")
@@ -254,7 +254,7 @@ def test_an_expired_token_ends_its_stream(shop, tabs) -> None:
     tabs[1].run("sseManager.disconnect()")
     refused = shop.refusals()
     opened = shop.opens()
-    tabs[0].run("localStorage.setItem('token', arguments[0]); sseManager.connect(1)", shop.token(ALICE, 2))
+    tabs[0].run("localStorage.setItem('token', arguments[0]); sseManager.connect(1)", shop.token(ALICE, 8))
     wait_for(lambda: shop.log(kind="close", user=str(ALICE), reason="expired"), 15, "the stream ends with its token")
     wait_for(lambda: shop.refusals() > refused, RECONNECT + 10, "the page is refused")
     assert shop.opens() == opened + 1 and shop.streams(ALICE) == 0
@@ -265,7 +265,7 @@ def test_an_expired_token_ends_its_stream(shop, tabs) -> None:
 def test_a_disconnected_user_stays_out(shop, tabs) -> None:
     refused = shop.refusals()
     opened = shop.opens()
-    assert shop.publisher("POST", "/disconnect", {"user": ALICE, "block": "10s"}) == {"disconnected": 2}
+    assert shop.publisher("POST", "/disconnect", {"user": ALICE, "block": "20s"}) == {"disconnected": 2}
     wait_for(lambda: shop.refusals() >= refused + 2, RECONNECT + 10, "both tabs are refused")
     assert shop.opens() == opened and shop.streams(ALICE) == 0
     # When the block is over, and only then, the page's own code is let in again.
@@ -275,7 +275,7 @@ def test_a_disconnected_user_stays_out(shop, tabs) -> None:
 def test_the_trigger_answers_as_the_view_did(shop) -> None:
     def post(path: str, token: str, **body: object) -> requests.Response:
         headers = {"Origin": PAGE, **({"Authorization": f"Bearer {token}"} if token else {})}
-        answer = requests.post(f"http://127.0.0.1:{shop.port}{path}", json=body, headers=headers, timeout=10)
+        answer = requests.post(f"http://127.0.0.1:{shop.port}{path}", json=body, headers=headers, timeout=60)
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE, "the page may read why"
         return answer
 

@@ -116,7 +116,7 @@ def test_a_push_appears_in_both_tabs_and_nowhere_else(inbox, tabs, tmp_path, cap
             tab.shows("New approver group created successfully.")
         picture = tabs[0].show(tmp_path / "django-redis-inbox.png")
         took = latencies(tabs, lambda text: inbox.add_notification(1, text))
-        assert median(took) < 1000, "seconds would be polling; the number is printed"
+        assert median(took) < 2000, "seconds would be polling; the number is printed"
         assert notifications(bob) == [HELLO]
     with capsys.disabled():
         print(f"\ndjango-redis-inbox: median latency {median(took)} ms", picture)
@@ -125,16 +125,16 @@ def test_a_push_appears_in_both_tabs_and_nowhere_else(inbox, tabs, tmp_path, cap
 def test_the_documents_request_notifies_whoever_sends_it(inbox) -> None:
     url = f"http://127.0.0.1:{inbox.port}"
     form = {"username": "alice", "password": PASSWORD}
-    token = requests.post(f"{url}/api/token/", json=form, timeout=10).json()["access"]
+    token = requests.post(f"{url}/api/token/", json=form, timeout=60).json()["access"]
     stream = RawStream(inbox.port, f"{STREAM}?token={token}")
     stream.read_until(lambda: b"\n\n" in stream.body, 10, "the first event")
     groups, bearer = f"{url}/api/approval/approver-groups/", {"Authorization": f"Bearer {token}"}
-    answer = requests.post(groups, json={"name": "Test Group"}, headers=bearer, timeout=10)
+    answer = requests.post(groups, json={"name": "Test Group"}, headers=bearer, timeout=60)
     assert (answer.status_code, answer.json()["name"]) == (201, "Test Group")
     stream.read_until(lambda: bare(stream.body).count(b"\n\n") == 2, 10, "the notification")
     stream.close()
-    assert requests.post(groups, json={"name": ""}, headers=bearer, timeout=10).status_code == 400
-    answer = requests.post(groups, json={"name": "Test Group"}, timeout=10)
+    assert requests.post(groups, json={"name": ""}, headers=bearer, timeout=60).status_code == 400
+    answer = requests.post(groups, json={"name": "Test Group"}, timeout=60)
     assert (answer.status_code, answer.json()) == (401, {"error": "User not authenticated"})
 
 
@@ -194,7 +194,7 @@ def test_signing_out_closes_the_streams_of_all_tabs(inbox, tabs) -> None:
 def test_an_expired_token_ends_its_stream(inbox, tabs) -> None:
     [tab, other] = tabs
     other.browser.close()
-    tab.run("localStorage.setItem('token', arguments[0])", inbox.token(1, 3))
+    tab.run("localStorage.setItem('token', arguments[0])", inbox.token(1, 10))
     began = time.time()
     tab.browser.refresh()
     wait_for(lambda: len(inbox.opened(1, began)) == 1, 10, "the stream of the short token")
@@ -218,14 +218,14 @@ def test_the_bytes_of_the_stream(inbox) -> None:
     assert hello == b'data: {"message": "SSE connection established"}'
     sent = json.loads(notification.removeprefix(b"data: "))
     assert notification == b'data: {"id": %d, "message": "New approver group created successfully."}' % sent["id"]
-    assert abs(sent["id"] - began * 1000) < 5000
+    assert abs(sent["id"] - began * 1000) < 60_000
     assert (set(heartbeats), rest) == ({b"data: {}"}, b"")
 
 
 def test_strangers_are_refused(inbox) -> None:
     url = f"http://127.0.0.1:{inbox.port}{STREAM}"
     for token in ("", inbox.token(1, -60), inbox.token(1, kind="refresh"), inbox.token(1)[:-4] + "AAAA"):
-        answer = requests.get(url, {"token": token}, headers={"Origin": WEB}, timeout=10)
+        answer = requests.get(url, {"token": token}, headers={"Origin": WEB}, timeout=60)
         assert answer.status_code == 401, token
         assert answer.headers["Access-Control-Allow-Origin"] == WEB
 

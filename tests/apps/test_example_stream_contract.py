@@ -139,7 +139,7 @@ def test_a_push_appears_in_both_tabs_and_nowhere_else(office, tabs, tmp_path, ca
         tabs[0].shows("user 2: login")  # a custom event, to a channel that alice may have
 
         took = latencies(tabs, lambda text: office.notify(text, ALICE))
-        assert median(took) < 1000, "seconds would be polling; the number is printed"
+        assert median(took) < 2000, "seconds would be polling; the number is printed"
         for tab in tabs:
             tab.browser.refresh()
             tab.shows("stream open")
@@ -172,7 +172,8 @@ def test_after_a_cut_the_page_has_what_happened_meanwhile(office, tabs) -> None:
     for tab in tabs:
         # The browser connects again, with the last id.
         tab.shows("missed two.", RETRY + 10)
-        assert tab.text.count("missed one.") == 1 and "Footstool" in tab.text
+        tab.shows("Footstool")
+        assert tab.text.count("missed one.") == 1
         assert tab.run("return window.sameDocument"), "the page was reloaded"
     wait_for(lambda: office.opens() == opened + 2, 10, "one stream a tab")
     assert [line["replayed"] for line in office.opened(ALICE, office.since)[opened:]] == [3, 3]
@@ -198,7 +199,7 @@ def test_after_a_restart_the_page_has_what_happened_meanwhile(office, tabs) -> N
     office.sidestream.kill()
     headers = {"Authorization": f"Bearer {office.token(ALICE)}"}
     url = f"http://localhost:{office.app_port}/api/orders"
-    answer = requests.post(url, json={"item": "Piano"}, headers=headers, timeout=10)
+    answer = requests.post(url, json={"item": "Piano"}, headers=headers, timeout=60)
     assert answer.status_code == 200, "the app takes the order all the same"
     wait_for(lambda: "update was not sent" in office.app.log.read_text(), 5, "the app's log says so")
     office.start_sidestream()
@@ -221,7 +222,7 @@ def test_signing_out_ends_the_streams_of_all_tabs(office, tabs) -> None:
 
 def test_an_expired_token_ends_its_stream(office, tabs) -> None:
     opened = office.opens()
-    session = {"token": office.token(ALICE, 3), "userId": ALICE, "name": "alice", "channels": []}
+    session = {"token": office.token(ALICE, 10), "userId": ALICE, "name": "alice", "channels": []}
     tabs[0].run("localStorage.setItem('session', arguments[0])", json.dumps(session))
     tabs[0].browser.refresh()
     for tab in tabs:  # the other one took the new session by its storage event
@@ -257,14 +258,14 @@ def test_what_the_contract_says_of_a_stream(office) -> None:
     # Only what the user may have; the query says nothing of who somebody is.
     url = f"http://127.0.0.1:{office.port}{STREAM}?token={token}"
     for query in ("channels=orders", "userId=2"):
-        with requests.get(f"{url}&{query}", stream=True, timeout=10) as answer:
+        with requests.get(f"{url}&{query}", stream=True, timeout=60) as answer:
             assert answer.status_code == 200, query
     for query, named in (("channels=orders,alerts", "alerts"), ("userId=1", "userId")):
-        answer = requests.get(f"{url}&{query}", timeout=10)
+        answer = requests.get(f"{url}&{query}", timeout=60)
         assert answer.status_code == 403 and named in answer.text, answer.text
 
     for target in (STREAM, f"{STREAM}?token=your_token"):
-        answer = requests.get(f"http://127.0.0.1:{office.port}{target}", timeout=10)
+        answer = requests.get(f"http://127.0.0.1:{office.port}{target}", timeout=60)
         assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
         assert answer.text == 'event: error\nretry: 3600000\ndata: {"error":"Unauthorized","code":401}\n\n'
 
@@ -274,7 +275,7 @@ def test_curl_shows_the_stream(office) -> None:
     url, token = f"http://localhost:{office.port}{STREAM}", office.token(BOB)
     accept = ["-H", "Accept: text/event-stream"]
     for how in ([f"{url}?token={token}"], ["-H", f"Authorization: Bearer {token}", url]):
-        done = subprocess.run(["curl", "-s", "--max-time", "1", "-N", *accept, *how], capture_output=True, timeout=10)
+        done = subprocess.run(["curl", "-s", "--max-time", "5", "-N", *accept, *how], capture_output=True, timeout=60)
         assert done.returncode == 28 and HELLO in done.stdout.decode(), "curl waits for more until its time is over"
 
 
@@ -295,16 +296,16 @@ def test_an_outside_hook_is_held_to_the_fields(office) -> None:
     headers = {"Authorization": f"Bearer {office.environment['HOOK_TOKEN']}"}
     stream = office.events(office.token(BOB))
     whole = {"notificationType": "warning", "title": "Stock", "message": "Few armchairs are left", "duration": 7000}
-    assert requests.post(url, json=whole, headers=headers, timeout=10).status_code == 200
+    assert requests.post(url, json=whole, headers=headers, timeout=60).status_code == 200
     stream.read_until(lambda: b"armchairs" in stream.body and stream.body.endswith(b"\n\n"), 10, "the notification")
     data = stream.body.rstrip().rpartition(b"data: ")[2]
     assert json.loads(data) == {"type": "notification", **whole}
     stream.close()
     for field in ("notificationType", "message"):
         part = {name: value for name, value in whole.items() if name != field}
-        answer = requests.post(url, json=part, headers=headers, timeout=10)
+        answer = requests.post(url, json=part, headers=headers, timeout=60)
         assert answer.status_code == 400 and answer.json()["field"] == f"/{field}"
-    assert requests.post(url, json=whole, timeout=10).status_code == 401
+    assert requests.post(url, json=whole, timeout=60).status_code == 401
 
 
 def test_a_page_of_another_origin(office, tmp_path) -> None:
@@ -312,7 +313,7 @@ def test_a_page_of_another_origin(office, tmp_path) -> None:
     (tmp_path / "page/index.html").write_text("<!doctype html><title>elsewhere</title>")
     with served(tmp_path / "page") as port, chromium(tmp_path / "profile") as browser:
         browser.get(f"http://localhost:{port}/")
-        browser.set_script_timeout(10)
+        browser.set_script_timeout(60)
         script = "const [url, done] = arguments; const source = new EventSource(url);"
         script += "source.addEventListener('notification', ({ data }) => done(data)); source.onerror = () => done('error');"
         assert browser.execute_async_script(script, f"{office.url}{STREAM}?token={office.token(BOB)}") == HELLO

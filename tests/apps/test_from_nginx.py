@@ -103,7 +103,7 @@ class Front:
     def ask(self, method: str, url: str, body: bytes = b"", **headers: str) -> tuple:
         """What a request gets: the status, the fields that are held, and the body; None if it gets nothing."""
         scheme, host, target = re.fullmatch(r"(https?)://([^/]*)(.*)", url).groups()
-        connection = HTTPConnection(host, timeout=20)
+        connection = HTTPConnection(host, timeout=60)
         connection.sock = socket.create_connection(("127.0.0.1", self.tls if scheme == "https" else self.plain), 20)
         try:
             if scheme == "https":
@@ -304,5 +304,5 @@ def test_nginx_takes_every_file(tmp_path: Path) -> None:
         file = tmp_path / "nginx.conf"
         text = re.sub(r"listen \d+", lambda _: f"listen 127.0.0.1:{free_port()}", _placed(block, tmp_path))
         file.write_text(_nginx_conf(text, tmp_path))
-        done = subprocess.run([*NGINX, "-t", "-c", str(file)], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([*NGINX, "-t", "-c", str(file)], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr + block

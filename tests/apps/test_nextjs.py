@@ -27,7 +27,7 @@ class Shop:
 
     def send(self, method: str, path: str, body: object = None, **headers: str) -> HTTPResponse:
         """A request of the user 42, on a connection of its own; the answer with its body still to be read."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         text = None if body is None else json.dumps(body)
         connection.request(method, path, text, {"Cookie": "user=42", **headers})
         return connection.getresponse()

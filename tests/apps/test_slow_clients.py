@@ -20,6 +20,7 @@ from deployment import BINARY, Process, accepts, free_port, wait_for
 READERS = 200
 LARGE = 6 << 20  # more than the 4 MiB that the system itself may hold for a TCP connection
 ROUNDS = 12  # seconds in which the readers read a KiB each
+HELD = 500.0  # milliseconds: well below what those would wait who wait for such a client, and above what a busy machine takes
 ASKED = 150  # requests of the others, before and meanwhile
 NGINX = shutil.which("nginx")
 
@@ -160,7 +161,7 @@ class Readers:
         for _ in range(count):
             client = socket.socket()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(5)
+            client.settimeout(60)
             client.connect(("127.0.0.1", port))
             client.sendall(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
             self.sockets.append(client)
@@ -195,7 +196,7 @@ def files_of(site: Front) -> int:
     return sum(os.readlink(each).endswith("(deleted)") for each in descriptors if each.is_symlink())
 
 
-def ask(port: int, target: str = "/", seconds: float = 10.0) -> bytes:
+def ask(port: int, target: str = "/", seconds: float = 60.0) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as client:
         client.sendall(f"GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")[2]
@@ -226,7 +227,7 @@ def test_readers_of_a_kilobyte_a_second_slow_nobody(kind):
         asked = time.monotonic()
         readers = Readers(site.port, READERS)
         try:
-            wait_for(lambda: min(readers.read) >= 1024, 60, "the readers to read")
+            wait_for(lambda: min(readers.read) >= 1024, 180, "the readers to read")
             served = (begun := time.monotonic()) - asked
             meanwhile = latencies(site.port, ASKED)
             while time.monotonic() - begun < ROUNDS:
@@ -239,10 +240,10 @@ def test_readers_of_a_kilobyte_a_second_slow_nobody(kind):
         if kind == "sidestream":
             # A file for each, and at most 64 KiB here, as much on the way out, and a little.
             assert grown < READERS * 256
-            assert statistics.median(meanwhile) < 5 * statistics.median(before) + 5
+            assert statistics.median(meanwhile) < 10 * statistics.median(before) + HELD
         # What they get is what was sent, however long it takes.
         last = readers.sockets[0]
-        last.settimeout(20)
+        last.settimeout(60)
         head, _, came = readers.first.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         while len(came) < LARGE:
@@ -267,7 +268,7 @@ def test_without_reading_ahead_they_would_hold_the_worker():
 def test_writers_of_a_kilobyte_a_second_hold_no_worker(framing):
     with front("sidestream") as site:
         before = latencies(site.port, ASKED)
-        writers = [socket.create_connection(("127.0.0.1", site.port), timeout=30) for _ in range(50)]
+        writers = [socket.create_connection(("127.0.0.1", site.port), timeout=60) for _ in range(50)]
         for writer in writers:
             writer.sendall(f"POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n".encode())
         piece = b"x" * 1000 if "Length" in framing else b"3e8\r\n" + b"x" * 1000 + b"\r\n"
@@ -277,7 +278,7 @@ def test_writers_of_a_kilobyte_a_second_hold_no_worker(framing):
                 writer.sendall(piece)
             meanwhile += latencies(site.port, 40)
         print(f"\n50 writers, {framing}: before: {shown(before)}; meanwhile: {shown(sorted(meanwhile))}")
-        assert statistics.median(meanwhile) < 5 * statistics.median(before) + 5
+        assert statistics.median(meanwhile) < 10 * statistics.median(before) + HELD
         for writer in writers:
             writer.sendall(piece * 15 + (b"" if "Length" in framing else b"0\r\n\r\n"))
             answer = b""
@@ -302,7 +303,7 @@ def test_nothing_is_left_of_what_waited_when_it_is_killed():
 
 def test_an_endless_answer_ends_with_its_client():
     with front("endless") as site:
-        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", site.port), timeout=60) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
             # As much as may be is read ahead of it, and no more.

@@ -120,34 +120,34 @@ def site() -> Iterator[str]:
 
 
 def test_collected_files_are_kept_by_their_hashed_names(site: str) -> None:
-    hashed = requests.get(f"{site}/", timeout=10).text
+    hashed = requests.get(f"{site}/", timeout=60).text
     assert re.fullmatch(r"/static/site\.[0-9a-f]{12}\.css", hashed)
-    answer = requests.get(site + hashed, timeout=10)
+    answer = requests.get(site + hashed, timeout=60)
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/css; charset=utf-8"
     # One hash of a few hundred has digits only, and is not taken for one.
     mixed = any(letter in "abcdef" for letter in hashed.split(".")[1]) and any(map(str.isdigit, hashed.split(".")[1]))
     assert mixed and answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert re.search(r"url\(\"?pixel\.[0-9a-f]{12}\.png", answer.text)
-    plain = requests.get(f"{site}/static/site.css", timeout=10)
+    plain = requests.get(f"{site}/static/site.css", timeout=60)
     assert plain.headers["Cache-Control"] == "public, max-age=60"
-    again = requests.get(site + hashed, headers={"If-None-Match": answer.headers["ETag"]}, timeout=10)
+    again = requests.get(site + hashed, headers={"If-None-Match": answer.headers["ETag"]}, timeout=60)
     assert again.status_code == 304
-    assert requests.get(f"{site}/static/", timeout=10).status_code == 404
-    assert requests.get(f"{site}/static/none.css", timeout=10).status_code == 404
+    assert requests.get(f"{site}/static/", timeout=60).status_code == 404
+    assert requests.get(f"{site}/static/none.css", timeout=60).status_code == 404
 
 
 def test_a_view_hands_its_file_in(site: str) -> None:
     pytest.importorskip("django_sendfile")
     url = f"{site}/download/{requests.utils.quote(NAME)}"
-    whole = requests.get(url, timeout=10)
+    whole = requests.get(url, timeout=60)
     assert whole.status_code == 200 and whole.content == BOOK
     assert whole.headers["Content-Type"] == "application/pdf" and whole.cookies["seen"] == "yes"
     assert "attachment" in whole.headers["Content-Disposition"]
     assert not [name for name in whole.headers if name.lower().startswith("x-accel")]
-    part = requests.get(url, headers={"Range": "bytes=1000-1009"}, timeout=10)
+    part = requests.get(url, headers={"Range": "bytes=1000-1009"}, timeout=60)
     assert part.status_code == 206 and part.content == BOOK[1000:1010]
     assert part.headers["Content-Range"] == f"bytes 1000-1009/{len(BOOK)}"
-    again = requests.get(url, headers={"If-None-Match": whole.headers["ETag"]}, timeout=10)
+    again = requests.get(url, headers={"If-None-Match": whole.headers["ETag"]}, timeout=60)
     assert again.status_code == 304
-    direct = requests.get(f"{site}/protected/{requests.utils.quote(NAME)}", timeout=10)
+    direct = requests.get(f"{site}/protected/{requests.utils.quote(NAME)}", timeout=60)
     assert direct.status_code == 404

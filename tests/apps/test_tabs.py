@@ -65,7 +65,7 @@ def test_a_large_upload_arrives_whole(shop: Deployment, tabs: dict[int, list[Str
 
 
 def test_an_upload_above_the_limit_is_refused_before_it_is_sent(shop: Deployment) -> None:
-    connection = HTTPSConnection("localhost", shop.port, timeout=10, context=shop.tls())
+    connection = HTTPSConnection("localhost", shop.port, timeout=60, context=shop.tls())
     connection.putrequest("POST", "/upload")
     connection.putheader("Content-Length", str(26 * 1024 * 1024))
     connection.endheaders()

@@ -69,7 +69,7 @@ NODE = """
 
 PYTHON = [sys.executable, "-m"]
 APPS = {
-    "sync": ("wsgi", [*PYTHON, "gunicorn", "wsgi:app", "--timeout", "2", "--workers", "2"]),
+    "sync": ("wsgi", [*PYTHON, "gunicorn", "wsgi:app", "--timeout", "5", "--workers", "2"]),
     "gthread": ("wsgi", [*PYTHON, "gunicorn", "wsgi:app", "--worker-class", "gthread", "--workers", "2"]),
     "uvicorn": ("asgi", [*PYTHON, "uvicorn", "asgi:app", "--workers", "2"]),
     "node": ("node", ["node", "node.js"]),
@@ -131,7 +131,7 @@ def test_an_order_that_was_begun_is_not_sent_again(app: str, end: str, on_unix: 
         started.wait_until(lambda: accepts(address), "the app accepts")
         sidestream = Process([str(BINARY), "run", "--config", "sidestream.toml"], tmp_path / "sidestream.log", cwd=tmp_path)
         sidestream.wait_until(lambda: accepts(("127.0.0.1", port)), "Sidestream accepts")
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         # On a connection that has been used, and on a new one.
         for is_used in (True, False):
             if is_used:

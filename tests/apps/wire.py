@@ -16,7 +16,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-PATIENCE = 10.0  # seconds for a whole exchange
+PATIENCE = 60.0  # seconds for a whole exchange
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
