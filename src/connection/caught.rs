@@ -60,7 +60,7 @@ mod tests {
     use crate::store::{Limits, Memory};
     use crate::stream::Streams;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Fails in the middle of every request for `/fails`.
     struct Fails {

@@ -146,7 +146,7 @@ mod tests {
         assert!(is_served(&["shop.example".to_owned(), "10.0.0.1".to_owned()], None));
     }
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn settings() -> Settings {
         Settings {

@@ -77,12 +77,18 @@ async fn a_unix_socket_is_a_place_too() {
     assert_eq!(answer.unwrap().status, StatusCode::NO_CONTENT);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn silence_has_an_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let place = Place::new(Origin::Tcp { host: "127.0.0.1".into(), port });
-    let silent = get(&place, question("/")).await;
+    let accepting = async {
+        let open = listener.accept().await.unwrap();
+        // Once they are connected: a clock that is stopped goes on while the system is at work.
+        tokio::time::pause();
+        open
+    };
+    let (silent, _open) = tokio::join!(get(&place, question("/")), accepting);
     assert!(matches!(silent, Err(FetchError::Timeout { .. })), "{silent:?}");
 }
 

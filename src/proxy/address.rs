@@ -213,24 +213,26 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn name(host: &str, port: u16, known: Vec<SocketAddr>) -> Name {
         let known = RefCell::new(Some((Instant::now(), known)));
         Name { host: host.to_owned(), port, known, asked: RefCell::default() }
     }
 
-    async fn listener() -> (TcpListener, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        (listener, address)
+    /// An address where nobody listens, and which the system gives to nobody else meanwhile.
+    fn held() -> (socket2::Socket, SocketAddr) {
+        let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        held.set_reuse_address(true).unwrap();
+        held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        (held, address)
     }
 
     #[tokio::test]
     async fn the_next_address_is_tried_and_all_are_forgotten_when_none_answers() {
-        let (gone, dead) = listener().await;
-        let (listener, live) = listener().await;
-        drop(gone);
+        let ((_one, dead), (_other, live)) = (held(), held());
+        let listener = TcpListener::bind(live).await.unwrap();
         let name = name("127.0.0.1", live.port(), vec![dead, live]);
         assert!(name.connect(PATIENCE).await.is_ok());
         assert!(name.known.borrow().is_some());

@@ -109,7 +109,7 @@ fn a_block_ends_by_itself() {
     let site = site("", "");
     disconnect(&site, r#"{"user": 42, "block": "1h"}"#);
     // The last word counts.
-    disconnect(&site, r#"{"user": 42, "block": "1s"}"#);
+    disconnect(&site, r#"{"user": 42, "block": "3s"}"#);
     let target = format!("/events?token={}", token("42"));
     assert_eq!(site.connect().get(&target, "").response().status, 401);
     let open = || {

@@ -195,7 +195,7 @@ fn a_newer_event_of_its_key_takes_the_place_of_an_unread_one() {
 #[test]
 fn what_has_expired_is_never_told() {
     for site in sites("") {
-        site.publish(r#"{"user": 42, "ttl": "1s", "data": "soon gone"}"#);
+        site.publish(r#"{"user": 42, "ttl": "3s", "data": "soon gone"}"#);
         notify(&site, 42, "stays");
         assert_eq!(unread(&site, 42), ["soon gone", "stays"]);
         site.comes_true(|| "it expires".to_owned(), || unread(&site, 42) == ["stays"]);

@@ -74,7 +74,7 @@ fn an_array_with_one_bad_key_publishes_nothing() {
 
 #[test]
 fn a_key_is_remembered_for_as_long_as_the_operator_says() {
-    let site = Sidestream::start(&config("key_window = \"1s\""));
+    let site = Sidestream::start(&config("key_window = \"3s\""));
     let first = site.publish(&keyed("k", 1));
     assert_eq!(site.publish(&keyed("k", 2))["error"], "key_reused");
     let second = site.comes(|| site.publish(&keyed("k", 2)), |said| said["error"].is_null());

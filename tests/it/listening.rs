@@ -11,6 +11,7 @@ use sidestream::config::Config;
 use sidestream::server::Server;
 use tempfile::TempDir;
 
+use crate::support::port::leave_stale;
 use crate::support::program::command;
 use crate::support::{App, Client, NO_APP, PATIENCE, Sidestream, Subscriber, in_front_of};
 
@@ -88,12 +89,7 @@ fn a_socket_that_was_left_behind_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.sock");
     for (what, config) in configurations(&path) {
-        drop(UnixListener::bind(&path).unwrap());
-        // Another test's child process holds it open too for the moment between its fork and its exec.
-        let begun = Instant::now();
-        while UnixStream::connect(&path).is_ok() {
-            assert!(begun.elapsed() < PATIENCE, "it is not stale");
-        }
+        leave_stale(&path);
         let site = Sidestream::start(&config);
         let mut client = Client::connect(&format!("unix:{}", path.display()));
         client.get("/nowhere", "");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ProtocolVersion;
 
+use crate::support::port::leave_stale;
 use crate::support::session::{Session, config_of, written};
 use crate::support::settings::Settings;
 use crate::support::tls::{self, certificate, client_config};
@@ -251,7 +252,7 @@ fn a_unix_listener_serves_requests_and_streams_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("site.sock");
     // What a process left behind that is no more.
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    leave_stale(&path);
     let address = format!("unix:{}", path.display());
     let more = format!("[[listen]]\naddress = {address:?}");
     let site = Settings { more: &more, ..Settings::default() }.before(&app);

@@ -53,7 +53,7 @@ impl World {
             {
                 return receipt;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "it stays down");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it stays down");
             tokio::task::yield_now().await;
         }
     }
@@ -179,6 +179,7 @@ async fn a_publisher_waits_for_so_long_and_may_ask_again() {
     // All of a batch together, not one after the other.
     assert!((PATIENCE..2 * PATIENCE).contains(&begun.elapsed()));
     // Then the disk answers after all, and the key makes it one.
+    tokio::time::resume();
     let running = world.start();
     let again = world.publish(keyed("k")).unwrap();
     while world.disk.head() < receipts[1].id.seq {
@@ -273,7 +274,7 @@ async fn what_is_too_old_goes_and_a_clock_that_steps_back_takes_nothing() {
     assert_eq!(world.history(), [first, second, third, fourth]);
     // The first two are a minute old; the third is not yet.
     world.hub.sweep(at(80));
-    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let until = std::time::Instant::now() + Duration::from_secs(60);
     while world.disk.channel(&names(&["a"])[0]).unwrap().0 > 2 {
         assert!(std::time::Instant::now() < until, "they stay");
         tokio::task::yield_now().await;

@@ -17,7 +17,7 @@ use crate::proxy::standing::Shared;
 use crate::transport::Socket;
 
 /// Nothing takes so long: the app's side always ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 

@@ -16,7 +16,7 @@ use crate::stream::{Grant, StreamBody, StreamSettings};
 const READERS: usize = 10_000;
 
 /// How long a delivery to all of them may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn grant(settings: &Rc<StreamSettings>, channel: &ChannelName) -> Grant {
     Grant {

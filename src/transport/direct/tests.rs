@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn file(length: usize) -> (Arc<File>, Vec<u8>) {
     let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 
 use super::{Running, run, sidestream};
+use crate::support::port::leave_stale;
 
 #[test]
 fn publish_sends_one_line_and_prints_the_reply() {
@@ -62,7 +63,7 @@ fn publish_tells_a_missing_socket_from_a_dead_one() {
     assert!(stderr.contains("there is no publish socket at ./sidestream.sock"), "{stderr}");
 
     let socket = folder.path().join("sidestream.sock");
-    drop(UnixListener::bind(&socket).unwrap());
+    leave_stale(&socket);
     let (code, _, stderr) = publish();
     assert_eq!(code, 1);
     assert!(stderr.contains("nobody listens at ./sidestream.sock"), "{stderr}");

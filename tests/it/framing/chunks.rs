@@ -59,7 +59,7 @@ fn extensions_and_leading_zeros_stay_here() {
 #[test]
 fn extensions_and_trailers_without_end_are_refused() {
     let backend = Backend::start();
-    let site = Site::before(backend.origin()).upstream("response_timeout = \"5s\"").start();
+    let site = Site::before(backend.origin()).upstream("response_timeout = \"30s\"").start();
     let trailers: String = (0..5000).map(|n| format!("X-{n}: y\r\n")).collect();
     for chunks in [
         format!("1;{}\r\na\r\n", "x".repeat(1 << 20)),

@@ -1,8 +1,13 @@
-//! A port at which nobody listens until a test does.
+//! Places at which nobody listens.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
+
+use super::PATIENCE;
 
 /// A port that is held by a socket which does not listen: whoever connects is refused, and the system gives it to nobody
 /// else, as it could with a port that was looked at and let go.
@@ -33,5 +38,15 @@ impl Port {
     /// Somebody listens, until the listener is dropped.
     pub(crate) fn listen(&self) -> TcpListener {
         TcpListener::bind(self.address).unwrap()
+    }
+}
+
+/// Leaves the file of a socket whose process is gone.
+pub(crate) fn leave_stale(path: &Path) {
+    drop(UnixListener::bind(path).unwrap());
+    // Another test's child process holds it open too for the moment between its fork and its exec.
+    let begun = Instant::now();
+    while UnixStream::connect(path).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it is not stale");
     }
 }

@@ -20,6 +20,13 @@ fn named(name: &'static str) -> App {
     App::that_says(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()))
 }
 
+/// How often the one that is not well was passed over, which is once: it is tried again after a second, if that is over.
+fn ejections(site: &Sidestream, begun: Instant) -> u64 {
+    let ejections = site.count("upstream_ejections");
+    assert!((1..=1 + begun.elapsed().as_secs()).contains(&ejections), "{ejections}");
+    ejections
+}
+
 #[test]
 fn connections_that_wait_take_turns_too() {
     let apps = [named("a"), named("b"), named("c")];
@@ -78,14 +85,15 @@ fn what_cannot_be_connected_to_is_passed_over_and_left_alone() {
     let app = named("here");
     let nobody = Port::held();
     let site = before(&[&nobody.origin(), &app.origin()]).start();
+    let begun = Instant::now();
     for _ in 0..10 {
         assert_eq!(ask(&site), "here");
     }
     // Nothing had been sent, so that even this may go to another.
     let response = site.connect().post("/", "", "{}").response();
     assert_eq!(response.status, 200);
-    assert_eq!(site.count("upstream_ejections"), 1);
-    assert_eq!(site.count("upstream_retries"), 1);
+    let ejections = ejections(&site, begun);
+    assert_eq!(site.count("upstream_retries"), ejections);
     assert_eq!(site.count("upstream_errors"), 0);
 }
 
@@ -123,23 +131,26 @@ fn a_server_that_takes_requests_and_does_not_answer_is_left_alone_too() {
     let broken = App::start(|mut client| drop(client.try_head()));
     let app = named("well");
     let site = before(&[&broken.origin(), &app.origin()]).start();
+    let begun = Instant::now();
     let mut failed = 0;
     for _ in 0..20 {
         let response = site.connect().get("/", "").response();
-        failed += u32::from(response.status == 502);
+        failed += u64::from(response.status == 502);
     }
-    assert_eq!((failed, site.count("upstream_ejections")), (3, 1));
+    assert_eq!(failed, 3 + ejections(&site, begun) - 1);
 }
 
 #[test]
 fn when_none_is_well_all_are_tried() {
     let nobody = [Port::held(), Port::held()].map(|port| (port.origin(), port));
     let site = before(&[&nobody[0].0, &nobody[1].0]).start();
+    let begun = Instant::now();
     for _ in 0..3 {
         let response = site.connect().get("/", "").response();
         assert_eq!((response.status, response.field("retry-after")), (502, Some("2")));
     }
-    assert_eq!(site.count("upstream_ejections"), 2);
+    let ejections = site.count("upstream_ejections");
+    assert!((2..=2 + 2 * begun.elapsed().as_secs()).contains(&ejections), "{ejections}");
     // Each request tries both.
     assert_eq!(site.count("upstream_retries"), 3);
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::support::port::leave_stale;
 use crate::support::{Backend, Client, PATIENCE, Port, Sidestream, Site};
 
-const PATIENT: &str = "retry_for = \"8s\"";
+const PATIENT: &str = "retry_for = \"60s\"";
 
 const POST: &str = "POST /order HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi";
 
@@ -29,7 +30,7 @@ fn a_request_waits_for_a_socket_that_is_missing_or_refuses() {
     for leave in [false, true] {
         if leave {
             // The file alone, as a crash leaves it.
-            drop(UnixListener::bind(&path).unwrap());
+            leave_stale(&path);
         }
         let mut get = held(&site, "GET / HTTP/1.1\r\nHost: test\r\n\r\n");
         let mut post = held(&site, POST);
