@@ -1,5 +1,6 @@
 """A Django site on gunicorn and uvicorn, with and without Sidestream before it: a visitor sees the same but for named headers."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -18,8 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 from deployment import BINARY, HERE, Process, accepts, behind_tls, free_port, write_certificate
+from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect, unix_connect
 
 PATIENCE = 60.0
 UPLOAD = 3 << 20  # bytes: more than Django keeps in memory
@@ -92,23 +93,27 @@ class Site:
 
 
 def _options(headers: dict[str, str]) -> dict[str, object]:
-    return {"additional_headers": headers, "max_size": LARGE, "proxy": None}
+    return {"additional_headers": headers, "max_size": LARGE, "proxy": None, "open_timeout": PATIENCE}
 
 
-def _talk(connected: Callable[[], ClientConnection]) -> list[object]:
+def _talk(connecting: Callable[[], connect]) -> list[object]:
+    """In one thread: a TLS session of Python is not for two, of which one reads and one writes."""
+
+    async def talk() -> list[object]:
+        async with connecting() as ws:
+            said = [ws.response.headers["X-Chat"], await ws.recv()]
+            for message in ("gr\u00fc\u00df dich", b"\0" * 1_000_000):
+                await ws.send(message)
+                said.append(await ws.recv())
+            await ws.send("bye")
+            with pytest.raises(ConnectionClosed) as closed:
+                await ws.recv()
+            return [*said, ["closed", closed.value.rcvd.code, closed.value.rcvd.reason]]
+
     try:
-        ws = connected()
+        return asyncio.run(asyncio.wait_for(talk(), PATIENCE))
     except InvalidStatus as refused:
         return ["refused", refused.response.status_code]
-    with ws:
-        said = [ws.response.headers["X-Chat"], ws.recv(PATIENCE)]
-        for message in ("gr\u00fc\u00df dich", b"\0" * 1_000_000):
-            ws.send(message)
-            said.append(ws.recv(PATIENCE))
-        ws.send("bye")
-        with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(PATIENCE)
-        return [*said, ["closed", closed.value.rcvd.code, closed.value.rcvd.reason]]
 
 
 @pytest.fixture(scope="module", params=[(server, way) for server in SERVERS for way in ("unix", "tcp")], ids=" ".join)

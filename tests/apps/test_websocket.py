@@ -23,7 +23,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.sync.server import ServerConnection, serve
 
 APP = HERE / "websocket"
-PATIENCE = 180.0  # seconds for all conversations of a client
+PATIENCE = 300.0  # seconds for all conversations of a client
 LARGE = 1 << 26
 
 # What either side closes with: codes of the standard, of libraries, and of an app's own; an empty reason, and the longest.
