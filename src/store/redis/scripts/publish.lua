@@ -9,8 +9,10 @@ local P, epoch, node, ticket = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local MAX_EVENTS, MAX_BYTES, AGE, GRAIN = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 -- What an event costs beside its bytes, as the other stores count it.
 local OVERHEAD = 128
--- So many events that are too old are dropped in one go.
-local SWEPT = 16
+-- So many events are looked at in one go when some are dropped.
+local SWEPT = 128
+-- A channel may have a tenth too much for a while, since it costs less to drop many events at once.
+local SLACK = 10
 -- How much longer than it must anything is kept, in milliseconds.
 local SPARE = 60000
 
@@ -97,25 +99,33 @@ local function append(channel, p, entry, mine)
   redis.call('XADD', log, mine .. '-0', 'e', entry)
   bytes, count = bytes + size, count + 1
 
-  local function drop(oldest)
-    local id, value = string.match(oldest[1], '%d+'), oldest[2][2]
-    redis.call('XDEL', log, oldest[1])
-    bytes, count, lost = bytes - #value - OVERHEAD, count - 1, tonumber(id)
-    local length, rest = string.match(value, '^%d+ %d+ (%d+)\n()')
-    if id == mine then
-      field = nil
-    elseif length ~= '0' then
-      redis.call('HDEL', meta, 'c:' .. string.sub(value, rest, rest + length - 1))
+  -- Looks at some of the oldest events, and drops those that are over. Says whether any were.
+  local function drop(most, is_over)
+    local upto
+    for _, oldest in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', most)) do
+      local value = oldest[2][2]
+      if not is_over(value) then break end
+      upto = string.match(oldest[1], '%d+')
+      bytes, count, lost = bytes - #value - OVERHEAD, count - 1, tonumber(upto)
+      local length, rest = string.match(value, '^%d+ %d+ (%d+)\n()')
+      if upto == mine then
+        field = nil
+      elseif length ~= '0' then
+        redis.call('HDEL', meta, 'c:' .. string.sub(value, rest, rest + length - 1))
+      end
     end
+    if upto then redis.call('XTRIM', log, 'MINID', '=', whole(lost + 1) .. '-0') end
+    return upto
   end
-  while count > MAX_EVENTS or bytes > MAX_BYTES do
-    drop(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1])
+  if count > MAX_EVENTS + math.floor(MAX_EVENTS / SLACK) or bytes > MAX_BYTES + math.floor(MAX_BYTES / SLACK) then
+    local function is_over() return count > MAX_EVENTS or bytes > MAX_BYTES end
+    repeat
+      local over = math.max(count - MAX_EVENTS, math.ceil((bytes - MAX_BYTES) * count / bytes), 1)
+    until not is_over() or not drop(math.min(over, SWEPT), is_over)
   end
   if turn then
-    for _, oldest in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', SWEPT)) do
-      if tonumber(string.match(oldest[2][2], '^%d+')) >= now - AGE then break end
-      drop(oldest)
-    end
+    local function is_over(value) return tonumber(string.match(value, '^%d+')) < now - AGE end
+    if drop(1, is_over) then drop(SWEPT, is_over) end
     kept = now
   end
   local set = {'last', mine, 'lost', whole(lost), 'bytes', whole(bytes), 'count', count, 'kept', whole(kept)}
