@@ -204,3 +204,6 @@ impl Channels {
         self.followed.get(channel).is_some_and(|channel| channel.loading.is_none())
     }
 }
+
+#[cfg(test)]
+mod tests;

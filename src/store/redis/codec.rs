@@ -288,3 +288,6 @@ fn text(value: &Value) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,8 @@ use crate::config::Redis;
 use crate::event::Epoch;
 use crate::store::Limits;
 
-/// The first pause after a failed try to connect, and the longest one.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The first pause after a failed try to connect, and the longest one: Redis is used within a second of its return.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(800));
 /// A connection that held this long was a good one, so the next try begins at once again.
 const GOOD: Duration = Duration::from_secs(5);
 /// At most this long after a break the first try is made: not all nodes at the same moment.
@@ -314,3 +314,6 @@ fn longer(pause: Duration) -> Duration {
 fn scattered(most: Duration) -> Duration {
     most.mul_f64(fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests;
