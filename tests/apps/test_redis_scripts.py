@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
-from redis_server import RedisServer, Scripts, entry
+from redis_server import SCRIPTS, RedisServer, Scripts, entry
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +265,32 @@ def test_everything_expires(server, node):
     assert len(keys) == 11 and all(key.startswith("t:") for key in keys), keys
     for key in keys:
         assert 0 < server.client.pttl(key) <= node.AGE + 65_000, key
+
+
+def test_the_rights_that_are_documented_are_enough(server):
+    server.client.flushall()
+    page = (Path(__file__).parent.parent.parent / "docs/redis.md").read_text()
+    (rule,) = [line.strip() for line in page.splitlines() if line.strip().startswith("ACL SETUSER sidestream")]
+    server.client.execute_command(*rule.replace("PASSWORD", "secret").replace("sidestream:*", "t:*").split())
+    server.client.acl_log_reset()
+    with server.connect(username="sidestream", password="secret") as client:
+        for script in SCRIPTS.glob("*.lua"):
+            client.script_load(script.read_text())
+        node = Scripts(client, events=2, grain=1)
+        node.attach("aaaaaa")
+        for body in "12345":
+            node.publish(entry("a", "user:1", body=body, collapse="k", key=f"k{body}"), entry("a"))
+        server.client.hset("t:head", "tick", int(time.time() * 1000) + 50_000)
+        node.publish(entry("a"))
+        node.load("a", "user:1")
+        node.mark("user:1", 1, 2, 3, up_to=1, most=1)
+        node.call("kick", node.node, 1, "42", 1000, "")
+        node.call("key", node.epoch, "k5", 9, 1, int(time.time() * 1000) + 100_000)
+        node.call("pass", node.epoch, 1000)
+        server.client.delete("t:head")
+        node.attach("bbbbbb", seen=3)
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.get("other")
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.flushall()
+    assert {one["object"] for one in server.client.acl_log()} == {"other", "flushall"}
