@@ -201,7 +201,7 @@ fn address(url: &str) -> Result<Address, Fault> {
         place: Some(place),
         database: u32::try_from(redis.db()).map_err(|_| wrong())?,
         username: redis.username().map(str::to_owned),
-        password: redis.password().and_then(|password| Secret::literal(password)),
+        password: redis.password().and_then(Secret::literal),
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
 use super::channels::Channels;
@@ -28,6 +29,8 @@ const SCATTER: Duration = Duration::from_millis(20);
 /// So many orders wait for Redis to come back. More publications are refused, and of marks the oldest are forgotten: what
 /// they spoke of is told again.
 const WAITING: usize = 10_000;
+/// So much news waits for the hub at most. A hub that is further behind is told that Redis is away, and reads what it missed.
+const NEWS: usize = 16_384;
 /// The head of a deployment outlives its events by so much, if no node is there.
 const HEAD_SPARE: Duration = Duration::from_secs(3600);
 /// How exact times need to be, as a part of the age of events.
@@ -46,7 +49,11 @@ pub(super) struct Shared {
     pub(super) bounds: Bounds,
     pub(super) me: NodeId,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
-    pub(super) news: mpsc::UnboundedSender<News>,
+    news: mpsc::Sender<News>,
+    /// What waits behind news for which there was no room: only what somebody waits for.
+    unsaid: Vec<News>,
+    /// Whether there was no room for news.
+    pub(super) is_behind: bool,
     pub(super) channels: Channels,
     pub(super) known: Known,
     pub(super) epoch: Option<Epoch>,
@@ -88,9 +95,9 @@ impl Link {
         redis: &Redis,
         limits: &Limits,
         me: NodeId,
-    ) -> Result<(Self, mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<News>), ConnectError> {
+    ) -> Result<(Self, mpsc::UnboundedSender<Order>, mpsc::Receiver<News>), ConnectError> {
         let (orders_in, orders) = mpsc::unbounded_channel();
-        let (news, news_out) = mpsc::unbounded_channel();
+        let (news, news_out) = mpsc::channel(NEWS);
         let shared = Shared {
             scripts: Arc::new(Scripts::new()),
             prefix: redis.prefix.clone(),
@@ -98,6 +105,8 @@ impl Link {
             me,
             orders,
             news,
+            unsaid: Vec::new(),
+            is_behind: false,
             channels: Channels::default(),
             known: Known::default(),
             epoch: None,
@@ -161,7 +170,7 @@ impl Link {
                 );
             }
             let end = Session::begin(shared, attached).run().await;
-            if shared.news.send(News::Away).is_err() {
+            if !shared.say_away().await {
                 return;
             }
             match end {
@@ -178,8 +187,29 @@ impl Link {
 
 impl Shared {
     /// Says what happened. The hub may be gone already, at the end.
-    pub(super) fn tell(&self, news: News) {
-        let _ = self.news.send(news);
+    pub(super) fn tell(&mut self, news: News) {
+        if !self.is_behind {
+            match self.news.try_send(news) {
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(news)) => {
+                    self.is_behind = true;
+                    self.tell(news);
+                }
+            }
+        } else if matches!(news, News::Published { .. } | News::Ordered { .. }) {
+            self.unsaid.push(news);
+        }
+    }
+
+    /// Says that Redis is away, behind all that is still to be said. Whether there is still somebody who hears it.
+    async fn say_away(&mut self) -> bool {
+        for news in std::mem::take(&mut self.unsaid).into_iter().chain([News::Away]) {
+            if self.news.send(news).await.is_err() {
+                return false;
+            }
+        }
+        self.is_behind = false;
+        true
     }
 
     /// Takes a publication or a mark that could not be sent, to be sent when Redis is back.
@@ -286,14 +316,17 @@ impl Shared {
 
     fn refuse_overdue(&mut self) {
         let now = Instant::now();
-        let news = &self.news;
+        let mut refused = Vec::new();
         self.waiting.retain(|(due, order)| match order {
             Order::Publish { ticket, .. } if *due <= now => {
-                let _ = news.send(News::Published { ticket: *ticket, outcome: Err(NotStored::Away) });
+                refused.push(*ticket);
                 false
             }
             _ => true,
         });
+        for ticket in refused {
+            self.tell(News::Published { ticket, outcome: Err(NotStored::Away) });
+        }
     }
 
     fn forget_a_mark(&mut self) {

@@ -3,15 +3,18 @@
 //! Invariant: what was heard on the feed before a reply came on it is dealt with before that reply; so a reply that names
 //! a head is behind all events up to it.
 
+mod feed;
+mod orders;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::{Cmd, PushInfo, PushKind, RedisError, RedisResult, Value};
+use redis::{PushInfo, RedisError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::channels::{Asked, Fate, Unneeded};
-use super::codec::{self, Heard};
+use super::channels::Asked;
+use super::codec;
 use super::connection::Attached;
 use super::lane::{IN_FLIGHT, Lane};
 use super::link::Shared;
@@ -108,6 +111,9 @@ impl<'l> Session<'l> {
             self.take(order).await;
         }
         let end = loop {
+            if self.shared.is_behind {
+                break End::Broken("the hub does not keep up with the news".to_owned());
+            }
             self.flush().await;
             if let Err(end) = self.step().await {
                 break end;
@@ -145,62 +151,6 @@ impl<'l> Session<'l> {
             _ = self.pulse.tick() => self.ping().await,
         }
         Ok(())
-    }
-
-    async fn take(&mut self, order: Order) {
-        let scripts = &self.shared.scripts;
-        match order {
-            Order::Publish { ticket, batch } => {
-                let bounds = self.shared.bounds;
-                let mut call = self.call(scripts.publish.call());
-                call.arg(self.epoch.as_str()).arg(self.shared.me.to_string()).arg(ticket.0);
-                call.arg(bounds.events).arg(bounds.bytes).arg(bounds.age_ms).arg(bounds.grain_ms);
-                for entry in &batch {
-                    codec::add_entry(&mut call, entry);
-                }
-                self.commands.send(Sent::Publish { ticket, batch: batch.len() }, call).await;
-            }
-            Order::Follow { channel } => self.shared.channels.follow(channel),
-            Order::Leave { channel } => {
-                for copy in self.shared.channels.leave(&channel) {
-                    self.unneeded(copy);
-                }
-            }
-            Order::Pass => self.shared.pass_wanted = true,
-            Order::Mark { ref own, ref seqs, up_to, ticket } => {
-                let mut call = self.call(scripts.mark.call());
-                call.arg(self.epoch.as_str()).arg(self.shared.me.to_string()).arg(ticket.0);
-                call.arg(self.shared.bounds.age_ms).arg(crate::store::MAX_APART);
-                call.arg(own.as_str()).arg(up_to).arg(seqs);
-                self.commands.send(Sent::Again(order), call).await;
-            }
-            Order::Kick { ticket, user, event, block_ms } => {
-                let mut call = self.call(scripts.kick.call());
-                call.arg(self.shared.me.to_string()).arg(ticket.0).arg(&*user);
-                match block_ms {
-                    Some(block) => call.arg(block),
-                    None => call.arg(""),
-                };
-                call.arg(codec::farewell(event.as_ref()));
-                self.commands.send(Sent::Kick { ticket }, call).await;
-            }
-            Order::Tell { to, answer } => self.answer(to, answer),
-            Order::Counted { ref key, seq, streams } => {
-                let mut call = self.call(scripts.key.call());
-                call.arg(self.epoch.as_str()).arg(&**key).arg(seq).arg(streams).arg("");
-                self.commands.send(Sent::Again(order), call).await;
-            }
-            Order::Remember { ref key, until } => {
-                let mut call = self.call(scripts.key.call());
-                call.arg(self.epoch.as_str()).arg(&**key).arg("").arg("").arg(until.0);
-                self.commands.send(Sent::Again(order), call).await;
-            }
-        }
-    }
-
-    fn call(&self, mut call: Cmd) -> Cmd {
-        call.arg(&self.shared.prefix);
-        call
     }
 
     /// Sends what was gathered.
@@ -262,159 +212,6 @@ impl<'l> Session<'l> {
         if self.commands.len() == 0 {
             self.commands.send(Sent::Other, redis::cmd("PING")).await;
         }
-    }
-
-    /// Takes what is told on the feed.
-    fn hear(&mut self, push: PushInfo) -> Result<(), End> {
-        match push.kind {
-            PushKind::Message => {}
-            PushKind::Disconnection => return Err(End::Broken("the connection was closed".to_owned())),
-            _ => return Ok(()),
-        }
-        let [Value::BulkString(channel), Value::BulkString(told)] = &push.data[..] else { return Ok(()) };
-        let channel =
-            std::str::from_utf8(channel).ok().and_then(|name| name.strip_prefix(&*self.shared.prefix));
-        let heard = codec::heard(channel.and_then(|name| name.strip_prefix("ch:")), told);
-        let Some(heard) = heard else {
-            self.complain("something was told in Redis that is not understood", "is it of another version?");
-            return Ok(());
-        };
-        match heard {
-            Heard::Event(epoch, told) => {
-                self.is_ours(epoch)?;
-                self.shared.saw(told.record.seq);
-                match self.shared.channels.heard(told) {
-                    Fate::Told(told) => self.shared.tell(News::Event(told)),
-                    Fate::Held => {}
-                    Fate::Unneeded(copy) => self.unneeded(copy),
-                }
-            }
-            Heard::Read { epoch, own, seqs, up_to, by } => {
-                self.is_ours(epoch)?;
-                // What is still to be loaded has it already, or is told of it by the load.
-                if self.shared.channels.is_loaded(&own) {
-                    self.shared.tell(News::Read { own, seqs, up_to, by });
-                }
-            }
-            Heard::Kick { user, event, until, by } => {
-                self.shared.tell(News::Kick { user, event, until, by });
-            }
-            Heard::Answers(answers) => self.shared.tell(News::Answers(answers)),
-            Heard::Began(epoch) => self.is_ours(epoch)?,
-        }
-        Ok(())
-    }
-
-    fn is_ours(&self, epoch: Epoch) -> Result<(), End> {
-        if epoch == self.epoch { Ok(()) } else { Err(End::Anew) }
-    }
-
-    /// Takes a reply on the feed.
-    fn fed(&mut self, fed: Fed, reply: RedisResult<Value>) -> Result<(), End> {
-        let reply = reply.and_then(Value::extract_error).map_err(end_of)?;
-        let nonsense = || End::Broken("a reply that makes no sense".to_owned());
-        match fed {
-            Fed::Other => {}
-            Fed::Pass => {
-                self.is_passing = false;
-                self.passed(codec::number(&reply).ok_or_else(nonsense)?);
-            }
-            Fed::Load(asked) => {
-                self.loads -= 1;
-                let (head, pieces) = codec::loaded(&reply, self.epoch).ok_or_else(nonsense)?;
-                let (mut news, mut unneeded) = (Vec::new(), Vec::new());
-                self.shared.channels.loaded(asked, head, pieces, &mut news, &mut unneeded);
-                for news in news {
-                    self.shared.tell(news);
-                }
-                for copy in unneeded {
-                    self.unneeded(copy);
-                }
-                self.passed(head);
-            }
-        }
-        Ok(())
-    }
-
-    /// Says that all up to a head has come; but after a break only when all that was followed is loaded.
-    fn passed(&mut self, head: u64) {
-        self.shared.saw(head);
-        if self.shared.channels.are_level() {
-            self.shared.tell(News::Passed { head });
-        }
-    }
-
-    /// Takes the reply to a command.
-    fn answered(&mut self, sent: Sent, reply: RedisResult<Value>) -> Result<(), End> {
-        let error = match reply.and_then(Value::extract_error) {
-            Ok(reply) => return self.done(sent, &reply),
-            Err(error) => error,
-        };
-        if error.code().is_none() {
-            // No answer: it may have been done.
-            lost(self.shared, sent);
-            return Err(end_of(error));
-        }
-        match sent {
-            Sent::Publish { ticket, .. } => {
-                self.shared.tell(News::Published { ticket, outcome: Err(NotStored::Away) });
-            }
-            Sent::Kick { ticket } => {
-                self.shared.tell(News::Ordered { ticket, outcome: Err(NotStored::Away) });
-            }
-            Sent::Again(_) | Sent::Other => {}
-        }
-        match error.code() {
-            Some("ANEW" | "NOSCRIPT" | "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH") => {
-                Err(end_of(error))
-            }
-            code => {
-                let help = match code {
-                    Some("OOM") => "its memory is full: give it more, or keep less history",
-                    Some("NOPERM") => "the user lacks a right: docs/redis.md lists them",
-                    Some("BUSY") => "a script of somebody else does not end",
-                    Some("MISCONF") => "it cannot write to its disk",
-                    Some("NOREPLICAS") => "it has too few replicas",
-                    _ => "see the log of Redis",
-                };
-                self.complain(&error.to_string(), help);
-                Ok(())
-            }
-        }
-    }
-
-    fn done(&mut self, sent: Sent, reply: &Value) -> Result<(), End> {
-        match sent {
-            Sent::Publish { ticket, batch } => {
-                let outcome = codec::published(reply, batch);
-                let is_known = outcome.is_some();
-                self.shared
-                    .tell(News::Published { ticket, outcome: outcome.unwrap_or(Err(NotStored::Unknown)) });
-                if !is_known {
-                    return Err(End::Broken("a reply that makes no sense".to_owned()));
-                }
-            }
-            Sent::Kick { ticket } => {
-                let told = codec::number(reply).and_then(|told| u32::try_from(told).ok());
-                self.shared.tell(News::Ordered { ticket, outcome: told.ok_or(NotStored::Unknown) });
-            }
-            Sent::Again(_) | Sent::Other => {}
-        }
-        Ok(())
-    }
-
-    /// Says for a copy that nobody here needs what its publisher waits for.
-    fn unneeded(&mut self, (to, ticket, index): Unneeded) {
-        let answer = Answer { from: self.shared.me, ticket, index, copies: 1, streams: 0 };
-        if to == self.shared.me {
-            self.shared.tell(News::Answers(vec![answer]));
-        } else {
-            self.answer(to, answer);
-        }
-    }
-
-    fn answer(&mut self, to: NodeId, answer: Answer) {
-        self.answers.entry(to).or_default().push(answer);
     }
 
     /// Writes into the log, but not all the time.

@@ -8,7 +8,7 @@ use crate::event::{ChannelName, Event};
 use crate::store::redis::{Entry, Ticket};
 
 /// A link to where no Redis is.
-fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<News>) {
+fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::Receiver<News>) {
     let redis = Redis {
         place: RedisPlace::Unix(PathBuf::from("/nonexistent/redis.sock")),
         database: 0,
