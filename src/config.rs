@@ -45,7 +45,7 @@ pub use route::{
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
-pub use store::{Store, StoreKind};
+pub use store::{Redis, RedisPlace, Store, StoreKind};
 pub use upstream::{Balance, Health, Origin, Upstream, UpstreamKind};
 
 use problem::Fault;

@@ -66,6 +66,8 @@ pub enum BindError {
     PublishHttp(listener::BindError),
     /// The store on disk.
     Store(DiskError),
+    /// The store is in Redis, which no hub speaks to yet.
+    RedisStore,
     /// No random bytes for the epoch, the tickets or the passwords.
     Random,
 }
@@ -81,6 +83,7 @@ impl fmt::Display for BindError {
             Self::PublishSocket(error) => error.fmt(f),
             Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
             Self::Store(error) => error.fmt(f),
+            Self::RedisStore => f.write_str("a store in Redis is not served yet"),
             Self::Random => f.write_str("the system gives no random bytes"),
         }
     }
@@ -95,7 +98,7 @@ impl std::error::Error for BindError {
             Self::PublishSocket(error) => Some(error),
             Self::PublishHttp(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::Random => None,
+            Self::RedisStore | Self::Random => None,
         }
     }
 }

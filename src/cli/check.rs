@@ -1,9 +1,11 @@
-//! `sidestream check`: reads the configuration as `run` would, and says what it found.
+//! `sidestream check`: reads the configuration as `run` would, and says what it found. Where history is in Redis, it asks
+//! there too whether it will do.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use crate::config::{Action, Config, Listen, Route};
+use crate::config::{Action, Config, Listen, Redis, Route, StoreKind};
+use crate::store::redis::Link;
 
 use super::failure::Failure;
 use super::terminal;
@@ -20,7 +22,34 @@ pub(super) struct Args {
 pub(super) fn command(args: Args) -> Result<(), Failure> {
     let help = "name the file with --config; the README has one to begin with";
     let config = super::run::from_file(&args.config, help)?;
-    terminal::line(format_args!("{}: ok\n{}", args.config.display(), summary(&config)))
+    let redis = match &config.store.kind {
+        StoreKind::Redis(redis) => asked(redis)?,
+        StoreKind::Memory | StoreKind::Disk { .. } => String::new(),
+    };
+    terminal::line(format_args!("{}: ok\n{}{redis}", args.config.display(), summary(&config)))
+}
+
+/// Asks Redis whether it will do, and says what it is.
+fn asked(redis: &Redis) -> Result<String, Failure> {
+    let place = &redis.place;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("Redis cannot be asked").because(error))?;
+    let server = runtime.block_on(Link::examine(redis)).map_err(|error| {
+        Failure::new(format!("the store in Redis at {place} cannot be used"))
+            .because(error)
+            .help("docs/redis.md says what Redis has to be and which rights its user needs")
+    })?;
+    let mut said = format!("\n\n  store    {place} (Redis {})", server.version);
+    if server.when_full != "noeviction" {
+        let _ = write!(
+            said,
+            "; its maxmemory-policy is {}, which drops history when memory is full: set it to noeviction",
+            server.when_full
+        );
+    }
+    Ok(said)
 }
 
 /// The listeners and the routing table, aligned.

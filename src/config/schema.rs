@@ -130,8 +130,25 @@ pub(super) static PUBLISH: Shape = shape(
 
 pub(super) static STORE: Shape = shape(
     "[store]",
-    &["kind", "path", "sync", "age", "events", "bytes", "max_bytes", "max_channels"],
-    &["url", "prefix"],
+    &[
+        "kind",
+        "path",
+        "sync",
+        "url",
+        "prefix",
+        "ca",
+        "username",
+        "password",
+        "sentinels",
+        "master",
+        "retry_for",
+        "age",
+        "events",
+        "bytes",
+        "max_bytes",
+        "max_channels",
+    ],
+    &[],
 );
 
 pub(super) static LOG: Shape = shape("[log]", &["access", "format", "level"], &[]);
@@ -257,7 +274,8 @@ pub(super) static ALL: &[&Shape] = &[
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.
-const SECRETS: [&str; 6] = ["secret", "token", "webhook", "jwt_secret", "public_key", "passwords"];
+const SECRETS: [&str; 8] =
+    ["secret", "token", "webhook", "jwt_secret", "public_key", "passwords", "password", "url"];
 
 /// Whether the value of a key must not be shown. A misspelt or foreign key counts when it looks like a secret's.
 pub(super) fn is_secret(key: &str) -> bool {

@@ -35,6 +35,11 @@ impl Secret {
         Ok(Self(secret))
     }
 
+    /// Text that is the secret itself; none if it is empty.
+    pub(super) fn literal(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
     /// Reads a secret of the file.
     pub(super) fn read(value: &Value<'_>, base: &Path) -> Option<Self> {
         value.parse(|text| Self::resolve_in(text, base).map_err(|error| error.fault()))

@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::problem::{Fault, Problem};
 use super::reader::Section;
 
+mod redis;
+
+pub use redis::{Redis, RedisPlace};
+
 /// A year: what is older belongs in the app's database.
 const MAX_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -21,6 +25,8 @@ pub enum StoreKind {
         /// Whether an event is synced before it is acknowledged, and not just every moment.
         sync_always: bool,
     },
+    /// In a Redis, for many nodes.
+    Redis(Redis),
 }
 
 /// Where history is, and its bounds. What is over one of them makes room, oldest first.
@@ -80,11 +86,18 @@ impl Default for Store {
     }
 }
 
-/// Reads where history is. A key that only one kind has is a mistake with the other: it would promise what is not kept.
+/// The kinds, by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Memory,
+    Disk,
+    Redis,
+}
+
+/// Reads where history is. A key that only one kind has is a mistake with the others: it would promise what is not kept.
 fn kind(section: &Section<'_>, base: &Path) -> StoreKind {
-    let kind =
-        section.value("kind").and_then(|kind| kind.choice(&[("memory", false), ("disk", true)], &["redis"]));
-    let is_disk = kind.unwrap_or(false);
+    let choices = [("memory", Kind::Memory), ("disk", Kind::Disk), ("redis", Kind::Redis)];
+    let kind = section.value("kind").and_then(|kind| kind.choice(&choices, &[])).unwrap_or(Kind::Memory);
     let path = section.value("path").and_then(|path| {
         path.parse(|text| match text {
             "" => Err(Fault::new("is empty").hint("name a folder, like \"/var/lib/sidestream\"")),
@@ -93,20 +106,36 @@ fn kind(section: &Section<'_>, base: &Path) -> StoreKind {
     });
     let sync =
         section.value("sync").and_then(|sync| sync.choice(&[("always", true), ("interval", false)], &[]));
-    if !is_disk {
-        for key in ["path", "sync"].into_iter().filter(|key| section.has(key)) {
+    let redis = Redis::read(section, base);
+    let disk_keys = ["path", "sync"].map(|key| (key, Kind::Disk, "disk"));
+    let redis_keys = redis::KEYS.map(|key| (key, Kind::Redis, "redis"));
+    for (key, of, name) in disk_keys.into_iter().chain(redis_keys) {
+        if kind != of && section.has(key) {
+            let place = match kind {
+                Kind::Memory => "in memory",
+                Kind::Disk => "on disk",
+                Kind::Redis => "in Redis",
+            };
             let problem =
-                Problem::new(format!("`{key}` is of `kind = \"disk\"`, and this store is in memory"));
+                Problem::new(format!("`{key}` is of `kind = \"{name}\"`, and this store is {place}"));
             section.report.add(problem.at(section.key_span(key)));
         }
-        return StoreKind::Memory;
     }
-    if !section.has("path") {
-        section.report.add(
-            Problem::new("a store on disk needs a `path`, the folder that it is in")
-                .at(section.key_span("kind"))
-                .help("path = \"/var/lib/sidestream\""),
-        );
+    match kind {
+        Kind::Memory => StoreKind::Memory,
+        Kind::Disk => {
+            if !section.has("path") {
+                section.report.add(
+                    Problem::new("a store on disk needs a `path`, the folder that it is in")
+                        .at(section.key_span("kind"))
+                        .help("path = \"/var/lib/sidestream\""),
+                );
+            }
+            StoreKind::Disk { path: path.unwrap_or_default(), sync_always: sync.unwrap_or(true) }
+        }
+        Kind::Redis => {
+            redis.check(section);
+            StoreKind::Redis(redis)
+        }
     }
-    StoreKind::Disk { path: path.unwrap_or_default(), sync_always: sync.unwrap_or(true) }
 }

@@ -29,6 +29,7 @@ pub(super) fn open(config: &Config) -> Result<(Hub, Option<Committer>), BindErro
             let (hub, committer) = Hub::on_disk(config.server.workers, open, sync);
             (hub, Some(committer))
         }
+        StoreKind::Redis(_) => return Err(BindError::RedisStore),
     };
     Ok((hub.with_keys(config.publish.key_window, config.publish.max_keys), committer))
 }

@@ -9,6 +9,14 @@
 //! [`News::Away`]; when a node hears [`News::Passed`], it has heard all events of the channels that it follows up to that
 //! head; an id is never given twice, in whatever state Redis comes back.
 
+mod channels;
+mod codec;
+mod connection;
+mod lane;
+mod link;
+mod scripts;
+mod session;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -17,6 +25,9 @@ use smallvec::SmallVec;
 
 use super::{Mark, Record};
 use crate::event::{ChannelName, Epoch, Event, Timestamp};
+
+pub use connection::{ConnectError, ServerInfo};
+pub use link::Link;
 
 /// A node of a deployment: a number that it has drawn at random when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -43,7 +43,7 @@ const REQUIRED: &str = r#"
     token = "env:HOOK_TOKEN"
 "#;
 
-/// The first line or key that is taken out, and lines beginning with `#` that take effect then.
+/// The first line or key that is taken out, and the lines or keys beginning with `#` that take effect then.
 const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#max_connections"]),
     ("", &["#secret"]),
@@ -57,7 +57,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#basic_auth"]),
     ("", &["#health"]),
     ("", &["#temp_dir"]),
-    ("servers", &["#servers", "#ca"]),
+    ("servers", &["#servers", "#ca = \"ca.pem\""]),
     ("secret", &["#public_key"]),
     ("secret", &["#jwks"]),
     ("", &["#algorithms"]),
@@ -82,7 +82,9 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("token", &["#webhook"]),
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),
-    ("kind = \"memory\"", &["#kind", "#path", "#sync"]),
+    ("kind = \"memory\"", &["#kind = \"disk\"", "#path", "#sync"]),
+    ("kind = \"memory\"", &["#kind = \"redis\"", "#url", "#username", "#password", "#prefix", "#retry_for"]),
+    ("kind = \"memory\"", &["#kind = \"redis\"", "#sentinels", "#master", "#ca = \"redis-ca.pem\""]),
 ];
 
 #[test]
@@ -101,12 +103,14 @@ fn its_alternatives_are_right_too() {
         let gone =
             EXAMPLE.lines().position(|line| !without.is_empty() && [key(line), line].contains(without));
         let lines = EXAMPLE.lines().enumerate().filter(|(at, _)| Some(*at) != gone).map(|(_, line)| line);
-        let lines = lines.map(|line| if with.contains(&key(line)) { &line[1..] } else { line });
+        let lines = lines
+            .map(|line| if with.contains(&key(line)) || with.contains(&line) { &line[1..] } else { line });
         let text: String = lines.flat_map(|line| [line, "\n"]).collect();
         assert_ne!(text, EXAMPLE);
         parse(&text, &folder).unwrap_or_else(|problems| panic!("{with:?}: {problems}"));
     }
     let mut tried: Vec<_> = ALTERNATIVES.iter().flat_map(|(_, with)| with.iter().copied()).collect();
+    tried.iter_mut().for_each(|with| *with = with.split_once(" = ").map_or(*with, |(key, _)| key));
     let mut shown: Vec<_> = EXAMPLE.lines().map(key).filter(|key| key.starts_with('#')).collect();
     shown.retain(|key| !key.starts_with("# "));
     tried.sort_unstable();
@@ -124,6 +128,7 @@ fn folder() -> TempDir {
     write("cert.pem", &cert.pem());
     write("clients.pem", &cert.pem());
     write("ca.pem", &cert.pem());
+    write("redis-ca.pem", &cert.pem());
     write("key.pem", &signing_key.serialize_pem());
     fs::create_dir(folder.path().join("errors")).unwrap();
     write("errors/5xx.html", "<p>{status}");
