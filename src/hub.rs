@@ -46,6 +46,7 @@ use interest::Interest;
 use keys::Keys;
 use kick::Due;
 use outcome::Outcome;
+use publication::Given;
 use queue::{Pending, Queue};
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
@@ -111,8 +112,8 @@ impl Hub {
         let (epoch, head) = (disk.epoch(), disk.head());
         let hub = Self::over(workers, Store::Disk(disk), marks, epoch, head);
         for KeptKey { name, digest, id, streams, until } in keys {
-            let receipt = Receipt { id, delivered: Delivered::now(streams) };
-            hub.lock().keys.insert(&name, digest, receipt, until);
+            let given = Given { id, delivered: Delivered::now(streams) };
+            hub.lock().keys.insert(&name, digest, given, until);
         }
         (
             hub.clone(),
@@ -176,7 +177,7 @@ impl Hub {
         digest: u64,
         (now, until): (Timestamp, Timestamp),
         wake: &mut SmallVec<[usize; 8]>,
-    ) -> Receipt {
+    ) -> Given {
         state.given += 1;
         let id = EventId { epoch: self.0.epoch, seq: state.given };
         let Publication { channels, event, ttl, key, collapse } = publication;
@@ -204,11 +205,11 @@ impl Hub {
                 Delivered::kept(outcome)
             }
         };
-        let receipt = Receipt { id, delivered };
+        let given = Given { id, delivered };
         if let Some(key) = key {
-            state.keys.insert(&key, digest, receipt.clone(), until);
+            state.keys.insert(&key, digest, given.clone(), until);
         }
-        receipt
+        given
     }
 
     /// Puts an event that was kept into the inbox of every worker that has subscribers for it.

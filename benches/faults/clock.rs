@@ -204,10 +204,10 @@ impl<'o> World<'o> {
     fn hand_in(&mut self, publication: &Publication) -> io::Result<EventId> {
         let receipt = self.hub.publish(publication.clone(), self.now).map_err(io::Error::other)?;
         let begun = Instant::now();
-        let mut count = pin!(receipt.delivered.count());
+        let mut told = pin!(receipt.acknowledged());
         loop {
-            match count.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(_)) => return Ok(receipt.id),
+            match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok((id, _))) => return Ok(id),
                 Poll::Ready(Err(error)) => return Err(io::Error::other(error)),
                 Poll::Pending if begun.elapsed() > self.options.patience() => {
                     return Err(io::Error::other("nothing is acknowledged any more"));

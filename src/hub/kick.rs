@@ -28,7 +28,7 @@ pub(super) struct Due {
     after: u64,
     since: Instant,
     order: Order,
-    outcome: Arc<Outcome>,
+    outcome: Arc<Outcome<Delivered>>,
 }
 
 /// Whom to kick, and how.

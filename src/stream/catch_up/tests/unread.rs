@@ -87,7 +87,7 @@ impl World {
             key: None,
             collapse: None,
         };
-        let seq = self.hub.publish(publication, Timestamp::now()).unwrap().id.seq;
+        let seq = self.hub.publish(publication, Timestamp::now()).unwrap().id().unwrap().seq;
         let kind = if is_own { &mut self.own } else { &mut self.other };
         kind.insert(seq);
     }

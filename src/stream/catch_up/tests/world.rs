@@ -170,7 +170,7 @@ impl World {
             Old::Ancient => now - 2 * 1000 * AGE.as_secs(),
         };
         let receipts = self.hub.publish_all(vec![publication; count], Timestamp(at)).unwrap();
-        for id in receipts.iter().map(|receipt| receipt.id) {
+        for id in receipts.iter().map(|receipt| receipt.id().unwrap()) {
             // On disk it is kept and handed out a moment later.
             until(|| {
                 self.hub.subscribe(0, None, &[], Position::Now, Timestamp::now()).unwrap().1.head >= id.seq
