@@ -250,7 +250,8 @@ impl<'o> World<'o> {
         let mut gap = start.gap;
         reader.seen.said.push(Said::Opened(gap.is_none().then(|| place(start.cursor))));
         while gap.is_none() && reader.cursor < start.head {
-            let page = subscription.page(reader.cursor, start.head, *now).map_err(io::Error::other)?;
+            let after = EventId { seq: reader.cursor, ..start.cursor };
+            let page = subscription.page(after, start.head, *now).map_err(io::Error::other)?;
             gap = page.gap.then_some(Gap::Expired);
             let seqs: Vec<_> = page.records.iter().map(|record| record.seq).collect();
             let passed = ttls.range(reader.cursor + 1..=page.read);

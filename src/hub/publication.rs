@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::event::{ChannelName, Event, EventId};
 
 use super::inbox::Tally;
+use super::node::Census;
 use super::outcome::{NotKept, Outcome};
 
 /// What a publisher hands in, checked: ready to get its id.
@@ -123,6 +124,7 @@ enum Count {
     Now(usize),
     Later(Arc<Tally>),
     Kept(Arc<Outcome<Delivered>>),
+    Counted(Arc<Census>),
 }
 
 impl Delivered {
@@ -138,12 +140,17 @@ impl Delivered {
         Self(Count::Kept(outcome))
     }
 
+    pub(super) fn counted(census: Arc<Census>) -> Self {
+        Self(Count::Counted(census))
+    }
+
     /// The number, if it is known now.
     pub(super) fn known(&self) -> Option<usize> {
         match &self.0 {
             Count::Now(streams) => Some(*streams),
             Count::Later(tally) => tally.known(),
             Count::Kept(outcome) => outcome.now()?.known(),
+            Count::Counted(census) => census.known(),
         }
     }
 
@@ -164,6 +171,7 @@ impl Delivered {
         match count {
             Count::Now(streams) => Ok(*streams),
             Count::Later(tally) => Ok(tally.total().await),
+            Count::Counted(census) => Ok(census.total().await),
             // What was kept is counted at once.
             Count::Kept(_) => Err(NotKept::Unknown),
         }

@@ -106,7 +106,7 @@ fn a_subscriber_starts_where_it_left_or_is_told() {
         ("1642678901234".to_owned(), 3, vec![], Some(Gap::UnknownId)),
     ] {
         let (subscription, start) = resume(&hub, &said);
-        let page = subscription.page(start.cursor.seq, start.head, NOW).unwrap();
+        let page = subscription.page(start.cursor, start.head, NOW).unwrap();
         let seqs: Vec<u64> = page.records.iter().map(|record| record.seq).collect();
         assert_eq!((start.cursor.seq, seqs, start.gap), (cursor, replay, gap), "{said}");
         assert_eq!((start.resumed, start.head, page.read, page.gap), (gap.is_none(), 3, 3, false), "{said}");
@@ -115,13 +115,13 @@ fn a_subscriber_starts_where_it_left_or_is_told() {
         hub.publish(publication(&["a"]), NOW).unwrap();
     }
     let (late, start) = resume(&hub, &format!("{epoch}-2"));
-    assert!(start.resumed && late.page(start.cursor.seq, start.head, NOW).unwrap().gap);
+    assert!(start.resumed && late.page(start.cursor, start.head, NOW).unwrap().gap);
     let start = start.behind(Gap::Expired);
     assert_eq!((start.cursor.seq, start.resumed, start.gap), (13, false, Some(Gap::Expired)));
     // What is published after it was registered is not read: that comes to the inbox.
     let (live, start) = resume(&hub, &format!("{epoch}-12"));
     hub.publish(publication(&["a"]), NOW).unwrap();
-    assert_eq!(live.page(start.cursor.seq, start.head, NOW).unwrap().records.len(), 1);
+    assert_eq!(live.page(start.cursor, start.head, NOW).unwrap().records.len(), 1);
 }
 
 fn resume(hub: &Hub, last: &str) -> (Subscription, Start) {

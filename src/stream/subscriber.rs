@@ -19,7 +19,7 @@ use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
-use crate::hub::{ChannelId, Gap};
+use crate::hub::{ChannelId, Gap, GapNotice};
 use crate::store::Page;
 use crate::transport::Transport;
 
@@ -92,7 +92,7 @@ pub struct Subscriber {
     pub(super) user: Option<Box<str>>,
     /// Its channels, each with its place among the channel's subscribers.
     pub(super) channels: SmallVec<[(ChannelId, Cell<u32>); 2]>,
-    epoch: Epoch,
+    epoch: Cell<Epoch>,
     /// The last event handed to it.
     cursor: Cell<u64>,
     pub(super) delivered: Cell<u64>,
@@ -180,7 +180,7 @@ impl Subscriber {
             settings,
             user,
             channels: channels.into_iter().map(|id| (id, Cell::new(0))).collect(),
-            epoch: cursor.epoch,
+            epoch: Cell::new(cursor.epoch),
             cursor: Cell::new(cursor.seq),
             delivered: Cell::new(0),
             opened,
@@ -195,7 +195,7 @@ impl Subscriber {
 
     /// The id of the last event handed to it.
     pub(super) fn cursor(&self) -> EventId {
-        EventId { epoch: self.epoch, seq: self.cursor.get() }
+        EventId { epoch: self.epoch.get(), seq: self.cursor.get() }
     }
 
     /// Hands it an event of the hub.
@@ -269,7 +269,8 @@ impl Subscriber {
     pub(super) fn to_read(&self) -> Option<ToRead> {
         let state = &mut *self.state.borrow_mut();
         let History { read, head, unread, .. } = state.history()?;
-        Some(ToRead { after: *read, head: *head, unread: unread.clone() })
+        let after = EventId { epoch: self.epoch.get(), seq: *read };
+        Some(ToRead { after, head: *head, unread: unread.clone() })
     }
 
     /// Whether it has written all it had and has more to read. Said once for every page.
@@ -320,6 +321,22 @@ impl Subscriber {
         }
         state.go_live();
         state.wake();
+    }
+
+    /// Tells it that something is missing. Says whether it concerns it.
+    pub(super) fn miss(&self, notice: &GapNotice) -> bool {
+        let GapNotice { at, heard, gap, .. } = *notice;
+        let is_told = gap == Gap::NewEpoch || self.cursor.get() > heard;
+        if at.epoch == self.epoch.get() && is_told {
+            return false;
+        }
+        if self.epoch.replace(at.epoch) != at.epoch
+            && let Some(marking) = &self.marking
+        {
+            marking.forget();
+        }
+        self.skip(at.seq, gap);
+        true
     }
 
     /// Marks it as ended, with a last frame for a client that still reads. Its task or body does the rest.

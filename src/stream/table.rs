@@ -18,7 +18,7 @@ use super::clock::next_due;
 use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
-use super::settings::protocol_event;
+use super::settings::failed;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
@@ -102,6 +102,8 @@ impl Streams {
             fields,
             permit,
             is_uncounted,
+            // Given back when the stream is registered, which holds the channels itself.
+            held: _held,
         } = grant;
         let own = own_channel(&settings.route, user.as_deref(), &channels);
         let from = match &last_id {
@@ -354,9 +356,7 @@ fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Op
 fn last_words(end: End) -> Option<Frame> {
     let event = match end {
         End::Expired => unauthorized(),
-        End::StoreFailed => {
-            protocol_event("error", r#"{"error":"Internal Server Error","code":500}"#.to_owned())
-        }
+        End::StoreFailed => failed(),
         End::Gone | End::Evicted | End::MaxAge | End::Kicked | End::Drain => return None,
     };
     Some(event.frame_without_id())

@@ -121,7 +121,8 @@ fn open(hub: &Hub, worker: usize, channels: u8, from: Position<'_>) -> Stream {
     let (subscription, start) = hub.subscribe(worker, None, &names(channels), from, now).unwrap();
     let (mut read, mut events) = (start.cursor.seq, Vec::new());
     while read < start.head {
-        let page = subscription.page(read, start.head, now).unwrap();
+        let after = EventId { seq: read, ..start.cursor };
+        let page = subscription.page(after, start.head, now).unwrap();
         assert!(!page.gap);
         events.extend(page.records.iter().map(|record| record.seq));
         read = page.read;

@@ -4,6 +4,7 @@
 //! stands where history had gone.
 
 mod disk;
+mod nodes;
 mod unread;
 mod world;
 
