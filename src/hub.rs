@@ -77,6 +77,8 @@ struct Shared {
 struct State {
     /// Of every id that is given.
     epoch: Epoch,
+    /// How many epochs came before it.
+    life: u32,
     /// Ids of it that were never given, or were given and lost.
     holes: Vec<Range<u64>>,
     /// What is to be known of the other nodes, if there are any.
@@ -155,6 +157,7 @@ impl Hub {
             more: Condvar::new(),
             state: Mutex::new(State {
                 epoch,
+                life: 0,
                 holes: Vec::new(),
                 node,
                 given: head,
@@ -294,9 +297,9 @@ impl Hub {
         channels.iter().for_each(|channel| _ = state.hold(channel));
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
-        let start = Start::new(&state, from);
+        let (start, life) = (Start::new(&state, from), state.life);
         drop(state);
-        Ok((Subscription::new(self.clone(), worker, interests), start))
+        Ok((Subscription::new(self.clone(), worker, life, interests), start))
     }
 
     fn page<'c>(

@@ -34,6 +34,8 @@ pub struct GapNotice {
     /// The newest event that they could have been handed before. Within an epoch, streams that are past it were registered
     /// since, and have missed nothing.
     pub heard: u64,
+    /// Which epoch of this hub it is of, counted. Streams of a later one were registered since.
+    pub life: u32,
     /// What they are told of.
     pub gap: Gap,
 }

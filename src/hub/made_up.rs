@@ -59,6 +59,8 @@ pub(crate) struct Link {
     owes_pass: bool,
     /// The newest id that it has heard of.
     seen: u64,
+    /// So many of the news have been taken note of.
+    noted: usize,
 }
 
 impl Redis {
@@ -77,6 +79,7 @@ impl Redis {
                 loading: Vec::new(),
                 owes_pass,
                 seen: 0,
+                noted: 0,
             }
         });
         Self {
@@ -116,8 +119,10 @@ impl Redis {
         let lost: Vec<_> = link.news.drain(come.min(link.news.len())..).collect();
         // What has come is told, and not told again.
         let come: Vec<_> = link.news.drain(..).collect();
-        for news in come {
-            link.note(&news);
+        for (place, news) in come.into_iter().enumerate() {
+            if place >= link.noted {
+                link.note(&news);
+            }
             link.news.push_back(news);
         }
         for news in lost {
@@ -133,6 +138,7 @@ impl Redis {
         link.loading.clear();
         link.owes_pass = false;
         link.news.push_back(News::Away);
+        link.noted = link.news.len();
     }
 
     /// Keeps what there is for [`Redis::go_back`].
@@ -196,7 +202,10 @@ impl Redis {
         let count = count.min(link.news.len());
         let news: Vec<_> = link.news.drain(..count).collect();
         for news in news {
-            link.note(&news);
+            match link.noted {
+                0 => link.note(&news),
+                _ => link.noted -= 1,
+            }
             link.hub.hear([news], now);
         }
         count > 0
@@ -310,7 +319,7 @@ impl Redis {
         let link = &mut self.nodes[node];
         let published = News::Published { ticket, outcome: Ok(outcome) };
         // It comes by another connection than the events.
-        let place = if ticket.0 % 2 == 0 { link.news.len() } else { 0 };
+        let place = if ticket.0 % 2 == 0 { link.news.len() } else { link.noted };
         link.news.insert(place, published);
     }
 
@@ -339,7 +348,8 @@ impl Redis {
         let mut copies = 0;
         for link in self.nodes.iter_mut().filter(|link| link.is_attached) {
             for (channel, before) in channels.iter().zip(&befores) {
-                if link.follows.contains_key(channel) {
+                // One that is still to be loaded will be, with this.
+                if link.follows.contains_key(channel) && !link.loading.contains(channel) {
                     link.news.push_back(News::Event(Told {
                         record: record.clone(),
                         channel: channel.clone(),

@@ -298,12 +298,14 @@ impl Hub {
 
     /// Tells the streams of a channel, or all, that something up to `upto` is missing, of what was not heard.
     fn tell_gap(&self, state: &State, of: Option<&ChannelName>, heard: u64, upto: u64, wake: &mut Wake) {
-        let at = EventId { epoch: state.epoch, seq: upto };
+        let (at, life) = (EventId { epoch: state.epoch, seq: upto }, state.life);
         let gap = Gap::Expired;
-        let Some(of) = of else { return self.tell_all(GapNotice { channel: None, at, heard, gap }, wake) };
+        let Some(of) = of else {
+            return self.tell_all(GapNotice { channel: None, at, heard, life, gap }, wake);
+        };
         for (worker, channels) in state.interest.targets(std::slice::from_ref(of)).workers {
             for channel in channels {
-                let notice = GapNotice { channel: Some(channel), at, heard, gap };
+                let notice = GapNotice { channel: Some(channel), at, heard, life, gap };
                 self.0.inboxes[worker].push(Work::Gap(Box::new(notice)));
             }
             wake.push(worker);

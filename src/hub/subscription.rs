@@ -94,13 +94,25 @@ impl Start {
 #[derive(Debug)]
 pub struct Subscription {
     hub: Hub,
-    worker: usize,
+    worker: u32,
+    life: u32,
     channels: SmallVec<[(ChannelId, ChannelName); 2]>,
 }
 
 impl Subscription {
-    pub(super) fn new(hub: Hub, worker: usize, channels: SmallVec<[(ChannelId, ChannelName); 2]>) -> Self {
-        Self { hub, worker, channels }
+    pub(super) fn new(
+        hub: Hub,
+        worker: usize,
+        life: u32,
+        channels: SmallVec<[(ChannelId, ChannelName); 2]>,
+    ) -> Self {
+        // The configuration bounds workers far below.
+        Self { hub, worker: u32::try_from(worker).unwrap_or(u32::MAX), life, channels }
+    }
+
+    /// In which epoch of the hub it was made, counted. What is handed to its worker of an earlier one is not for it.
+    pub fn life(&self) -> u32 {
+        self.life
     }
 
     /// Reads the first page of what its channels have past `after` and up to `upto`, which must be the number of an
@@ -140,6 +152,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.leave(self.worker, self.channels.iter().map(|(_, name)| name));
+        self.hub.leave(self.worker as usize, self.channels.iter().map(|(_, name)| name));
     }
 }

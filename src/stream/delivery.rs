@@ -65,7 +65,9 @@ impl Streams {
             // Copied out: a stream that is ended on the way leaves the table.
             let table = self.0.table.borrow();
             let subscribed = delivery.channels.iter().filter_map(|channel| table.channels.get(channel));
-            targets.extend(subscribed.flatten().cloned());
+            // Those of a later epoch have nothing to do with this one's.
+            let life = self.0.life.get();
+            targets.extend(subscribed.flatten().filter(|one| one.life.get() == life).cloned());
         }
         let (mut handed, mut later) = (0, 0);
         for subscriber in targets.drain(..) {
@@ -101,6 +103,7 @@ impl Streams {
         if notice.gap == Gap::NewEpoch {
             // The numbers begin anew.
             self.0.handed.set(notice.at.seq);
+            self.0.life.set(notice.life);
         }
         for subscriber in targets {
             if subscriber.miss(notice) {

@@ -93,6 +93,8 @@ pub struct Subscriber {
     /// Its channels, each with its place among the channel's subscribers.
     pub(super) channels: SmallVec<[(ChannelId, Cell<u32>); 2]>,
     epoch: Cell<Epoch>,
+    /// The same, as the hub counts epochs.
+    pub(super) life: Cell<u32>,
     /// The last event handed to it.
     cursor: Cell<u64>,
     pub(super) delivered: Cell<u64>,
@@ -147,6 +149,7 @@ pub(super) struct Parts {
     pub(super) user: Option<Box<str>>,
     pub(super) channels: SmallVec<[ChannelId; 2]>,
     pub(super) cursor: EventId,
+    pub(super) life: u32,
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
     pub(super) rechecked: Option<Box<Rechecked>>,
@@ -165,6 +168,7 @@ impl Subscriber {
             user,
             channels,
             cursor,
+            life,
             opened,
             ends,
             rechecked,
@@ -181,6 +185,7 @@ impl Subscriber {
             user,
             channels: channels.into_iter().map(|id| (id, Cell::new(0))).collect(),
             epoch: Cell::new(cursor.epoch),
+            life: Cell::new(life),
             cursor: Cell::new(cursor.seq),
             delivered: Cell::new(0),
             opened,
@@ -325,15 +330,18 @@ impl Subscriber {
 
     /// Tells it that something is missing. Says whether it concerns it.
     pub(super) fn miss(&self, notice: &GapNotice) -> bool {
-        let GapNotice { at, heard, gap, .. } = *notice;
-        let is_told = gap == Gap::NewEpoch || self.cursor.get() > heard;
-        if at.epoch == self.epoch.get() && is_told {
+        let GapNotice { at, heard, life, gap, .. } = *notice;
+        let is_of_it = match gap {
+            Gap::NewEpoch => self.life.get() < life,
+            _ => self.life.get() == life && self.cursor.get() <= heard,
+        };
+        if !is_of_it {
             return false;
         }
-        if self.epoch.replace(at.epoch) != at.epoch
-            && let Some(marking) = &self.marking
-        {
-            marking.forget();
+        if gap == Gap::NewEpoch {
+            self.life.set(life);
+            self.epoch.set(at.epoch);
+            self.marking.iter().for_each(|marking| marking.forget());
         }
         self.skip(at.seq, gap);
         true

@@ -53,6 +53,8 @@ pub(super) struct Shared {
     pub(super) catch_up: CatchUp,
     /// The number of the last event that was handed out. All up to it are in history.
     pub(super) handed: Cell<u64>,
+    /// Of which epoch that was, as the hub counts them.
+    pub(super) life: Cell<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ impl Streams {
             due: Due::default(),
             catch_up: CatchUp::default(),
             handed: Cell::new(0),
+            life: Cell::new(0),
         }))
     }
 
@@ -151,6 +154,7 @@ impl Streams {
             serial: self.next_serial(),
             channels: subscription.channels().collect(),
             cursor,
+            life: subscription.life(),
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
@@ -186,6 +190,7 @@ impl Streams {
             user: None,
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
+            life: 0,
             opened: Instant::now(),
             ends: None,
             rechecked: None,

@@ -1,6 +1,6 @@
 //! A break is over: what of this node still holds, and what was missed.
 
-use crate::event::{Epoch, EventId, Timestamp};
+use crate::event::{ChannelName, Epoch, EventId, Timestamp};
 use crate::hub::inbox::GapNotice;
 use crate::hub::{Gap, Hub, State};
 use crate::store::Store;
@@ -23,6 +23,7 @@ impl Hub {
                 node.unready.clear();
                 node.wishes.clear();
                 (state.epoch, state.head) = (epoch, head);
+                state.life += 1;
                 node.follows.values_mut().for_each(|follow| follow.standing = Standing::Asked);
             }
             if node.follows.is_empty() {
@@ -36,7 +37,8 @@ impl Hub {
         };
         if is_new {
             let at = EventId { epoch, seq: head };
-            self.tell_all(GapNotice { channel: None, at, heard: head, gap: Gap::NewEpoch }, wake);
+            let (life, gap) = (state.life, Gap::NewEpoch);
+            self.tell_all(GapNotice { channel: None, at, heard: head, life, gap }, wake);
         }
     }
 
@@ -47,9 +49,16 @@ impl Hub {
         if gathering.dropped > before {
             self.give_up_gathered(state, gathering.dropped, wake);
         }
+        // One place for all: a stream of several channels is told once.
+        let mut missing = Vec::new();
+        let mut upto = before;
         for load in gathering.loads {
-            self.take_load(state, load, before, wake);
+            if let Some((channel, lost)) = take_load(state, load, before) {
+                missing.push(channel);
+                upto = upto.max(lost);
+            }
         }
+        missing.iter().for_each(|channel| self.tell_gap(state, Some(channel), before, upto, wake));
         for (seq, gathered) in gathering.events {
             let State { node: Some(node), store: Store::Mirror(mirror), interest, head, .. } = state else {
                 return;
@@ -68,32 +77,6 @@ impl Hub {
         }
     }
 
-    fn take_load(&self, state: &mut State, load: Load, before: u64, wake: &mut Wake) {
-        let State { node: Some(node), store: Store::Mirror(mirror), marks, .. } = state else {
-            return;
-        };
-        let Some(follow) = node.follows.get_mut(&load.channel) else { return };
-        let Load { channel, head, lost, last, mark } = load;
-        if let Some(mark) = &mark {
-            marks.absorb(&channel, mark);
-        }
-        let was_ready = follow.standing == Standing::Ready;
-        if !was_ready {
-            follow.standing = Standing::Loaded(head.max(before));
-            if !node.unready.contains(&channel) {
-                node.unready.push(channel.clone());
-            }
-        }
-        mirror.begin(&channel, lost, last);
-        // What Redis does not have any more of what was heard before the break is here.
-        if lost > before {
-            mirror.lose(&channel, lost);
-            if was_ready {
-                self.tell_gap(state, Some(&channel), before, lost, wake);
-            }
-        }
-    }
-
     /// More was missed than is gathered.
     fn give_up_gathered(&self, state: &mut State, dropped: u64, wake: &mut Wake) {
         let State { node: Some(node), store: Store::Mirror(mirror), head, .. } = state else { return };
@@ -102,4 +85,28 @@ impl Hub {
         let heard = *head;
         self.tell_gap(state, None, heard, dropped, wake);
     }
+}
+
+/// Takes over what a load says besides its events. If some of what this node has not heard of is gone, gives up to where.
+fn take_load(state: &mut State, load: Load, before: u64) -> Option<(ChannelName, u64)> {
+    let State { node: Some(node), store: Store::Mirror(mirror), marks, .. } = state else { return None };
+    let follow = node.follows.get_mut(&load.channel)?;
+    let Load { channel, head, lost, last, mark } = load;
+    if let Some(mark) = &mark {
+        marks.absorb(&channel, mark);
+    }
+    let was_ready = follow.standing == Standing::Ready;
+    if !was_ready {
+        follow.standing = Standing::Loaded(head.max(before));
+        if !node.unready.contains(&channel) {
+            node.unready.push(channel.clone());
+        }
+    }
+    mirror.begin(&channel, lost, last);
+    if lost <= before {
+        // What Redis does not have any more of what was heard before the break is here.
+        return None;
+    }
+    mirror.lose(&channel, lost);
+    was_ready.then_some((channel, lost))
 }
