@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Ok(())
     };
-    let read = |after, head| Ok(memory.borrow().page([&measured()?], after, head, Timestamp::now()));
+    let read = |after, head| Ok(memory.borrow().logs().page([&measured()?], after, head, Timestamp::now()));
     curve("memory", largest, write, read, None)
 }
 

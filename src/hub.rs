@@ -14,6 +14,9 @@ mod inbox;
 mod interest;
 mod keys;
 mod kick;
+#[cfg(test)]
+pub(crate) mod made_up;
+mod node;
 mod outcome;
 mod publication;
 mod publish;
@@ -22,6 +25,7 @@ mod subscription;
 mod unread;
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,21 +35,24 @@ use crate::event::{ChannelName, Epoch, EventId, Frame, Timestamp};
 use crate::store::{DiskError, Kept, KeptKey, Marks, Memory, OpenDisk, Page, Record, Store, SyncMode};
 
 pub use commit::Committer;
-pub use inbox::{Delivery, Inbox, Work};
+pub use inbox::{Delivery, GapNotice, Inbox, Work};
 pub use interest::ChannelId;
 pub use keys::KeyCounts;
 pub use kick::{Blocked, DisconnectError, Kick};
+pub use node::{Held, NotReady, READY_WITHIN};
 pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
-pub use unread::{MarkError, Read, ReadNotice, Unread};
+pub use unread::{MarkError, Read, ReadNotice, Unread, UnreadableError};
 
 use blocks::Blocks;
 use inbox::Tally;
 use interest::Interest;
 use keys::Keys;
 use kick::Due;
+use node::{Node, Report};
 use outcome::Outcome;
+use publication::Given;
 use queue::{Pending, Queue};
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
@@ -58,7 +65,8 @@ pub struct Hub(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    epoch: Epoch,
+    /// Whether it is one node of many.
+    is_node: bool,
     inboxes: Box<[Arc<Inbox>]>,
     state: Mutex<State>,
     /// Told when there is more for the committer.
@@ -67,6 +75,14 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
+    /// Of every id that is given.
+    epoch: Epoch,
+    /// How many epochs came before it.
+    life: u32,
+    /// Ids of it that were never given, or were given and lost.
+    holes: Vec<Range<u64>>,
+    /// What is to be known of the other nodes, if there are any.
+    node: Option<Box<Node>>,
     /// The newest id given.
     given: u64,
     /// The newest event that was kept and handed out.
@@ -102,17 +118,17 @@ impl Hub {
     /// A hub for a number of workers, over a store, in an epoch of its own.
     pub fn new(workers: usize, store: Memory, epoch: Epoch) -> Self {
         let marks = store.marks();
-        Self::over(workers, Store::Memory(store), marks, epoch, 0)
+        Self::over(workers, Store::Memory(store), marks, epoch, 0, None)
     }
 
     /// A hub that goes on where a store on disk has ended. Nothing is published unless the committer runs.
     pub fn on_disk(workers: usize, open: OpenDisk, sync: SyncMode) -> (Self, Committer) {
         let OpenDisk { disk, writer, keys, marks, .. } = open;
         let (epoch, head) = (disk.epoch(), disk.head());
-        let hub = Self::over(workers, Store::Disk(disk), marks, epoch, head);
+        let hub = Self::over(workers, Store::Disk(disk), marks, epoch, head, None);
         for KeptKey { name, digest, id, streams, until } in keys {
-            let receipt = Receipt { id, delivered: Delivered::now(streams) };
-            hub.lock().keys.insert(&name, digest, receipt, until);
+            let given = Given { id, delivered: Delivered::now(streams) };
+            hub.lock().keys.insert(&name, digest, given, until);
         }
         (
             hub.clone(),
@@ -127,12 +143,23 @@ impl Hub {
         )
     }
 
-    fn over(workers: usize, store: Store, marks: Marks, epoch: Epoch, head: u64) -> Self {
+    fn over(
+        workers: usize,
+        store: Store,
+        marks: Marks,
+        epoch: Epoch,
+        head: u64,
+        node: Option<Box<Node>>,
+    ) -> Self {
         Self(Arc::new(Shared {
-            epoch,
+            is_node: node.is_some(),
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
             more: Condvar::new(),
             state: Mutex::new(State {
+                epoch,
+                life: 0,
+                holes: Vec::new(),
+                node,
                 given: head,
                 head,
                 settled: head,
@@ -164,9 +191,9 @@ impl Hub {
         &self.0.inboxes[worker]
     }
 
-    /// The epoch of every id this hub gives.
+    /// The epoch of every id that is given now.
     pub fn epoch(&self) -> Epoch {
-        self.0.epoch
+        self.lock().epoch
     }
 
     fn accept(
@@ -176,9 +203,9 @@ impl Hub {
         digest: u64,
         (now, until): (Timestamp, Timestamp),
         wake: &mut SmallVec<[usize; 8]>,
-    ) -> Receipt {
+    ) -> Given {
         state.given += 1;
-        let id = EventId { epoch: self.0.epoch, seq: state.given };
+        let id = EventId { epoch: state.epoch, seq: state.given };
         let Publication { channels, event, ttl, key, collapse } = publication;
         let until = state.keys.until(now).max(until);
         let expires = ttl.map(|ttl| now.after(ttl));
@@ -188,9 +215,9 @@ impl Hub {
             Store::Memory(memory) => {
                 memory.append(&channels, record);
                 (state.head, state.settled) = (id.seq, id.seq);
-                self.hand_out(state, &channels, id.seq, &frame, wake)
+                self.hand_out(&state.interest, &channels, id.seq, &frame, None, wake)
             }
-            Store::Disk(_) => {
+            Store::Disk(_) | Store::Mirror(_) => {
                 let key = key.clone().map(|name| KeptKey {
                     name,
                     digest,
@@ -204,26 +231,34 @@ impl Hub {
                 Delivered::kept(outcome)
             }
         };
-        let receipt = Receipt { id, delivered };
+        let given = Given { id, delivered };
         if let Some(key) = key {
-            state.keys.insert(&key, digest, receipt.clone(), until);
+            state.keys.insert(&key, digest, given.clone(), until);
         }
-        receipt
+        given
     }
 
     /// Puts an event that was kept into the inbox of every worker that has subscribers for it.
     fn hand_out(
         &self,
-        state: &State,
+        interest: &Interest,
         channels: &[ChannelName],
         seq: u64,
         frame: &Frame,
+        report: Option<Report>,
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Delivered {
-        let targets = state.interest.targets(channels);
+        let targets = interest.targets(channels);
         // A stream may be subscribed to several of the channels, or the event may have expired when its turn comes;
         // then only its worker can count it, once.
-        let tally = (targets.overlap || frame.expires().is_some()).then(|| Tally::new(targets.workers.len()));
+        let is_counted = !targets.overlap && frame.expires().is_none();
+        let (tally, report) = match is_counted {
+            true => (None, report),
+            false => (Some(Tally::new(targets.workers.len(), report)), None),
+        };
+        if let Some(report) = report {
+            report.say(targets.streams);
+        }
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
             let delivery = Delivery::new(seq, frame.clone(), channels, tally);
@@ -259,26 +294,34 @@ impl Hub {
             return Err(Blocked);
         }
         state.streams[worker] += 1;
+        channels.iter().for_each(|channel| _ = state.hold(channel));
         let interests =
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
-        let start = Start::new(self.0.epoch, state.head, from);
+        let (start, life) = (Start::new(&state, from), state.life);
         drop(state);
-        Ok((Subscription::new(self.clone(), worker, interests), start))
+        Ok((Subscription::new(self.clone(), worker, life, interests), start))
     }
 
     fn page<'c>(
         &self,
         channels: impl Iterator<Item = &'c ChannelName>,
-        after: u64,
+        after: EventId,
         upto: u64,
         now: Timestamp,
     ) -> Result<Page, DiskError> {
+        let EventId { epoch, seq: after } = after;
         if after >= upto {
             return Ok(Page { read: upto, ..Page::default() });
         }
-        let disk = match &self.lock().store {
-            Store::Memory(memory) => return Ok(memory.page(channels, after, upto, now)),
-            Store::Disk(disk) => disk.clone(),
+        let disk = {
+            let state = self.lock();
+            if epoch != state.epoch {
+                return Ok(Page::gone(upto));
+            }
+            match state.store.logs() {
+                Ok(logs) => return Ok(logs.page(channels, after, upto, now)),
+                Err(disk) => disk.clone(),
+            }
         };
         let channels: SmallVec<[_; 2]> = channels.cloned().collect();
         disk.page(&channels, after, upto, now)
@@ -289,6 +332,7 @@ impl Hub {
         state.streams[worker] -= 1;
         for channel in channels {
             state.interest.leave(channel, worker);
+            state.release(channel);
         }
     }
 
@@ -301,7 +345,7 @@ impl Hub {
             return None;
         }
         let (events, last) = kept.unwrap_or_default();
-        let last_id = (last > 0).then_some(EventId { epoch: self.0.epoch, seq: last });
+        let last_id = (last > 0).then_some(EventId { epoch: state.epoch, seq: last });
         Some(ChannelInfo { streams, events, last_id })
     }
 
@@ -315,7 +359,10 @@ impl Hub {
                 state.queue.sweep = Some(now);
                 self.0.more.notify_one();
             }
+            Store::Mirror(mirror) => mirror.sweep(now),
         }
+        state.drop_idle();
+        state.node.iter_mut().for_each(|node| node.forget_asked());
         state.keys.sweep(now);
         state.blocks.sweep(now);
         let wake = self.kick_overdue(&mut state);

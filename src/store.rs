@@ -8,15 +8,20 @@
 use crate::event::ChannelName;
 
 mod disk;
+mod log;
+mod logs;
 mod marks;
 mod memory;
+mod mirror;
 mod page;
 mod record;
 pub mod redis;
 
 pub use disk::{Aside, Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
+pub use logs::Logs;
 pub use marks::{MAX_APART, MAX_UNSETTLED, Mark, Marks};
 pub use memory::Memory;
+pub use mirror::Mirror;
 pub use page::{PAGE_BYTES, PAGE_EVENTS, Page};
 pub use record::{Limits, Record};
 
@@ -27,14 +32,25 @@ pub enum Store {
     Memory(Memory),
     /// On disk. What is written is written by a [`DiskWriter`].
     Disk(Disk),
+    /// In Redis, for many nodes. Here is what this one holds of it.
+    Mirror(Mirror),
 }
 
 impl Store {
+    /// What of history is in memory, if it is there; else the disk that it is on.
+    pub fn logs(&self) -> Result<&Logs, &Disk> {
+        match self {
+            Self::Memory(memory) => Ok(memory.logs()),
+            Self::Mirror(mirror) => Ok(mirror.logs()),
+            Self::Disk(disk) => Err(disk),
+        }
+    }
+
     /// How many events a channel has, and the newest it ever had.
     pub fn channel(&self, channel: &ChannelName) -> Option<(usize, u64)> {
-        match self {
-            Self::Memory(memory) => memory.channel(channel),
-            Self::Disk(disk) => disk.channel(channel),
+        match self.logs() {
+            Ok(logs) => logs.channel(channel),
+            Err(disk) => disk.channel(channel),
         }
     }
 }

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::event::{EventId, Timestamp};
-use crate::hub::{Hub, MarkError, Read};
-use crate::store::DiskError;
+use crate::hub::{Hub, MarkError, Read, UnreadableError};
 
 /// The most ids in one request.
 pub const MAX_IDS: usize = 1000;
@@ -123,7 +122,7 @@ pub enum UnreadError {
     /// It cannot be marked now.
     NotMarked(MarkError),
     /// What is unread cannot be read from disk.
-    Store(DiskError),
+    Store(UnreadableError),
 }
 
 impl UnreadError {

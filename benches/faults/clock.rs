@@ -204,10 +204,10 @@ impl<'o> World<'o> {
     fn hand_in(&mut self, publication: &Publication) -> io::Result<EventId> {
         let receipt = self.hub.publish(publication.clone(), self.now).map_err(io::Error::other)?;
         let begun = Instant::now();
-        let mut count = pin!(receipt.delivered.count());
+        let mut told = pin!(receipt.acknowledged());
         loop {
-            match count.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(_)) => return Ok(receipt.id),
+            match told.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok((id, _))) => return Ok(id),
                 Poll::Ready(Err(error)) => return Err(io::Error::other(error)),
                 Poll::Pending if begun.elapsed() > self.options.patience() => {
                     return Err(io::Error::other("nothing is acknowledged any more"));
@@ -250,7 +250,8 @@ impl<'o> World<'o> {
         let mut gap = start.gap;
         reader.seen.said.push(Said::Opened(gap.is_none().then(|| place(start.cursor))));
         while gap.is_none() && reader.cursor < start.head {
-            let page = subscription.page(reader.cursor, start.head, *now).map_err(io::Error::other)?;
+            let after = EventId { seq: reader.cursor, ..start.cursor };
+            let page = subscription.page(after, start.head, *now).map_err(io::Error::other)?;
             gap = page.gap.then_some(Gap::Expired);
             let seqs: Vec<_> = page.records.iter().map(|record| record.seq).collect();
             let passed = ttls.range(reader.cursor + 1..=page.read);

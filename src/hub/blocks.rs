@@ -20,14 +20,27 @@ impl Blocks {
     /// Blocks a user from `now` on. The last word counts: a shorter block takes the place of a longer one. False if
     /// there is no room, and then nothing has changed.
     pub(super) fn add(&mut self, user: &str, block: Duration, now: Timestamp) -> bool {
-        self.sweep(now);
-        if self.until.len() >= MAX_BLOCKS && !self.until.contains_key(user) {
+        if !self.has_room(user, now) {
             return false;
         }
         let until = now.after(block);
         self.soonest = if self.until.is_empty() { until } else { self.soonest.min(until) };
         self.until.insert(user.into(), until);
         true
+    }
+
+    /// Whether a user can be blocked.
+    pub(super) fn has_room(&mut self, user: &str, now: Timestamp) -> bool {
+        self.sweep(now);
+        self.until.len() < MAX_BLOCKS || self.until.contains_key(user)
+    }
+
+    /// Takes over blocks that were agreed on elsewhere.
+    pub(super) fn set(&mut self, blocks: impl IntoIterator<Item = (Box<str>, Timestamp)>) {
+        for (user, until) in blocks {
+            self.soonest = if self.until.is_empty() { until } else { self.soonest.min(until) };
+            self.until.insert(user, until);
+        }
     }
 
     /// Whether a user is blocked.

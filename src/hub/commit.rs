@@ -266,7 +266,8 @@ impl Hub {
 
     /// Whether what is published now can be expected to be kept.
     pub fn is_well(&self) -> bool {
-        self.lock().queue.is_well(time::Instant::now())
+        let state = self.lock();
+        state.queue.is_well(time::Instant::now()) && state.node.as_ref().is_none_or(|node| node.is_attached)
     }
 
     /// Waits for something to write, but no longer than `patience`.
@@ -309,7 +310,8 @@ impl Hub {
                 state.head = record.seq;
                 state.settled = record.seq;
                 let channels = &pending.kept.channels;
-                let delivered = self.hand_out(&state, channels, record.seq, &record.frame, &mut wake);
+                let delivered =
+                    self.hand_out(&state.interest, channels, record.seq, &record.frame, None, &mut wake);
                 pending.outcome.tell(Ok(delivered));
                 wake.extend(self.kick_due(&mut state));
             }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use crate::event::{Frame, Timestamp};
+use crate::event::{EventId, Frame, Timestamp};
 
-use super::{ChannelId, Kick, ReadNotice};
+use super::node::Report;
+use super::{ChannelId, Gap, Kick, ReadNotice};
 
 /// What a worker is handed.
 #[derive(Debug)]
@@ -19,6 +20,24 @@ pub enum Work {
     Kick(Box<Kick>),
     /// Word of what a user has read.
     Read(Box<ReadNotice>),
+    /// Word that something is missing.
+    Gap(Box<GapNotice>),
+}
+
+/// Word for streams that events up to a certain one may be missing.
+#[derive(Debug, Clone)]
+pub struct GapNotice {
+    /// Those of this channel; none is all.
+    pub channel: Option<ChannelId>,
+    /// Where they go on: what is missing is not above it.
+    pub at: EventId,
+    /// The newest event that they could have been handed before. Within an epoch, streams that are past it were registered
+    /// since, and have missed nothing.
+    pub heard: u64,
+    /// Which epoch of this hub it is of, counted. Streams of a later one were registered since.
+    pub life: u32,
+    /// What they are told of.
+    pub gap: Gap,
 }
 
 /// One event for the subscribers of one worker.
@@ -104,15 +123,30 @@ pub(super) struct Tally {
     count: AtomicUsize,
     missing: AtomicUsize,
     whole: Notify,
+    /// Who else is to be told of the sum.
+    report: Mutex<Option<Report>>,
 }
 
 impl Tally {
-    pub(super) fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(workers: usize, report: Option<Report>) -> Arc<Self> {
+        let tally = Self {
             count: AtomicUsize::new(0),
             missing: AtomicUsize::new(workers),
             whole: Notify::new(),
-        })
+            report: Mutex::new(report),
+        };
+        if workers == 0 {
+            tally.is_whole();
+        }
+        Arc::new(tally)
+    }
+
+    fn is_whole(&self) {
+        self.whole.notify_waiters();
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(report) = report {
+            report.say(self.count.load(Ordering::Relaxed));
+        }
     }
 
     /// One worker's share; exactly `workers` of them must be made.
@@ -151,7 +185,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         if self.0.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.whole.notify_waiters();
+            self.0.is_whole();
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::event::{EventId, Timestamp};
 
-use super::Receipt;
+use super::publication::Given;
 
 /// How long a key is remembered, unless the operator says otherwise.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -35,14 +35,14 @@ pub(super) struct Keys {
 #[derive(Debug)]
 struct Memo {
     digest: u64,
-    receipt: Receipt,
+    given: Given,
     until: Timestamp,
 }
 
 /// What is known of a key.
 pub(super) enum Seen {
     Never,
-    Same(Receipt),
+    Same(Given),
     Other,
 }
 
@@ -75,7 +75,7 @@ impl Keys {
     pub(super) fn get(&self, key: &str, digest: u64, now: Timestamp) -> Seen {
         match self.known.get(key) {
             Some(memo) if memo.until <= now => Seen::Never,
-            Some(memo) if memo.digest == digest => Seen::Same(memo.receipt.clone()),
+            Some(memo) if memo.digest == digest => Seen::Same(memo.given.clone()),
             Some(_) => Seen::Other,
             None => Seen::Never,
         }
@@ -95,29 +95,29 @@ impl Keys {
         Err(Duration::from_millis(first.saturating_sub(now.0)))
     }
 
-    pub(super) fn insert(&mut self, key: &str, digest: u64, receipt: Receipt, until: Timestamp) {
-        let seq = receipt.id.seq;
+    pub(super) fn insert(&mut self, key: &str, digest: u64, given: Given, until: Timestamp) {
+        let seq = given.id.seq;
         let key: Arc<str> = key.into();
         // One whose time was over, and that no sweep had come to yet.
-        if let Some(before) = self.known.insert(key.clone(), Memo { digest, receipt, until }) {
-            self.due.remove(&(before.until, before.receipt.id.seq));
+        if let Some(before) = self.known.insert(key.clone(), Memo { digest, given, until }) {
+            self.due.remove(&(before.until, before.given.id.seq));
         }
         self.due.insert((until, seq), key);
     }
 
-    /// Remembers a known key until then at least. Gives what is new about it: a digest and a receipt.
-    pub(super) fn extend(&mut self, key: &str, until: Timestamp) -> Option<(u64, Receipt)> {
+    /// Remembers a known key until then at least. Gives what is new about it: a digest and what was given.
+    pub(super) fn extend(&mut self, key: &str, until: Timestamp) -> Option<(u64, Given)> {
         let memo = self.known.get_mut(key).filter(|memo| memo.until < until)?;
-        let seq = memo.receipt.id.seq;
+        let seq = memo.given.id.seq;
         let name = self.due.remove(&(memo.until, seq))?;
         self.due.insert((until, seq), name);
         memo.until = until;
-        Some((memo.digest, memo.receipt.clone()))
+        Some((memo.digest, memo.given.clone()))
     }
 
     /// Forgets a key whose publication came to nothing.
     pub(super) fn take_back(&mut self, key: &str, id: EventId) {
-        if let Some(memo) = self.known.get(key).filter(|memo| memo.receipt.id == id) {
+        if let Some(memo) = self.known.get(key).filter(|memo| memo.given.id == id) {
             self.due.remove(&(memo.until, id.seq));
             self.known.remove(key);
         }

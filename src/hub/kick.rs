@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::event::{Event, Timestamp};
 
 use super::inbox::{Share, Tally, Work};
+use super::node::Report;
 use super::outcome::{Outcome, PATIENCE};
 use super::{Delivered, Hub, INBOX_LIMIT, State};
 
@@ -28,7 +29,7 @@ pub(super) struct Due {
     after: u64,
     since: Instant,
     order: Order,
-    outcome: Arc<Outcome>,
+    outcome: Arc<Outcome<Delivered>>,
 }
 
 /// Whom to kick, and how.
@@ -65,12 +66,15 @@ pub enum DisconnectError {
     Overloaded,
     /// As many users are blocked as can be.
     TooManyBlocks,
+    /// The other nodes cannot be told: the store is away. To be tried again.
+    Away,
 }
 
 impl fmt::Display for DisconnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Overloaded => "a worker is too far behind to end streams; try again",
+            Self::Away => "the store is away, so the other nodes cannot be told; try again",
             Self::TooManyBlocks => "too many users are blocked; try again when some of the blocks are over",
         })
     }
@@ -108,6 +112,9 @@ impl Hub {
         if is_crowded || state.kicks.len() >= MAX_WAITING {
             return Err(DisconnectError::Overloaded);
         }
+        if state.node.is_some() {
+            return state.order_kick(user, event, block, now);
+        }
         if block.is_some_and(|block| !state.blocks.add(user, block, now)) {
             return Err(DisconnectError::TooManyBlocks);
         }
@@ -118,18 +125,23 @@ impl Hub {
             state.kicks.push_back(due);
             return Ok(Delivered::kept(outcome));
         }
-        let (ended, wake) = self.kick(&state, &order);
+        let (ended, wake) = self.kick(&state, &order, None);
         drop(state);
         self.wake(&wake);
         Ok(ended)
     }
 
     /// Hands a kick to the workers. Says which of them are to be woken.
-    fn kick(&self, state: &State, order: &Order) -> (Delivered, SmallVec<[usize; 8]>) {
+    fn kick(
+        &self,
+        state: &State,
+        order: &Order,
+        report: Option<Report>,
+    ) -> (Delivered, SmallVec<[usize; 8]>) {
         // A worker without streams has nothing to end, and one that has stopped would never say so.
         let workers = (0..).zip(&state.streams).filter(|(_, streams)| **streams > 0);
         let workers: SmallVec<[usize; 8]> = workers.map(|(worker, _)| worker).collect();
-        let tally = Tally::new(workers.len());
+        let tally = Tally::new(workers.len(), report);
         for worker in &workers {
             self.0.inboxes[*worker].push(Work::Kick(Box::new(Kick {
                 user: order.user.clone(),
@@ -139,6 +151,18 @@ impl Hub {
             })));
         }
         (Delivered::later(tally), workers)
+    }
+
+    /// Hands a kick to the workers that some node has ordered.
+    pub(super) fn kick_heard(
+        &self,
+        state: &State,
+        user: Box<str>,
+        event: Option<Event>,
+        blocked: bool,
+        report: Option<Report>,
+    ) -> SmallVec<[usize; 8]> {
+        self.kick(state, &Order { user, event, blocked }, report).1
     }
 
     /// Hands out the kicks that nothing stands before any more.
@@ -156,7 +180,7 @@ impl Hub {
         let mut wake = SmallVec::new();
         let settled = state.settled;
         while let Some(due) = state.kicks.pop_front_if(|due| is_due(due, settled)) {
-            let (ended, workers) = self.kick(state, &due.order);
+            let (ended, workers) = self.kick(state, &due.order, None);
             due.outcome.tell(Ok(ended));
             wake.extend(workers);
         }

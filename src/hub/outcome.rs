@@ -1,4 +1,4 @@
-//! What becomes of a publication that waits for the disk.
+//! What becomes of a publication that waits for the store.
 //!
 //! Invariant: whoever waits is told within [`PATIENCE`], whatever becomes of the one who writes.
 
@@ -9,40 +9,38 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::Delivered;
-
-/// How long a publisher waits for the disk. Longer, and the publisher has given up itself; a disk that syncs slower than
+/// How long a publisher waits for the store. Longer, and the publisher has given up itself; a disk that syncs slower than
 /// this is not one to wait for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Known in the end, and to all who wait.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    told: OnceLock<Result<Delivered, NotKept>>,
+pub(super) struct Outcome<T> {
+    told: OnceLock<Result<T, NotKept>>,
     notify: Notify,
     until: Instant,
 }
 
-impl Default for Outcome {
+impl<T> Default for Outcome<T> {
     fn default() -> Self {
         Self { told: OnceLock::new(), notify: Notify::new(), until: Instant::now() + PATIENCE }
     }
 }
 
-impl Outcome {
+impl<T: Clone> Outcome<T> {
     /// Says it. What is said first holds.
-    pub(super) fn tell(&self, outcome: Result<Delivered, NotKept>) {
+    pub(super) fn tell(&self, outcome: Result<T, NotKept>) {
         if self.told.set(outcome).is_ok() {
             self.notify.notify_waiters();
         }
     }
 
-    /// How many streams the event was handed to, if that is known now.
-    pub(super) fn known(&self) -> Option<usize> {
-        self.told.get()?.as_ref().ok()?.known()
+    /// What was said, if that was good and is known now.
+    pub(super) fn now(&self) -> Option<&T> {
+        self.told.get()?.as_ref().ok()
     }
 
-    pub(super) async fn wait(&self) -> Result<Delivered, NotKept> {
+    pub(super) async fn wait(&self) -> Result<T, NotKept> {
         loop {
             // Made before the look, so that what is told in between is not missed.
             let told = self.notify.notified();
@@ -63,6 +61,13 @@ pub enum NotKept {
     Failed,
     /// The store has not said in time. The event may yet be kept and delivered.
     Unknown,
+    /// The store is away, and so it reached nobody.
+    Away,
+    /// The key was used before, for another publication, and so nothing of the batch was published.
+    KeyReused {
+        /// Which of the batch.
+        index: usize,
+    },
 }
 
 impl fmt::Display for NotKept {
@@ -70,6 +75,8 @@ impl fmt::Display for NotKept {
         f.write_str(match self {
             Self::Failed => "the event could not be kept: the store has failed, or its disk is full",
             Self::Unknown => "the store does not answer: it is not known whether the event will be kept",
+            Self::Away => "the event could not be kept: the store is away",
+            Self::KeyReused { .. } => "the key was used for another publication",
         })
     }
 }

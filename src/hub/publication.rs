@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::event::{ChannelName, Event, EventId};
 
 use super::inbox::Tally;
+use super::node::Census;
 use super::outcome::{NotKept, Outcome};
 
 /// What a publisher hands in, checked: ready to get its id.
@@ -50,13 +51,68 @@ impl Hasher for Digest {
     }
 }
 
-/// What the publisher is told.
+/// What the publisher is told, when it is known.
 #[derive(Debug, Clone)]
-pub struct Receipt {
-    /// The event's id.
-    pub id: EventId,
+pub struct Receipt(Promise);
+
+#[derive(Debug, Clone)]
+enum Promise {
+    Given(Given),
+    Ordered(Arc<Outcome<Given>>),
+}
+
+/// An event that has its id.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) id: EventId,
     /// How many streams it was handed to.
-    pub delivered: Delivered,
+    pub(super) delivered: Delivered,
+}
+
+impl Receipt {
+    /// For an event that gets its id elsewhere.
+    pub(super) fn ordered(outcome: Arc<Outcome<Given>>) -> Self {
+        Self(Promise::Ordered(outcome))
+    }
+
+    /// The event's id, if it is known now: it is where one node gives them.
+    pub fn id(&self) -> Option<EventId> {
+        match &self.0 {
+            Promise::Given(given) => Some(given.id),
+            Promise::Ordered(outcome) => outcome.now().map(|given| given.id),
+        }
+    }
+
+    /// The event's id and the number of streams it was handed to, once both are known and the event is as safe as the
+    /// store promises.
+    ///
+    /// # Errors
+    /// If the event could not be kept, or if that is not known in time.
+    pub async fn acknowledged(&self) -> Result<(EventId, usize), NotKept> {
+        let told;
+        let given = match &self.0 {
+            Promise::Given(given) => given,
+            Promise::Ordered(outcome) => {
+                told = outcome.wait().await?;
+                &told
+            }
+        };
+        Ok((given.id, given.delivered.count().await?))
+    }
+
+    /// The number of streams alone.
+    ///
+    /// # Errors
+    /// As for [`Receipt::acknowledged`].
+    pub async fn delivered(&self) -> Result<usize, NotKept> {
+        self.acknowledged().await.map(|(_, streams)| streams)
+    }
+}
+
+impl From<Given> for Receipt {
+    fn from(given: Given) -> Self {
+        Self(Promise::Given(given))
+    }
 }
 
 /// A number of streams, known at once if no stream can have been counted twice, else once the workers have counted.
@@ -67,7 +123,8 @@ pub struct Delivered(Count);
 enum Count {
     Now(usize),
     Later(Arc<Tally>),
-    Kept(Arc<Outcome>),
+    Kept(Arc<Outcome<Delivered>>),
+    Counted(Arc<Census>),
 }
 
 impl Delivered {
@@ -79,8 +136,12 @@ impl Delivered {
         Self(Count::Later(tally))
     }
 
-    pub(super) fn kept(outcome: Arc<Outcome>) -> Self {
+    pub(super) fn kept(outcome: Arc<Outcome<Delivered>>) -> Self {
         Self(Count::Kept(outcome))
+    }
+
+    pub(super) fn counted(census: Arc<Census>) -> Self {
+        Self(Count::Counted(census))
     }
 
     /// The number, if it is known now.
@@ -88,7 +149,8 @@ impl Delivered {
         match &self.0 {
             Count::Now(streams) => Some(*streams),
             Count::Later(tally) => tally.known(),
-            Count::Kept(outcome) => outcome.known(),
+            Count::Kept(outcome) => outcome.now()?.known(),
+            Count::Counted(census) => census.known(),
         }
     }
 
@@ -109,6 +171,7 @@ impl Delivered {
         match count {
             Count::Now(streams) => Ok(*streams),
             Count::Later(tally) => Ok(tally.total().await),
+            Count::Counted(census) => Ok(census.total().await),
             // What was kept is counted at once.
             Count::Kept(_) => Err(NotKept::Unknown),
         }

@@ -12,6 +12,7 @@ use crate::event::Timestamp;
 use crate::store::{KeptKey, Store};
 
 use super::keys::Seen;
+use super::publication::Given;
 use super::{Hub, INBOX_LIMIT, Publication, PublishError, Receipt, State};
 
 impl Hub {
@@ -36,22 +37,25 @@ impl Hub {
         until: Timestamp,
     ) -> Result<Vec<Receipt>, PublishError> {
         let mut wake: SmallVec<[usize; 8]> = SmallVec::new();
-        let mut receipts: Vec<Receipt> = Vec::with_capacity(batch.len());
+        let mut given: Vec<Given> = Vec::with_capacity(batch.len());
         // Before the lock: there may be much to read.
         let digests: SmallVec<[u64; 1]> = batch
             .iter()
             .map(|publication| publication.key.as_ref().map_or(0, |_| publication.digest()))
             .collect();
+        if self.0.is_node {
+            return self.order_all(batch, &digests, (now, until));
+        }
         {
             let mut state = self.lock();
             let seen = self.admit(&mut state, &batch, &digests, now)?;
             for ((publication, digest), seen) in batch.into_iter().zip(digests).zip(seen) {
-                receipts.push(match seen {
-                    Admitted::Before(receipt) => {
+                given.push(match seen {
+                    Admitted::Before(before) => {
                         state.remember(publication.key.as_deref(), until);
-                        receipt
+                        before
                     }
-                    Admitted::Twin(index) => receipts[index].clone(),
+                    Admitted::Twin(index) => given[index].clone(),
                     Admitted::New => self.accept(&mut state, publication, digest, (now, until), &mut wake),
                 });
             }
@@ -60,7 +64,7 @@ impl Hub {
             }
         }
         self.wake(&wake);
-        Ok(receipts)
+        Ok(given.into_iter().map(Receipt::from).collect())
     }
 
     /// Checks everything that can refuse a batch, before anything of it is published.
@@ -92,7 +96,7 @@ impl Hub {
                     Admitted::New
                 }
                 (Seen::Never, Some(&first)) if digests[first] == digest => Admitted::Twin(first),
-                (Seen::Same(receipt), _) => Admitted::Before(receipt),
+                (Seen::Same(given), _) => Admitted::Before(given),
                 (Seen::Never | Seen::Other, _) => return Err(PublishError::KeyReused { index }),
             });
         }
@@ -106,7 +110,7 @@ impl State {
     /// Remembers a known key until then at least, on disk too if its event is there.
     fn remember(&mut self, key: Option<&str>, until: Timestamp) {
         let Some(name) = key else { return };
-        let Some((digest, Receipt { id, delivered })) = self.keys.extend(name, until) else { return };
+        let Some((digest, Given { id, delivered })) = self.keys.extend(name, until) else { return };
         if let (Store::Disk(_), Some(streams)) = (&self.store, delivered.known()) {
             self.queue.keys.push(KeptKey { name: name.into(), digest, id, streams, until });
         }
@@ -117,5 +121,5 @@ enum Admitted {
     New,
     /// The same as an earlier one of the batch.
     Twin(usize),
-    Before(Receipt),
+    Before(Given),
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Delivered;
 use super::outcome::{NotKept, Outcome, PATIENCE};
 use super::unread::Wanted;
 use crate::event::Timestamp;
@@ -54,7 +55,7 @@ pub(super) struct Pending {
     pub(super) kept: Kept,
     /// Whether a publisher's batch ends here.
     pub(super) is_last: bool,
-    pub(super) outcome: Arc<Outcome>,
+    pub(super) outcome: Arc<Outcome<Delivered>>,
 }
 
 /// What the writer is to do next.

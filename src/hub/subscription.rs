@@ -4,10 +4,10 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::event::{ChannelName, Epoch, EventId, Timestamp};
+use crate::event::{ChannelName, EventId, Timestamp};
 use crate::store::{DiskError, Page};
 
-use super::{ChannelId, Hub};
+use super::{ChannelId, Hub, State};
 
 /// Where a subscriber wants to start.
 #[derive(Debug, Clone, Copy)]
@@ -53,14 +53,17 @@ pub struct Start {
 }
 
 impl Start {
-    pub(super) fn new(epoch: Epoch, head: u64, from: Position<'_>) -> Self {
+    pub(super) fn new(state: &State, from: Position<'_>) -> Self {
+        let State { epoch, head, ref holes, .. } = *state;
         let start = Self { cursor: EventId { epoch, seq: head }, head, resumed: false, gap: None };
         let Position::After(said) = from else {
             return start;
         };
         match said.parse::<EventId>() {
             Ok(id) if id.epoch != epoch => start.behind(Gap::NewEpoch),
-            Ok(id) if id.seq <= head => Self { cursor: id, resumed: true, ..start },
+            Ok(id) if id.seq <= head && !holes.iter().any(|hole| hole.contains(&id.seq)) => {
+                Self { cursor: id, resumed: true, ..start }
+            }
             _ => start.behind(Gap::UnknownId),
         }
     }
@@ -91,13 +94,25 @@ impl Start {
 #[derive(Debug)]
 pub struct Subscription {
     hub: Hub,
-    worker: usize,
+    worker: u32,
+    life: u32,
     channels: SmallVec<[(ChannelId, ChannelName); 2]>,
 }
 
 impl Subscription {
-    pub(super) fn new(hub: Hub, worker: usize, channels: SmallVec<[(ChannelId, ChannelName); 2]>) -> Self {
-        Self { hub, worker, channels }
+    pub(super) fn new(
+        hub: Hub,
+        worker: usize,
+        life: u32,
+        channels: SmallVec<[(ChannelId, ChannelName); 2]>,
+    ) -> Self {
+        // The configuration bounds workers far below.
+        Self { hub, worker: u32::try_from(worker).unwrap_or(u32::MAX), life, channels }
+    }
+
+    /// In which epoch of the hub it was made, counted. What is handed to its worker of an earlier one is not for it.
+    pub fn life(&self) -> u32 {
+        self.life
     }
 
     /// Reads the first page of what its channels have past `after` and up to `upto`, which must be the number of an
@@ -105,7 +120,7 @@ impl Subscription {
     ///
     /// # Errors
     /// If the disk cannot be read.
-    pub fn page(&self, after: u64, upto: u64, now: Timestamp) -> Result<Page, DiskError> {
+    pub fn page(&self, after: EventId, upto: u64, now: Timestamp) -> Result<Page, DiskError> {
         self.hub.page(self.channels.iter().map(|(_, name)| name), after, upto, now)
     }
 
@@ -116,7 +131,7 @@ impl Subscription {
     pub fn unread_page(
         &self,
         own: &ChannelName,
-        after: u64,
+        after: EventId,
         upto: u64,
         now: Timestamp,
     ) -> Result<Page, DiskError> {
@@ -137,6 +152,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.leave(self.worker, self.channels.iter().map(|(_, name)| name));
+        self.hub.leave(self.worker as usize, self.channels.iter().map(|(_, name)| name));
     }
 }

@@ -6,6 +6,7 @@
 //! not held for long and the disk never works under it.
 
 mod keeping;
+mod nodes;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use crate::event::{ChannelName, Event, EventId, EventName, Frame, Timestamp};
 use crate::store::{DiskError, MAX_UNSETTLED, Mark, Page, Record, Store};
 
 use super::inbox::Work;
-use super::{ChannelId, Hub, INBOX_LIMIT, NotKept, PATIENCE, State};
+use super::{ChannelId, Hub, INBOX_LIMIT, NotKept, NotReady, PATIENCE, State};
 
 pub(super) use keeping::{Marked, Wanted};
+pub(super) use nodes::Wish;
 
 /// The most ids that streams are told of at once; of more, the newest.
 const MAX_TOLD: usize = 1000;
@@ -63,7 +65,34 @@ pub enum MarkError {
     /// The store could not keep it.
     NotKept,
     /// What is unread cannot be read.
-    Store(DiskError),
+    Store(UnreadableError),
+}
+
+/// Why what is unread cannot be read.
+#[derive(Debug)]
+pub enum UnreadableError {
+    /// The disk cannot be read.
+    Disk(DiskError),
+    /// It is not here, and the store does not answer.
+    NotReady(NotReady),
+}
+
+impl std::fmt::Display for UnreadableError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Disk(error) => error.fmt(f),
+            Self::NotReady(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for UnreadableError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Disk(error) => Some(error),
+            Self::NotReady(error) => Some(error),
+        }
+    }
 }
 
 impl std::fmt::Display for MarkError {
@@ -104,20 +133,23 @@ impl Hub {
     /// one, and at most `limit`.
     ///
     /// # Errors
-    /// If the disk cannot be read.
+    /// If it cannot be read.
     pub async fn unread(
         &self,
         user: &str,
         after: Option<EventId>,
         (limit, bytes): (usize, usize),
         now: Timestamp,
-    ) -> Result<Unread, DiskError> {
+    ) -> Result<Unread, UnreadableError> {
         let mut unread = Unread { count: 0, records: Vec::new(), more: false };
         let Ok(own) = ChannelName::of_user(user) else {
             return Ok(unread);
         };
         // A page that was begun in another epoch begins anew.
-        let after = after.filter(|id| id.epoch == self.epoch()).map_or(0, |id| id.seq);
+        let _held =
+            self.prepare(std::slice::from_ref(&own), None).await.map_err(UnreadableError::NotReady)?;
+        let epoch = self.epoch();
+        let after = after.filter(|id| id.epoch == epoch).map_or(0, |id| id.seq);
         let mut held = 0;
         self.walk(&own, now, |record| {
             unread.count += 1;
@@ -131,7 +163,8 @@ impl Hub {
                 unread.records.push(record);
             }
         })
-        .await?;
+        .await
+        .map_err(UnreadableError::Disk)?;
         Ok(unread)
     }
 
@@ -144,9 +177,11 @@ impl Hub {
         let Ok(own) = ChannelName::of_user(user) else {
             return Ok(0);
         };
+        let held = self.prepare(std::slice::from_ref(&own), None).await;
+        let _held = held.map_err(|error| MarkError::Store(UnreadableError::NotReady(error)))?;
         let mut walked = Walked::default();
         let walk = self.walk(&own, now, |record| walked.seqs.push(record.seq));
-        walked.upto = walk.await.map_err(MarkError::Store)?;
+        walked.upto = walk.await.map_err(|error| MarkError::Store(UnreadableError::Disk(error)))?;
         let mut wake = SmallVec::new();
         let told = {
             let state = &mut *self.lock();
@@ -156,13 +191,14 @@ impl Hub {
             }
             match &state.store {
                 Store::Memory(memory) => {
-                    let since = memory.kept(&own, walked.upto, now);
+                    let since = memory.logs().kept(&own, walked.upto, now);
                     walked.seqs.extend(since.map(|record| record.seq));
                     let (newly, left) = self.mark(state, &own, &walked.seqs, read, now);
                     self.tell_read(state, &own, (&newly, read, left), &mut wake);
                     Ok(left)
                 }
                 Store::Disk(_) => Err(self.want(state, own, read.clone(), walked, now)?),
+                Store::Mirror(_) => Err(state.wish(own, read, &walked.seqs, now)?),
             }
         };
         match told {
@@ -185,13 +221,19 @@ impl Hub {
         for (own, seq) in written {
             let mark = state.marks.change(own, now);
             mark.add(seq);
-            match &state.store {
-                Store::Memory(memory) => {
+            match state.store.logs() {
+                Ok(logs) => {
                     let place = mark.up_to();
-                    mark.settle(memory.kept(own, place, now).map(|record| record.seq));
+                    mark.settle(logs.kept(own, place, now).map(|record| record.seq));
                 }
-                Store::Disk(_) => mark.hold_to(MAX_UNSETTLED),
+                Err(_) => mark.hold_to(MAX_UNSETTLED),
             }
+            if let Some(node) = &mut state.node {
+                node.mark(own, seq);
+            }
+        }
+        if let Some(node) = &mut state.node {
+            node.order_marks();
         }
         if state.marks.has_changed() {
             self.0.more.notify_one();
@@ -203,19 +245,23 @@ impl Hub {
     pub(super) fn unread_page(
         &self,
         own: &ChannelName,
-        after: u64,
+        after: EventId,
         upto: u64,
         now: Timestamp,
     ) -> Result<Page, DiskError> {
         let (disk, place) = {
+            let EventId { epoch, seq: after } = after;
             let state = self.lock();
+            if epoch != state.epoch {
+                return Ok(Page { read: upto, ..Page::default() });
+            }
             let place = after.max(state.marks.of(own).map_or(0, Mark::up_to));
-            match &state.store {
-                Store::Memory(memory) => {
-                    let page = memory.kept_page(own, place, upto, now);
+            match state.store.logs() {
+                Ok(logs) => {
+                    let page = logs.kept_page(own, place, upto, now);
                     return Ok(state.less_what_is_read(own, page));
                 }
-                Store::Disk(disk) => (disk.clone(), place),
+                Err(disk) => (disk.clone(), place),
             }
         };
         let page = disk.kept_page(own, place, upto, now)?;
@@ -226,9 +272,9 @@ impl Hub {
     pub(super) fn carried(&self, own: &ChannelName, seqs: impl Iterator<Item = u64>) -> Vec<u64> {
         let disk = {
             let state = self.lock();
-            match &state.store {
-                Store::Memory(memory) => return seqs.filter(|seq| memory.holds(own, *seq)).collect(),
-                Store::Disk(disk) => disk.clone(),
+            match state.store.logs() {
+                Ok(logs) => return seqs.filter(|seq| logs.holds(own, *seq)).collect(),
+                Err(disk) => disk.clone(),
             }
         };
         seqs.filter(|seq| disk.holds(own, *seq).unwrap_or(false)).collect()
@@ -242,13 +288,16 @@ impl Hub {
         now: Timestamp,
         mut each: impl FnMut(Arc<Record>),
     ) -> Result<u64, DiskError> {
-        let upto = self.lock().head;
+        let (epoch, upto) = {
+            let state = self.lock();
+            (state.epoch, state.head)
+        };
         let mut place = 0;
         while place < upto {
             if place > 0 {
                 yield_now().await;
             }
-            let page = self.unread_page(own, place, upto, now)?;
+            let page = self.unread_page(own, EventId { epoch, seq: place }, upto, now)?;
             page.records.into_iter().for_each(&mut each);
             place = page.read;
         }
@@ -265,20 +314,43 @@ impl Hub {
         now: Timestamp,
     ) -> (Vec<u64>, usize) {
         let place = state.marks.of(own).map_or(0, Mark::up_to);
-        let (newly, left) = self.of_those(state.marks.of(own), seqs, read);
+        let (newly, left) = state.of_those(state.marks.of(own), seqs, read);
         if !newly.is_empty() {
             let mark = state.marks.change(own, now);
             newly.iter().for_each(|seq| mark.add(*seq));
-            if let Store::Memory(memory) = &state.store {
-                mark.settle(memory.kept(own, place, now).map(|record| record.seq));
+            if let Ok(logs) = state.store.logs() {
+                mark.settle(logs.kept(own, place, now).map(|record| record.seq));
             }
         }
         (newly, left)
     }
 
+    /// Tells the streams of a user what was marked, if anything was.
+    fn tell_read(
+        &self,
+        state: &State,
+        own: &ChannelName,
+        (newly, read, left): (&[u64], &Read, usize),
+        wake: &mut SmallVec<[usize; 8]>,
+    ) {
+        if newly.is_empty() {
+            return;
+        }
+        let frame = state.notice(newly, read, left);
+        for (worker, channels) in state.interest.targets(std::slice::from_ref(own)).workers {
+            for channel in channels {
+                let notice = ReadNotice { channel, frame: frame.clone() };
+                self.0.inboxes[worker].push(Work::Read(Box::new(notice)));
+            }
+            wake.push(worker);
+        }
+    }
+}
+
+impl State {
     /// Which of some events are meant and not read yet, and how many are neither.
     fn of_those(&self, mark: Option<&Mark>, seqs: &[u64], read: &Read) -> (Vec<u64>, usize) {
-        let epoch = self.epoch();
+        let epoch = self.epoch;
         let mut said = Vec::new();
         if let Read::Events(ids) = read {
             said = ids.iter().filter(|id| id.epoch == epoch).map(|id| id.seq).collect();
@@ -293,33 +365,12 @@ impl Hub {
         (newly, left.len())
     }
 
-    /// Tells the streams of a user what was marked, if anything was.
-    fn tell_read(
-        &self,
-        state: &State,
-        own: &ChannelName,
-        (newly, read, left): (&[u64], &Read, usize),
-        wake: &mut SmallVec<[usize; 8]>,
-    ) {
-        if newly.is_empty() {
-            return;
-        }
-        let frame = self.notice(newly, read, left);
-        for (worker, channels) in state.interest.targets(std::slice::from_ref(own)).workers {
-            for channel in channels {
-                let notice = ReadNotice { channel, frame: frame.clone() };
-                self.0.inboxes[worker].push(Work::Read(Box::new(notice)));
-            }
-            wake.push(worker);
-        }
-    }
-
     fn notice(&self, newly: &[u64], read: &Read, left: usize) -> Frame {
         let mut data = String::from("{\"read\":[");
         // Ids need no escaping, and writing to a String cannot fail.
         for (place, seq) in newly[newly.len().saturating_sub(MAX_TOLD)..].iter().enumerate() {
             let comma = if place > 0 { "," } else { "" };
-            let _ = write!(data, "{comma}\"{}\"", EventId { epoch: self.epoch(), seq: *seq });
+            let _ = write!(data, "{comma}\"{}\"", EventId { epoch: self.epoch, seq: *seq });
         }
         data.push(']');
         if let Read::UpTo(id) = read {
@@ -328,9 +379,7 @@ impl Hub {
         let _ = write!(data, ",\"unread\":{left}}}");
         Event { name: EventName::configured("read").ok(), data: data.into(), retry: None }.frame_without_id()
     }
-}
 
-impl State {
     /// A page of a user's channel without what the user has read.
     fn less_what_is_read(&self, own: &ChannelName, mut page: Page) -> Page {
         if let Some(mark) = self.marks.of(own) {

@@ -35,7 +35,9 @@ pub(super) async fn disconnect(publisher: &Publisher, json: &[u8], now: Timestam
     let Disconnect { user, event, block } = read(json, publisher.limits())?;
     let ended = publisher.hub().disconnect(&user, event, block, now).map_err(|error| {
         let kind = match error {
-            DisconnectError::Overloaded | DisconnectError::TooManyBlocks => RefusalKind::Unavailable,
+            DisconnectError::Overloaded | DisconnectError::TooManyBlocks | DisconnectError::Away => {
+                RefusalKind::Unavailable
+            }
         };
         Refusal::new(kind, error.to_string())
     })?;

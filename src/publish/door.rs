@@ -105,7 +105,7 @@ async fn route(
         "/healthz" if reads => Ok(health(publisher)),
         "/healthz" => Ok(reply::method_not_allowed("GET, HEAD")),
         path => match (path.strip_prefix("/channels/"), path.strip_prefix("/inbox/")) {
-            (Some(name), _) if reads => channel(publisher, name),
+            (Some(name), _) if reads => channel(publisher, name).await,
             (Some(_), _) => Ok(reply::method_not_allowed("GET, HEAD")),
             (None, Some(asked)) => inbox(publisher, Asked::of(asked)?, &parts, body).await,
             (None, None) => Err(Refusal::new(
@@ -204,10 +204,12 @@ impl Kind {
     }
 }
 
-fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, Refusal> {
+async fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, Refusal> {
     let invalid = |message: String| Refusal::of_field(RefusalKind::InvalidPublication, "channel", message);
     let name = percent_decode_str(name).decode_utf8().map_err(|_| invalid("must be UTF-8".to_owned()))?;
     let name = ChannelName::new(&name).map_err(|why| invalid(why.to_string()))?;
+    let held = publisher.hub().prepare(std::slice::from_ref(&name), None).await;
+    let _held = held.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))?;
     let info = publisher.hub().channel(&name);
     let body = serde_json::json!({
         "channel": name.as_str(),

@@ -233,7 +233,7 @@ impl Lines {
         Turn { taken: self.answers.len(), left }
     }
 
-    /// Writes the answers of the last turn. Where a count is not known yet, what comes before it is written first.
+    /// Writes the answers of the last turn. Where one is not known yet, what comes before it is written first.
     async fn reply<W: AsyncWrite + Unpin>(&mut self, output: &mut W) -> io::Result<()> {
         let mut text = Vec::with_capacity(48 * self.answers.len());
         for answer in self.answers.drain(..) {
@@ -244,22 +244,22 @@ impl Lines {
                     continue;
                 }
             };
-            let mut count = pin!(receipt.delivered.count());
-            let known = std::future::poll_fn(|cx| Poll::Ready(count.as_mut().poll(cx))).await;
-            let delivered = match known {
-                Poll::Ready(delivered) => delivered,
+            let mut told = pin!(receipt.acknowledged());
+            let known = std::future::poll_fn(|cx| Poll::Ready(told.as_mut().poll(cx))).await;
+            let told = match known {
+                Poll::Ready(told) => told,
                 Poll::Pending => {
                     output.write_all(&text).await?;
                     text.clear();
-                    count.await
+                    told.await
                 }
             };
-            match delivered {
-                Ok(delivered) => {
-                    reply::put_receipt(&mut text, receipt.id, delivered);
+            match told {
+                Ok((id, streams)) => {
+                    reply::put_receipt(&mut text, id, streams);
                     text.push(b'\n');
                 }
-                Err(error) => put_refusal(&mut text, &not_kept(error)),
+                Err(error) => put_refusal(&mut text, &not_kept(error, false)),
             }
         }
         output.write_all(&text).await

@@ -107,21 +107,22 @@ impl Publisher {
         };
         let receipts = self.shared.hub.publish_remembered(batch, now, until);
         let receipts = receipts.map_err(|error| refused(error, is_batch))?;
-        let mut counts = Vec::with_capacity(receipts.len());
-        for Receipt { delivered, .. } in &receipts {
-            counts.push(delivered.count().await);
+        let mut told = Vec::with_capacity(receipts.len());
+        for receipt in &receipts {
+            told.push(receipt.acknowledged().await);
         }
-        if let Some(Err(error)) = counts.iter().find(|count| count.is_err()) {
+        if let Some(Err(error)) = told.iter().find(|told| told.is_err()) {
             // With keys, a part of a batch may have been handed in before and have failed, and the rest been kept.
-            let is_part = counts.iter().any(Result::is_ok);
-            return Err(not_kept(if is_part { NotKept::Unknown } else { *error }));
+            let is_part = told.iter().any(Result::is_ok);
+            return Err(not_kept(if is_part { NotKept::Unknown } else { *error }, is_batch));
         }
         let mut text = if is_batch { vec![b'['] } else { Vec::new() };
-        for (index, (Receipt { id, .. }, count)) in receipts.iter().zip(counts).enumerate() {
+        for (index, told) in told.into_iter().enumerate() {
             if index > 0 {
                 text.push(b',');
             }
-            reply::put_receipt(&mut text, *id, count.map_err(not_kept)?);
+            let (id, streams) = told.map_err(|error| not_kept(error, is_batch))?;
+            reply::put_receipt(&mut text, id, streams);
         }
         if is_batch {
             text.push(b']');
@@ -188,11 +189,12 @@ pub(super) fn is_array(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'[')
 }
 
-/// What is said when the store has failed. It is the same for all of a batch.
-pub(super) fn not_kept(error: NotKept) -> Refusal {
+/// What is said when the store has not kept what it was given. It is the same for all of a batch.
+pub(super) fn not_kept(error: NotKept, is_batch: bool) -> Refusal {
     let advice = match error {
-        NotKept::Failed => "nothing was published, try again later",
+        NotKept::Failed | NotKept::Away => "nothing was published, try again later",
         NotKept::Unknown => "send it again with the same key, which makes it once",
+        NotKept::KeyReused { index } => return refused(PublishError::KeyReused { index }, is_batch),
     };
     Refusal::new(RefusalKind::Unavailable, format!("{error}; {advice}"))
 }

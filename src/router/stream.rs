@@ -107,6 +107,12 @@ impl Router {
                 cors::put(allowed, &mut response);
                 Ok(Granted::Answer(response, Some(stream_word(&StreamError::Limited(limited)))))
             }
+            Err(error @ StreamError::NotReady(_)) => {
+                self.counters.streams_refused.inc();
+                let mut response = LimitedBody::unready(settings).map(ReplyBody::limited);
+                cors::put(allowed, &mut response);
+                Ok(Granted::Answer(response, Some(stream_word(&error))))
+            }
             Err(error) => Err(Refusal::Stream(error)),
         }
     }

@@ -175,6 +175,11 @@ impl Marks {
         self.users.entry(user.clone()).or_default()
     }
 
+    /// Forgets the mark of a user whose history is not held here any more.
+    pub fn remove(&mut self, user: &ChannelName) {
+        self.users.remove(user);
+    }
+
     /// Drops the marks of events that are gone. Cheap when there are none.
     pub fn sweep(&mut self, now: Timestamp) {
         while self.order.front().is_some_and(|(at, _)| at.after(self.age) < now) {

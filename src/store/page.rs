@@ -24,7 +24,7 @@ pub struct Page {
 
 impl Page {
     /// What is read where history past the cursor is gone.
-    pub(super) fn gone(upto: u64) -> Self {
+    pub fn gone(upto: u64) -> Self {
         Self { records: Vec::new(), read: upto, gap: true }
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, Response};
 use http_body::Frame;
 use tokio::time::{Sleep, sleep};
 
-use super::limited::limited_text;
+use super::limited::{limited_text, unready_text};
 use super::subscriber::Form;
 use super::{End, Grant, StreamSettings, Streams, Subscriber};
 use crate::limits::Limited;
@@ -71,7 +71,7 @@ impl Drop for StreamBody {
     }
 }
 
-/// The body of a stream that a limit was in the way of: a few words, and the same end.
+/// The body of a stream that there is not, for now: a few words, and the same end.
 #[derive(Debug)]
 pub struct LimitedBody {
     text: Option<Bytes>,
@@ -79,9 +79,17 @@ pub struct LimitedBody {
 }
 
 impl LimitedBody {
-    /// Makes the response that carries it.
+    /// Makes the response that carries it, where a limit is in the way.
     pub fn respond(settings: &StreamSettings, limited: Limited) -> Response<Self> {
-        let text = limited_text(limited, settings.route.retry);
+        Self::saying(settings, limited_text(limited, settings.route.retry))
+    }
+
+    /// The same, where history cannot be read.
+    pub fn unready(settings: &StreamSettings) -> Response<Self> {
+        Self::saying(settings, unready_text(settings.route.retry))
+    }
+
+    fn saying(settings: &StreamSettings, text: Bytes) -> Response<Self> {
         let mut response = Response::new(Self { text: Some(text), linger: None });
         *response.headers_mut() = settings.fields.clone();
         response
@@ -123,7 +131,7 @@ mod tests {
     use super::*;
     use crate::config::StreamRoute;
     use crate::event::{ChannelName, Epoch, Timestamp};
-    use crate::hub::Hub;
+    use crate::hub::{Held, Hub};
     use crate::store::{Limits, Memory};
     use crate::stream::{StreamSettings, unauthorized_event};
 
@@ -143,6 +151,7 @@ mod tests {
             again: None,
             fields: None,
             permit: None,
+            held: Held::default(),
             is_uncounted: false,
             client: String::new(),
             target: String::new(),

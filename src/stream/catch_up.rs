@@ -18,7 +18,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::{End, Streams, Subscriber};
-use crate::event::{ChannelName, Timestamp};
+use crate::event::{ChannelName, EventId, Timestamp};
 use crate::hub::{Gap, Start, Subscription};
 use crate::store::Page;
 
@@ -57,7 +57,7 @@ impl History {
 /// What of history a stream is to read next.
 #[derive(Debug)]
 pub(super) struct ToRead {
-    pub(super) after: u64,
+    pub(super) after: EventId,
     pub(super) head: u64,
     pub(super) unread: Option<ChannelName>,
 }
@@ -73,7 +73,7 @@ pub(super) fn begin(
     let failed = |read| Page { read, ..Page::default() };
     let (after, head) = (start.cursor.seq, start.head);
     let Some(own) = unread else {
-        let page = subscription.page(after, head, now).unwrap_or_else(|_| failed(after));
+        let page = subscription.page(start.cursor, head, now).unwrap_or_else(|_| failed(after));
         if page.gap {
             return (start.behind(Gap::Expired), page);
         }
@@ -82,7 +82,7 @@ pub(super) fn begin(
         let has_missed_nothing = page.records.is_empty() && page.read >= head;
         return (if has_missed_nothing { start.at_head() } else { start }, page);
     };
-    match subscription.unread_page(own, 0, head, now) {
+    match subscription.unread_page(own, EventId { seq: 0, ..start.cursor }, head, now) {
         Ok(page) => (start.before(&page), page),
         // It is given no id at its opening: with one it would come back for what came since, and not for what is unread.
         Err(_) => (start, failed(0)),

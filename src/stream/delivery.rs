@@ -8,7 +8,7 @@ use super::marking::Written;
 use super::subscriber::Handed;
 use super::{End, Streams, Subscriber, unauthorized_event};
 use crate::event::{Frame, Timestamp};
-use crate::hub::{Delivery, Kick, Work};
+use crate::hub::{Delivery, Gap, GapNotice, Kick, Work};
 
 /// So many streams are written to before other tasks of the worker get their turn. At five microseconds a write this
 /// is how long a proxied request may wait behind a fan-out: a sixth of a millisecond.
@@ -38,6 +38,10 @@ impl Streams {
                         Box::pin(self.kick(*kick, &mut turn)).await;
                     }
                     Work::Read(notice) => self.tell_read(&notice),
+                    Work::Gap(notice) => {
+                        self.mark(&mut written);
+                        self.tell_gap(&notice);
+                    }
                 }
             }
             self.mark(&mut written);
@@ -61,7 +65,9 @@ impl Streams {
             // Copied out: a stream that is ended on the way leaves the table.
             let table = self.0.table.borrow();
             let subscribed = delivery.channels.iter().filter_map(|channel| table.channels.get(channel));
-            targets.extend(subscribed.flatten().cloned());
+            // Those of a later epoch have nothing to do with this one's.
+            let life = self.0.life.get();
+            targets.extend(subscribed.flatten().filter(|one| one.life.get() == life).cloned());
         }
         let (mut handed, mut later) = (0, 0);
         for subscriber in targets.drain(..) {
@@ -83,6 +89,27 @@ impl Streams {
         }
         self.0.counters.deliveries.add(handed as u64);
         delivery.counted(handed + later);
+    }
+
+    /// Tells streams that something is missing.
+    fn tell_gap(&self, notice: &GapNotice) {
+        let targets: Vec<_> = match notice.channel {
+            None => self.all(),
+            Some(channel) => {
+                let table = self.0.table.borrow();
+                table.channels.get(&channel).into_iter().flatten().cloned().collect()
+            }
+        };
+        if notice.gap == Gap::NewEpoch {
+            // The numbers begin anew.
+            self.0.handed.set(notice.at.seq);
+            self.0.life.set(notice.life);
+        }
+        for subscriber in targets {
+            if subscriber.miss(notice) {
+                self.0.counters.resets.inc();
+            }
+        }
     }
 
     /// Ends the streams of a user. All that are open now are collected at once: those that are opened meanwhile have

@@ -19,7 +19,7 @@ use crate::auth::{
 use crate::config::StreamRoute;
 use crate::event::{ChannelName, Event, Frame};
 use crate::http::{Peer, from_same_origin, query_values};
-use crate::hub::Hub;
+use crate::hub::{Held, Hub, NotReady};
 use crate::limits::{Asking, Limited, Limits, Permit};
 
 /// The ways in which clients say their last id, besides the header of the standard.
@@ -52,6 +52,8 @@ pub struct Grant {
     pub(super) permit: Option<Box<Permit>>,
     /// Whether the limits had no room to count it.
     pub(super) is_uncounted: bool,
+    /// Its channels, ready.
+    pub(super) held: Held,
 }
 
 /// What it takes to find out whether a stream that is open may stay so.
@@ -135,6 +137,8 @@ pub enum StreamError {
     Ticket(TicketError),
     /// There is no inbox to be had in this way.
     Inbox(InboxError),
+    /// History cannot be read now.
+    NotReady(NotReady),
 }
 
 impl fmt::Display for StreamError {
@@ -150,6 +154,7 @@ impl fmt::Display for StreamError {
             Self::Channels(error) => error.fmt(f),
             Self::Ticket(error) => error.fmt(f),
             Self::Inbox(error) => error.fmt(f),
+            Self::NotReady(error) => error.fmt(f),
         }
     }
 }
@@ -161,6 +166,7 @@ impl std::error::Error for StreamError {
             Self::Channels(error) => Some(error),
             Self::Ticket(error) => Some(error),
             Self::Inbox(error) => Some(error),
+            Self::NotReady(error) => Some(error),
             Self::Limited(limited) => Some(limited),
             Self::Method | Self::ForeignOrigin | Self::OtherUser => None,
         }
@@ -203,13 +209,16 @@ impl Grant {
         let asking = Asking { user, address: context.address, route: settings.own_limit };
         let admitted = context.limits.admit(asking, Instant::now()).map_err(StreamError::Limited)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let last_id = last_id(&parts.headers, query);
+        let held = context.hub.prepare(&channels, last_id.as_deref()).await.map_err(StreamError::NotReady)?;
         Ok(Self {
+            held,
             settings: settings.clone(),
             expires: identity.as_ref().and_then(|identity| identity.expires),
             again,
             user: identity.map(|identity| identity.user),
             channels,
-            last_id: last_id(&parts.headers, query),
+            last_id,
             client: context.client,
             target: target.to_owned(),
             fields: context.fields,

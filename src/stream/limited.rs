@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::settings::failed;
+use crate::event::Event;
 use crate::limits::{LimitKind, Limited};
 
 /// The least that a client is asked to wait: the `retry` of a route may be a millisecond.
@@ -21,6 +23,13 @@ pub(super) fn limited_text(limited: Limited, retry: Duration) -> Bytes {
     let base = retry.max(LEAST) * if limited.kind == LimitKind::User { OWN } else { 1 };
     let retry = (base.mul_f64(1.0 + fastrand::f64()) + limited.wait).as_millis();
     format!(": {limited}\nretry: {retry}\n\n").into()
+}
+
+/// The text of a stream whose history cannot be read. The wait is as random, for the same reason.
+pub(super) fn unready_text(retry: Duration) -> Bytes {
+    let retry = retry.max(LEAST).mul_f64(1.0 + fastrand::f64()).as_millis();
+    let event = Event { retry: u32::try_from(retry).ok(), ..failed() };
+    event.frame_without_id().text()
 }
 
 #[cfg(test)]
@@ -44,5 +53,17 @@ mod tests {
             assert!((least..=most).contains(&retry), "{text}");
             assert!(rest.ends_with("\n\n"));
         }
+    }
+
+    #[test]
+    fn one_without_history_says_so_and_when_to_come_back() {
+        let text = unready_text(Duration::from_secs(5));
+        let lines: Vec<_> = std::str::from_utf8(&text).unwrap().lines().collect();
+        let retry: u64 = lines[1].strip_prefix("retry: ").unwrap().parse().unwrap();
+        assert!((5000..=10_000).contains(&retry));
+        assert_eq!(
+            [lines[0], lines[2]],
+            ["event: error", r#"data: {"error":"Internal Server Error","code":500}"#]
+        );
     }
 }

@@ -40,6 +40,13 @@ impl Marking {
     }
 }
 
+impl Marking {
+    /// Forgets what waits: it is of a history that is gone.
+    pub(super) fn forget(&self) {
+        self.waiting.borrow_mut().clear();
+    }
+}
+
 /// The streams of a batch that have something to mark.
 #[derive(Debug, Default)]
 pub(super) struct Written(Vec<Rc<Subscriber>>);

@@ -152,6 +152,11 @@ pub(super) fn protocol_event(name: &str, data: String) -> Event {
     Event { name: EventName::configured(name).ok(), data: data.into(), retry: None }
 }
 
+/// What a client is told when history cannot be read.
+pub(super) fn failed() -> Event {
+    protocol_event("error", r#"{"error":"Internal Server Error","code":500}"#.to_owned())
+}
+
 fn own_event(said: &Said) -> Event {
     let name = said.event.as_deref().and_then(|name| EventName::configured(name).ok());
     Event { name, data: said.data.clone().into(), retry: None }

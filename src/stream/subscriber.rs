@@ -19,7 +19,7 @@ use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
-use crate::hub::{ChannelId, Gap};
+use crate::hub::{ChannelId, Gap, GapNotice};
 use crate::store::Page;
 use crate::transport::Transport;
 
@@ -92,7 +92,9 @@ pub struct Subscriber {
     pub(super) user: Option<Box<str>>,
     /// Its channels, each with its place among the channel's subscribers.
     pub(super) channels: SmallVec<[(ChannelId, Cell<u32>); 2]>,
-    epoch: Epoch,
+    epoch: Cell<Epoch>,
+    /// The same, as the hub counts epochs.
+    pub(super) life: Cell<u32>,
     /// The last event handed to it.
     cursor: Cell<u64>,
     pub(super) delivered: Cell<u64>,
@@ -147,6 +149,7 @@ pub(super) struct Parts {
     pub(super) user: Option<Box<str>>,
     pub(super) channels: SmallVec<[ChannelId; 2]>,
     pub(super) cursor: EventId,
+    pub(super) life: u32,
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
     pub(super) rechecked: Option<Box<Rechecked>>,
@@ -165,6 +168,7 @@ impl Subscriber {
             user,
             channels,
             cursor,
+            life,
             opened,
             ends,
             rechecked,
@@ -180,7 +184,8 @@ impl Subscriber {
             settings,
             user,
             channels: channels.into_iter().map(|id| (id, Cell::new(0))).collect(),
-            epoch: cursor.epoch,
+            epoch: Cell::new(cursor.epoch),
+            life: Cell::new(life),
             cursor: Cell::new(cursor.seq),
             delivered: Cell::new(0),
             opened,
@@ -195,7 +200,7 @@ impl Subscriber {
 
     /// The id of the last event handed to it.
     pub(super) fn cursor(&self) -> EventId {
-        EventId { epoch: self.epoch, seq: self.cursor.get() }
+        EventId { epoch: self.epoch.get(), seq: self.cursor.get() }
     }
 
     /// Hands it an event of the hub.
@@ -269,7 +274,8 @@ impl Subscriber {
     pub(super) fn to_read(&self) -> Option<ToRead> {
         let state = &mut *self.state.borrow_mut();
         let History { read, head, unread, .. } = state.history()?;
-        Some(ToRead { after: *read, head: *head, unread: unread.clone() })
+        let after = EventId { epoch: self.epoch.get(), seq: *read };
+        Some(ToRead { after, head: *head, unread: unread.clone() })
     }
 
     /// Whether it has written all it had and has more to read. Said once for every page.
@@ -320,6 +326,25 @@ impl Subscriber {
         }
         state.go_live();
         state.wake();
+    }
+
+    /// Tells it that something is missing. Says whether it concerns it.
+    pub(super) fn miss(&self, notice: &GapNotice) -> bool {
+        let GapNotice { at, heard, life, gap, .. } = *notice;
+        let is_of_it = match gap {
+            Gap::NewEpoch => self.life.get() < life,
+            _ => self.life.get() == life && self.cursor.get() <= heard,
+        };
+        if !is_of_it {
+            return false;
+        }
+        if gap == Gap::NewEpoch {
+            self.life.set(life);
+            self.epoch.set(at.epoch);
+            self.marking.iter().for_each(|marking| marking.forget());
+        }
+        self.skip(at.seq, gap);
+        true
     }
 
     /// Marks it as ended, with a last frame for a client that still reads. Its task or body does the rest.

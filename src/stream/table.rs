@@ -18,7 +18,7 @@ use super::clock::next_due;
 use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
-use super::settings::protocol_event;
+use super::settings::failed;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
@@ -53,6 +53,8 @@ pub(super) struct Shared {
     pub(super) catch_up: CatchUp,
     /// The number of the last event that was handed out. All up to it are in history.
     pub(super) handed: Cell<u64>,
+    /// Of which epoch that was, as the hub counts them.
+    pub(super) life: Cell<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ impl Streams {
             due: Due::default(),
             catch_up: CatchUp::default(),
             handed: Cell::new(0),
+            life: Cell::new(0),
         }))
     }
 
@@ -102,6 +105,8 @@ impl Streams {
             fields,
             permit,
             is_uncounted,
+            // Given back when the stream is registered, which holds the channels itself.
+            held: _held,
         } = grant;
         let own = own_channel(&settings.route, user.as_deref(), &channels);
         let from = match &last_id {
@@ -149,6 +154,7 @@ impl Streams {
             serial: self.next_serial(),
             channels: subscription.channels().collect(),
             cursor,
+            life: subscription.life(),
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
@@ -184,6 +190,7 @@ impl Streams {
             user: None,
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
+            life: 0,
             opened: Instant::now(),
             ends: None,
             rechecked: None,
@@ -354,9 +361,7 @@ fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Op
 fn last_words(end: End) -> Option<Frame> {
     let event = match end {
         End::Expired => unauthorized(),
-        End::StoreFailed => {
-            protocol_event("error", r#"{"error":"Internal Server Error","code":500}"#.to_owned())
-        }
+        End::StoreFailed => failed(),
         End::Gone | End::Evicted | End::MaxAge | End::Kicked | End::Drain => return None,
     };
     Some(event.frame_without_id())

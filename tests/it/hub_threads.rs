@@ -63,8 +63,8 @@ fn publisher(hub: &Hub, mut rng: Rng) -> Vec<(u64, u8)> {
             let channels = rng.u8(1..=ALL);
             let publication = publication(channels, "x");
             let receipt = hub.publish(publication, Timestamp::now()).unwrap();
-            timeout(PATIENCE, receipt.delivered.count()).await.expect("nobody was woken").unwrap();
-            published.push((receipt.id.seq, channels));
+            timeout(PATIENCE, receipt.delivered()).await.expect("nobody was woken").unwrap();
+            published.push((receipt.id().unwrap().seq, channels));
         }
         published
     };
@@ -121,7 +121,8 @@ fn open(hub: &Hub, worker: usize, channels: u8, from: Position<'_>) -> Stream {
     let (subscription, start) = hub.subscribe(worker, None, &names(channels), from, now).unwrap();
     let (mut read, mut events) = (start.cursor.seq, Vec::new());
     while read < start.head {
-        let page = subscription.page(read, start.head, now).unwrap();
+        let after = EventId { seq: read, ..start.cursor };
+        let page = subscription.page(after, start.head, now).unwrap();
         assert!(!page.gap);
         events.extend(page.records.iter().map(|record| record.seq));
         read = page.read;
@@ -160,7 +161,8 @@ fn everybody_has_everything(hub: &Hub, seed: u64) {
         let publishers: Vec<_> = publishers.collect();
         let mut published: BTreeMap<u64, u8> =
             publishers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        published.insert(hub.publish(publication(ALL, "last"), Timestamp::now()).unwrap().id.seq, ALL);
+        published
+            .insert(hub.publish(publication(ALL, "last"), Timestamp::now()).unwrap().id().unwrap().seq, ALL);
         let given: Vec<_> = workers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         (published, given)
     });

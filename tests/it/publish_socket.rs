@@ -151,7 +151,7 @@ async fn count(hub: Hub, begin: Arc<Notify>) {
         batch.drain(..).for_each(|work| match work {
             Work::Deliver(delivery) => delivery.counted(1),
             Work::Kick(kick) => kick.counted(1),
-            Work::Read(notice) => panic!("{notice:?}"),
+            other => panic!("{other:?}"),
         });
     }
 }

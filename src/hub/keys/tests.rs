@@ -10,8 +10,8 @@ fn keys(most: usize) -> Keys {
     keys
 }
 
-fn receipt(seq: u64) -> Receipt {
-    Receipt { id: EventId { epoch: Epoch::from_bits(1), seq }, delivered: Delivered::now(0) }
+fn receipt(seq: u64) -> Given {
+    Given { id: EventId { epoch: Epoch::from_bits(1), seq }, delivered: Delivered::now(0) }
 }
 
 fn at(seconds: u64) -> Timestamp {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::event::{ChannelName, Timestamp};
+use crate::event::{ChannelName, EventId, Timestamp};
 use crate::store::{DiskError, Mark, SyncMode};
 
 use super::{MarkError, Read, Walked};
@@ -173,8 +173,10 @@ impl Committer {
     /// Looks for what was published since the one who wishes has looked. Nothing more comes until the next batch.
     fn look_on(&self, mut wanted: Wanted, head: u64) -> Result<Wanted, DiskError> {
         let Wanted { own, unread, now, .. } = &mut wanted;
+        let epoch = self.hub.epoch();
         while unread.upto < head {
-            let page = self.hub.unread_page(own, unread.upto, head, *now)?;
+            let after = EventId { epoch, seq: unread.upto };
+            let page = self.hub.unread_page(own, after, head, *now)?;
             unread.seqs.extend(page.records.iter().map(|record| record.seq));
             unread.upto = page.read;
         }
@@ -184,7 +186,7 @@ impl Committer {
     fn grant(&self, state: &State, wanted: Wanted, marked: &mut Marked) {
         let Wanted { own, read, unread, now, answer } = wanted;
         let before = marked.marks.get(&own).map_or_else(|| state.marks.of(&own), Option::as_ref);
-        let (newly, left) = self.hub.of_those(before, &unread.seqs, &read);
+        let (newly, left) = state.of_those(before, &unread.seqs, &read);
         if !newly.is_empty() {
             let mut mark = before.cloned().unwrap_or_default();
             mark.touch(now);

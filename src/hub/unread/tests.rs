@@ -75,8 +75,8 @@ fn publication(channels: &[&str]) -> Publication {
 
 fn publish(hub: &Hub, channels: &[&str]) -> EventId {
     let receipt = hub.publish(publication(channels), NOW).unwrap();
-    wait(receipt.delivered.count()).unwrap();
-    receipt.id
+    wait(receipt.delivered()).unwrap();
+    receipt.id().unwrap()
 }
 
 fn deliver(hub: &Hub, written: &[(&str, u64)]) {
@@ -261,7 +261,7 @@ fn what_is_marked_in_a_rush_is_settled_by_and_by() {
     let disk = OnDisk::open(folder.path(), limits.clone());
     let batch: Vec<_> = (0..many).map(|_| publication(&["user:a"])).collect();
     let receipts = disk.hub.publish_all(batch, NOW).unwrap();
-    wait(receipts.last().unwrap().delivered.count()).unwrap();
+    wait(receipts.last().unwrap().delivered()).unwrap();
     for seq in 1..=many {
         deliver(&disk.hub, &[("user:a", seq)]);
     }

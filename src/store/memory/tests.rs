@@ -27,7 +27,7 @@ fn read(store: &Memory, names: &[&str], cursor: u64, now: u64) -> (Vec<u64>, boo
     let names: Vec<_> = names.iter().map(|n| channel(n)).collect();
     let (mut after, mut seqs) = (cursor, Vec::new());
     loop {
-        let page = store.page(&names, after, HEAD, Timestamp(now));
+        let page = store.logs().page(&names, after, HEAD, Timestamp(now));
         assert!(page.records.len() <= PAGE_EVENTS && page.read > after);
         seqs.extend(page.records.iter().map(|record| record.seq));
         after = page.read;
@@ -64,16 +64,16 @@ fn a_page_is_bounded_in_events_and_bytes_and_what_is_above_is_left() {
     for seq in 1..=200 {
         store.append(&[channel("a")], Record { expires: Some(Timestamp(seq % 2)), ..record(seq, 0) });
     }
-    let page = store.page(&[channel("a")], 10, 150, Timestamp(0));
+    let page = store.logs().page(&[channel("a")], 10, 150, Timestamp(0));
     assert_eq!((page.read, page.records.len()), (74, 32), "half of them are over, and are counted");
-    let page = store.page(&[channel("a")], 140, 150, Timestamp(0));
+    let page = store.logs().page(&[channel("a")], 140, 150, Timestamp(0));
     assert_eq!((page.read, page.records.len()), (150, 5));
     for seq in 201..=203 {
         let frame = Frame::new(&vec![b'x'; 2 * PAGE_BYTES / 3]);
         store.append(&[channel("b")], Record { frame, ..record(seq, 0) });
     }
     let pages: Vec<_> =
-        [0, 201, 202].map(|after| store.page(&[channel("b")], after, 203, Timestamp(0)).read).into();
+        [0, 201, 202].map(|after| store.logs().page(&[channel("b")], after, 203, Timestamp(0)).read).into();
     assert_eq!(pages, [201, 202, 203]);
 }
 
@@ -121,7 +121,7 @@ proptest! {
         cursor in 0u64..200,
         asked in prop::collection::btree_set(0u8..12, 1..4),
     ) {
-        let mut store = Memory::new(Limits { max_bytes: 40 * (RECORD_OVERHEAD + 14), ..LIMITS });
+        let mut store = Memory::new(Limits { max_bytes: 40 * (crate::store::log::RECORD_OVERHEAD + 14), ..LIMITS });
         let (mut now, mut model) = (0, Vec::new());
         for (seq, (channels, pause, sweep)) in (1..).zip(appends) {
             now += pause;
@@ -140,10 +140,10 @@ proptest! {
         } else {
             prop_assert_eq!(got, expected);
         }
-        let kept: usize = store.channels.values().map(|log| log.records.len()).sum();
+        let kept: usize = store.logs.channels.values().map(|log| log.records.len()).sum();
         prop_assert_eq!(kept, store.records);
-        prop_assert!(store.bytes <= store.limits.max_bytes);
-        prop_assert!(store.channels.len() <= store.limits.max_channels);
-        prop_assert!(store.channels.values().all(|log| !log.records.is_empty()));
+        prop_assert!(store.bytes <= store.logs.limits.max_bytes);
+        prop_assert!(store.logs.channels.len() <= store.logs.limits.max_channels);
+        prop_assert!(store.logs.channels.values().all(|log| !log.records.is_empty()));
     }
 }

@@ -4,6 +4,7 @@
 //! stands where history had gone.
 
 mod disk;
+mod nodes;
 mod unread;
 mod world;
 
@@ -202,7 +203,7 @@ fn an_event_is_counted_for_those_who_will_read_it_once_each() {
     };
     let receipt = world.hub.publish(both, Timestamp::now()).unwrap();
     turn(std::pin::pin!(streams.deliver()));
-    let mut count = std::pin::pin!(receipt.delivered.count());
+    let mut count = std::pin::pin!(receipt.delivered());
     let counted = count.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(counted, Poll::Ready(Ok(1)));
     assert_eq!(streams.0.counters.deliveries.get(), 0);

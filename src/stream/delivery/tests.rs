@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::StreamRoute;
 use crate::event::{ChannelName, Epoch, Event, Timestamp};
-use crate::hub::{Hub, Publication};
+use crate::hub::{Held, Hub, Publication};
 use crate::store::{Limits, Memory};
 use crate::stream::{Grant, StreamBody, StreamSettings};
 
@@ -28,6 +28,7 @@ fn grant(settings: &Rc<StreamSettings>, channel: &ChannelName) -> Grant {
         again: None,
         fields: None,
         permit: None,
+        held: Held::default(),
         is_uncounted: false,
         client: String::new(),
         target: String::new(),

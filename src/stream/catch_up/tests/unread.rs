@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::turn;
 use crate::config::{ReadWhen, Replay, StreamRoute};
 use crate::event::{ChannelName, Epoch, Event, Timestamp};
-use crate::hub::{Hub, Publication};
+use crate::hub::{Held, Hub, Publication};
 use crate::store::{Limits, Memory};
 use crate::stream::{Grant, StreamBody, StreamSettings, Streams};
 
@@ -87,7 +87,7 @@ impl World {
             key: None,
             collapse: None,
         };
-        let seq = self.hub.publish(publication, Timestamp::now()).unwrap().id.seq;
+        let seq = self.hub.publish(publication, Timestamp::now()).unwrap().id().unwrap().seq;
         let kind = if is_own { &mut self.own } else { &mut self.other };
         kind.insert(seq);
     }
@@ -106,6 +106,7 @@ impl World {
             again: None,
             fields: None,
             permit: None,
+            held: Held::default(),
             is_uncounted: false,
             client: String::new(),
             target: String::new(),

@@ -13,14 +13,14 @@ use tempfile::TempDir;
 
 use crate::config::StreamRoute;
 use crate::event::{ChannelName, Epoch, Event, EventId, Timestamp};
-use crate::hub::{Hub, Position, Publication};
+use crate::hub::{Held, Hub, Position, Publication};
 use crate::store::{Disk, Limits, Memory, SyncMode};
 use crate::stream::{Grant, StreamBody, StreamSettings, Streams};
 
 pub(super) const CHANNELS: u8 = 3;
 pub(super) const CLIENTS: usize = 4;
 /// More than two pages.
-const HISTORY: usize = 150;
+pub(super) const HISTORY: usize = 150;
 pub(super) const AGE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +72,14 @@ pub(super) struct World {
     pub(super) streams: Streams,
     settings: Rc<StreamSettings>,
     /// By place: its channels, and how old it was.
-    published: BTreeMap<u64, (u8, Old)>,
+    pub(super) published: BTreeMap<u64, (u8, Old)>,
     /// All up to this one may have gone by their age.
     pub(super) expired: u64,
     pub(super) sessions: Vec<Option<Session>>,
     last: [u64; CLIENTS],
-    epoch: u32,
+    pub(super) epoch: u32,
+    /// Ids that were never given.
+    pub(super) holes: Vec<std::ops::Range<u64>>,
     folder: Option<TempDir>,
     committer: Option<JoinHandle<()>>,
 }
@@ -107,6 +109,7 @@ impl World {
             sessions: (0..CLIENTS).map(|_| None).collect(),
             last: [0; CLIENTS],
             epoch: 0,
+            holes: Vec::new(),
             folder: None,
             committer: None,
         }
@@ -170,7 +173,7 @@ impl World {
             Old::Ancient => now - 2 * 1000 * AGE.as_secs(),
         };
         let receipts = self.hub.publish_all(vec![publication; count], Timestamp(at)).unwrap();
-        for id in receipts.iter().map(|receipt| receipt.id) {
+        for id in receipts.iter().map(|receipt| receipt.id().unwrap()) {
             // On disk it is kept and handed out a moment later.
             until(|| {
                 self.hub.subscribe(0, None, &[], Position::Now, Timestamp::now()).unwrap().1.head >= id.seq
@@ -184,7 +187,13 @@ impl World {
     }
 
     pub(super) fn open(&mut self, client: usize, channels: u8, from: &From) {
-        let id = match from {
+        let id = self.id_of(client, from);
+        self.open_at(client, channels, id, Held::default());
+    }
+
+    /// The id that a client comes with.
+    pub(super) fn id_of(&self, client: usize, from: &From) -> Option<u64> {
+        match from {
             From::Now => None,
             From::There => Some(self.last[client]),
             From::Id(share) => {
@@ -192,7 +201,10 @@ impl World {
                 places.clone().nth(self.published.len() * usize::from(*share) / 255)
             }
             From::Nonsense => Some(self.head() + 1),
-        };
+        }
+    }
+
+    pub(super) fn open_at(&mut self, client: usize, channels: u8, id: Option<u64>, held: Held) {
         let grant = Grant {
             settings: self.settings.clone(),
             user: None,
@@ -202,6 +214,7 @@ impl World {
             again: None,
             fields: None,
             permit: None,
+            held,
             is_uncounted: false,
             client: String::new(),
             target: String::new(),
@@ -303,6 +316,7 @@ impl World {
     pub(super) fn may_have_gone(&self, channels: u8, after: u64) -> bool {
         after < self.expired
             || after < place(self.epoch, 0)
+            || self.holes.iter().any(|hole| hole.contains(&after))
             || (0..CHANNELS)
                 .map(|bit| channels & (1 << bit))
                 .any(|channel| self.of(channel, after).count() > HISTORY)
@@ -325,7 +339,7 @@ fn open(folder: Option<&TempDir>, epoch: u32) -> (Hub, Option<JoinHandle<()>>) {
     (hub, Some(std::thread::spawn(move || committer.run())))
 }
 
-fn place(epoch: u32, seq: u64) -> u64 {
+pub(super) fn place(epoch: u32, seq: u64) -> u64 {
     u64::from(epoch) << 32 | seq
 }
 
@@ -333,7 +347,7 @@ fn placed(id: EventId) -> u64 {
     place((0..).find(|bits| Epoch::from_bits(*bits) == id.epoch).unwrap(), id.seq)
 }
 
-fn said(place: u64) -> EventId {
+pub(super) fn said(place: u64) -> EventId {
     EventId { epoch: Epoch::from_bits((place >> 32) as u32), seq: place & u64::from(u32::MAX) }
 }
 
