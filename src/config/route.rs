@@ -41,7 +41,7 @@ pub(super) struct Names<'a> {
 }
 
 /// One row of the routing table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// The path, from `/` on, as it stands in a request target before any `?`.
     pub path: String,
@@ -153,7 +153,7 @@ fn only_one_cors(stream: &Section<'_>) {
 }
 
 /// What a route does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Forwards to an upstream.
     Proxy(Box<ProxyRoute>),
@@ -166,7 +166,7 @@ pub enum Action {
 }
 
 /// Forwards to an upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProxyRoute {
     /// The index into [`Config::upstreams`](super::Config::upstreams).
     pub upstream: usize,

@@ -52,7 +52,7 @@ impl Server {
             name: origin.to_string(),
             standing,
             kind: config.kind,
-            address: Address::new(origin, config.tls.as_ref()),
+            address: Address::new(origin, config.tls.as_ref().map(|tls| &tls.config)),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             idle_limit: idle_limit(config.kind),
