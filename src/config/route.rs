@@ -56,6 +56,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// What tells it from all other routes, and is the same in another process: two may share a path on different hosts.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.path, self.hosts.join(" "))
+    }
+
     /// Reads the routing table.
     pub(super) fn read_all(sections: &[Section<'_>], names: &Names<'_>, upstreams: &[Upstream]) -> Vec<Self> {
         let mut routes: Vec<Self> = Vec::new();

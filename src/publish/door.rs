@@ -129,7 +129,7 @@ async fn publish(
 ) -> Result<Response<Bytes>, Refusal> {
     match Kind::of(fields)? {
         Kind::Json => {
-            let json = body::read_json(body, publisher.bounds(), usize::MAX).await?;
+            let json = body::read_json(body, &publisher.bounds(), usize::MAX).await?;
             let posted = publisher.read(&json, &Reading::PLAIN)?;
             Ok(reply::ok(reply::JSON, publisher.answer(posted, Timestamp::now()).await?))
         }
@@ -144,7 +144,7 @@ async fn disconnect(
 ) -> Result<Response<Bytes>, Refusal> {
     Kind::of(fields)?.only_json()?;
     let bounds = publisher.bounds();
-    let json = body::read_json(body, bounds, bounds.max_object()).await?;
+    let json = body::read_json(body, &bounds, bounds.max_object()).await?;
     Ok(reply::ok(reply::JSON, disconnect::disconnect(publisher, &json, Timestamp::now()).await?))
 }
 
@@ -160,7 +160,7 @@ async fn inbox(
         }
         Asked::Mark(user) if parts.method == Method::POST => {
             Kind::of(&parts.headers)?.only_json()?;
-            let json = body::read_json(body, publisher.bounds(), MAX_BODY).await?;
+            let json = body::read_json(body, &publisher.bounds(), MAX_BODY).await?;
             inbox::mark(publisher, &user, &json, Timestamp::now()).await?
         }
         Asked::Unread(_) => return Ok(reply::method_not_allowed("GET, HEAD")),

@@ -135,12 +135,13 @@ mod tests {
         let hub = Hub::new(1, Memory::new(limits), Epoch::from_bits(1));
         let streams = Streams::new(hub.clone(), 0, std::sync::Arc::default(), None);
         let grant = |user: &str| Grant {
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &StreamRoute::new(vec![0]))),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &StreamRoute::new(vec![0]))),
             user: Some(user.to_owned()),
             channels: vec![ChannelName::of_user(user).unwrap()],
             last_id: None,
             expires: None,
             again: None,
+            voucher: None,
             fields: None,
             permit: None,
             is_uncounted: false,

@@ -18,6 +18,7 @@ use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
+use crate::auth::Voucher;
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap};
 use crate::store::Page;
@@ -36,6 +37,8 @@ pub enum End {
     MaxAge,
     /// Its token expired.
     Expired,
+    /// What it was let in by is not the configuration's any more.
+    Revoked,
     /// The app asked for it.
     Kicked,
     /// History cannot be read.
@@ -51,6 +54,7 @@ impl fmt::Display for End {
             Self::Evicted => "evicted",
             Self::MaxAge => "max-age",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Kicked => "disconnected",
             Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
@@ -101,6 +105,8 @@ pub struct Subscriber {
     pub(super) ends: Option<(Instant, End)>,
     pub(super) next_heartbeat: Cell<Option<Instant>>,
     pub(super) rechecked: Option<Box<Rechecked>>,
+    /// What stands behind its user.
+    pub(super) voucher: RefCell<Option<Voucher>>,
     pub(super) logged: Option<Box<Logged>>,
     /// What is to be marked as read when it has been written; none where that is not asked.
     pub(super) marking: Option<Box<Marking>>,
@@ -150,6 +156,7 @@ pub(super) struct Parts {
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
     pub(super) rechecked: Option<Box<Rechecked>>,
+    pub(super) voucher: Option<Voucher>,
     pub(super) logged: Option<Box<Logged>>,
     pub(super) marking: Option<Box<Marking>>,
     pub(super) form: Form,
@@ -168,6 +175,7 @@ impl Subscriber {
             opened,
             ends,
             rechecked,
+            voucher,
             logged,
             marking,
             form,
@@ -187,6 +195,7 @@ impl Subscriber {
             ends,
             next_heartbeat,
             rechecked,
+            voucher: RefCell::new(voucher),
             logged,
             marking,
             state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),

@@ -68,7 +68,7 @@ impl World {
         };
         Self {
             streams: Streams::new(hub.clone(), 0, std::sync::Arc::default(), None),
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &route)),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &route)),
             hub,
             own: BTreeSet::new(),
             other: BTreeSet::new(),
@@ -104,6 +104,7 @@ impl World {
             last_id: None,
             expires: None,
             again: None,
+            voucher: None,
             fields: None,
             permit: None,
             is_uncounted: false,

@@ -100,7 +100,7 @@ impl World {
         let route = StreamRoute { backlog: 400, heartbeat: None, ..StreamRoute::new(vec![]) };
         Self {
             streams: Streams::new(hub.clone(), 0, Arc::default(), None),
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &route)),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &route)),
             hub,
             published: BTreeMap::new(),
             expired: 0,
@@ -200,6 +200,7 @@ impl World {
             last_id: id.map(|place| said(place).to_string()),
             expires: None,
             again: None,
+            voucher: None,
             fields: None,
             permit: None,
             is_uncounted: false,
