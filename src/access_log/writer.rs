@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn lines_are_dropped_and_counted_when_the_writer_is_behind() {
         let (sender, receiver) = sync_channel(1);
-        let buffer = LogBuffer { sender: Some(sender), ..LogBuffer::default() };
+        let mut buffer = LogBuffer::default();
+        buffer.sender = Some(sender);
         let worker = WorkerLog { buffer: RefCell::new(buffer), written: Notify::new() };
         let mut dropped = 0;
         for _ in 0..2 {

@@ -29,6 +29,15 @@ impl Config {
             self.server.workers = before.server.workers;
             kept.push("[server] workers");
         }
+        if self.publish.socket != before.publish.socket {
+            self.publish.socket.clone_from(&before.publish.socket);
+            kept.push("[publish] socket");
+        }
+        let address = |config: &Self| config.publish.http.as_ref().map(|(address, _)| *address);
+        if address(self) != address(before) {
+            self.publish.http.clone_from(&before.publish.http);
+            kept.push("[publish] http");
+        }
         if self.store != before.store {
             self.store = before.store.clone();
             kept.push("[store]");

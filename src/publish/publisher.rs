@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use crate::config::{self, Map};
+use crate::config::{self, Map, Secret};
 use crate::event::Timestamp;
 use crate::hub::{Hub, NotKept, Publication, PublishError, Receipt};
 use crate::limits::Throttle;
@@ -26,16 +26,29 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
-    /// Changed by a new configuration, also for those who are connected.
+    /// Both are changed by a new configuration, also for those who are connected.
     bounds: RwLock<Arc<Bounds>>,
+    terms: RwLock<Arc<Terms>>,
     counters: Arc<[Arc<Counters>]>,
+}
+
+/// Who is let in at the doors of the app's own publications.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// What the address on TCP asks for; none lets nobody in there.
+    pub token: Option<Secret>,
+    /// The users that may connect to the socket, root not excepted; none is whoever the file's mode lets in.
+    pub allow_uids: Option<Vec<u32>>,
 }
 
 impl Publisher {
     /// A way into the hub. The counters are those of all workers, told by `GET /healthz`.
     pub fn new(hub: Hub, bounds: Bounds, counters: Arc<[Arc<Counters>]>) -> Self {
         let bounds = RwLock::new(Arc::new(bounds));
-        Self { shared: Arc::new(Shared { hub, bounds, counters }), rates: Arc::new([]) }
+        Self {
+            shared: Arc::new(Shared { hub, bounds, terms: RwLock::default(), counters }),
+            rates: Arc::new([]),
+        }
     }
 
     /// The same, with the rates of the configuration's publish routes, which all workers share. Those of the routes that
@@ -59,6 +72,16 @@ impl Publisher {
     /// Changes the bounds, for those who are connected too: with their next request or line.
     pub fn bound(&self, bounds: Bounds) {
         *self.shared.bounds.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bounds);
+    }
+
+    /// Changes who is let in. On connections over TCP each request is asked for the token that holds then; who has come by
+    /// the socket stays.
+    pub fn let_in(&self, terms: Terms) {
+        *self.shared.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        self.shared.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The rate of a route, by its place in the configuration.

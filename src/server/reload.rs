@@ -17,7 +17,7 @@ use crate::access_log::AccessLog;
 use crate::config::{Config, Problems};
 use crate::hub::Hub;
 use crate::listener::ConnectionLimit;
-use crate::publish::{Bounds, Publisher};
+use crate::publish::{self, Bounds, Publisher, Terms};
 use crate::shutdown::{Signal, Stage};
 use crate::worker::{Change, Parts};
 
@@ -228,10 +228,17 @@ impl Running {
         } else {
             None
         };
+        if let Some(path) = &config.publish.socket
+            && config.publish.mode != before.publish.mode
+        {
+            publish::set_mode(path, config.publish.mode).map_err(BindError::PublishSocket)?;
+        }
 
         // From here on nothing fails.
         self.hub.bound_keys(config.publish.key_window, config.publish.max_keys);
         self.publisher.bound(Bounds::new(config.publish.max_event, config.publish.max_batch));
+        let token = config.publish.http.as_ref().map(|(_, token)| token.clone());
+        self.publisher.let_in(Terms { token, allow_uids: config.publish.allow_uids.clone() });
         self.limit.set(parts::max_connections(&config));
         let doors = self.listeners.become_those(plan, &config);
         let (parts, background) = parts::next(config.clone(), made, &self.parts);

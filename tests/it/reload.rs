@@ -1,5 +1,7 @@
 //! Another configuration while it runs: what follows it, what goes on, and what is refused.
 
 mod listeners;
+mod load;
+mod publishers;
 mod routes;
 mod streams;

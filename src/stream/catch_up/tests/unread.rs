@@ -67,7 +67,12 @@ impl World {
             ..StreamRoute::new(vec![0])
         };
         Self {
-            streams: Streams::new(hub.clone(), 0, std::sync::Arc::default(), None),
+            streams: Streams::new(
+                hub.clone(),
+                0,
+                std::sync::Arc::default(),
+                std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+            ),
             settings: Rc::new(StreamSettings::new("/events".to_owned(), &route)),
             hub,
             own: BTreeSet::new(),
