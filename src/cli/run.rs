@@ -13,7 +13,7 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::config::Config;
 use crate::server::{Reloads, Server, Source};
-use crate::shutdown;
+use crate::shutdown::{self, Signal};
 
 use super::failure::Failure;
 
@@ -31,7 +31,7 @@ const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 Without a file: everything is proxied to --upstream, streams are at /events, the publish socket is
 ./sidestream.sock and events are kept in memory.
 
-The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
+SIGHUP reads the file again. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, conflicts_with_all = ["upstream", "jwt_secret"])]
@@ -58,17 +58,19 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
     };
     let level = log_to_stderr(config.log.level);
     let mut server = bind(config)?;
+    let reloads = file.map(|path| {
+        let source = Source::new(move || Config::load(&path));
+        server.reload_from(source.and_then(move |config| level.set(config.log.level)))
+    });
+    // Before anybody is told that it listens, and may send a signal.
+    let signal = watch(reloads)?;
     for address in server.addresses() {
         info!(address, "listening");
     }
     if let Some(socket) = server.publish_socket() {
         info!(socket = %socket.display(), "publish socket open");
     }
-    let reloads = file.map(|path| {
-        let source = Source::new(move || Config::load(&path));
-        server.reload_from(source.and_then(move |config| level.set(config.log.level)))
-    });
-    serve_reloaded(server, reloads)
+    run(server, signal)
 }
 
 /// Binds everything that a configuration names.
@@ -78,14 +80,19 @@ pub(super) fn bind(config: Config) -> Result<Server, Failure> {
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    serve_reloaded(server, None)
+    let signal = watch(None)?;
+    run(server, signal)
 }
 
-/// The same, and reloads its configuration on SIGHUP, if it has one that can be.
-fn serve_reloaded(server: Server, reloads: Option<Reloads>) -> Result<(), Failure> {
+/// Watches for signals from here on; with something to reload, SIGHUP does that.
+fn watch(reloads: Option<Reloads>) -> Result<Signal, Failure> {
     let (trigger, signal) = shutdown::channel();
     watch_signals(trigger, reloads)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
+    Ok(signal)
+}
+
+fn run(server: Server, signal: Signal) -> Result<(), Failure> {
     server.run(signal).map_err(|error| Failure::new("the server could not run").because(error))
 }
 

@@ -94,8 +94,8 @@ impl Listeners {
         Ok(Plan(plan))
     }
 
-    /// Puts a plan into force. Returns what each worker is to accept from. What is not in the plan is closed when the
-    /// workers have let go of it.
+    /// Puts a plan into force. Returns what each worker is to accept from. What is not in the plan
+    /// is gone from the file system now, and the workers close it.
     pub(super) fn become_those(&mut self, plan: Plan, config: &Config) -> Vec<Vec<Door>> {
         let mut before: Vec<_> = std::mem::take(&mut self.open).into_iter().map(Some).collect();
         let mut sockets = Vec::new();

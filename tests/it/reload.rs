@@ -4,4 +4,6 @@ mod listeners;
 mod load;
 mod publishers;
 mod routes;
+mod sessions;
 mod streams;
+mod upstreams;
