@@ -13,6 +13,7 @@ mod jwks;
 mod jwt;
 mod passwords;
 mod ticket;
+mod voucher;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use authjs::AuthJs;
 use credential::{Places, raw_value};
 use jwks::Keeper;
 use jwt::{Jwt, Signer};
+use voucher::Provider;
 
 pub use ask::Recheck;
 pub use background::Background;
@@ -37,19 +39,29 @@ pub use grant::{CLAIM as CHANNELS_CLAIM, GrantError, MAX_CHANNELS, grant};
 pub use identity::Identity;
 pub use passwords::{Checks, PasswordError, Passwords};
 pub use ticket::{PARAMETER as TICKET_PARAMETER, SealError, Ticket, Tickets};
+pub use voucher::{Voucher, Vouching};
 
 /// The providers of the configuration, ready to verify, and the tickets that stand for what they have verified.
 #[derive(Debug)]
 pub struct Authenticator {
-    providers: Vec<Provider>,
-    tickets: Tickets,
+    providers: Vec<Arc<Provider>>,
+    tickets: Arc<Tickets>,
 }
 
+/// How a provider knows people.
 #[derive(Debug)]
-enum Provider {
+enum Kind {
     Jwt(Box<(Places, Jwt)>),
     AuthJs(AuthJs),
     Ask(Ask),
+}
+
+/// What a provider has found in a request.
+#[derive(Debug)]
+struct Found {
+    identity: Identity,
+    source: CredentialSource,
+    recheck: Option<Box<Recheck>>,
 }
 
 /// What a request brings that may say who sends it.
@@ -83,45 +95,34 @@ pub struct Admission {
     pub source: CredentialSource,
     /// How to ask again while a stream is open; none where the credential itself says when it ends.
     pub recheck: Option<Box<Recheck>>,
+    /// What stands behind it.
+    pub voucher: Voucher,
 }
 
 impl Authenticator {
     /// Takes the providers in the order of the configuration, the upstreams that they may ask, and what seals tickets.
+    /// Of the authenticator that was there `before` it takes over providers that did not change, with all they know.
     /// What it needs done meanwhile is for the control thread to run.
     pub fn new(
         providers: &[config::Auth],
         upstreams: &[config::Upstream],
-        tickets: Tickets,
+        tickets: Arc<Tickets>,
+        before: Option<&Self>,
     ) -> (Self, Background) {
         let mut background = Background::default();
-        let providers = providers
-            .iter()
-            .map(|provider| match provider {
-                config::Auth::Jwt(provider) => {
-                    let jwt = match &provider.keys {
-                        config::JwtKeys::One(key) => Jwt::new(provider, Signer::One(key.decoding.clone())),
-                        config::JwtKeys::Set(source) => {
-                            let (keys, keeper) = Keeper::new(&provider.name, source, upstreams);
-                            background.keepers.push(keeper);
-                            Jwt::new(provider, Signer::Set(keys))
-                        }
-                    };
-                    Provider::Jwt(Box::new((Places::new(provider), jwt)))
-                }
-                config::Auth::AuthJs(provider) => Provider::AuthJs(AuthJs::new(provider)),
-                config::Auth::Ask(provider) => {
-                    // The configuration names no upstream that it does not have.
-                    let (ask, desk) = Ask::new(provider, upstreams[provider.upstream].clone());
-                    background.desks.push(desk);
-                    Provider::Ask(ask)
-                }
+        let known = before.map_or(&[][..], |before| &before.providers);
+        let providers = providers.iter().map(|provider| {
+            let same = known.iter().find(|known| known.is_of(provider, upstreams));
+            same.cloned().unwrap_or_else(|| {
+                let kind = Kind::new(provider, upstreams, &mut background);
+                Arc::new(Provider::new(provider, upstreams, kind))
             })
-            .collect();
-        (Self { providers, tickets }, background)
+        });
+        (Self { providers: providers.collect(), tickets }, background)
     }
 
     /// What makes tickets.
-    pub fn tickets(&self) -> &Tickets {
+    pub fn tickets(&self) -> &Arc<Tickets> {
         &self.tickets
     }
 
@@ -136,19 +137,19 @@ impl Authenticator {
         presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Admission, AuthError> {
-        for (at, provider) in providers.iter().filter_map(|at| Some((*at, self.providers.get(*at)?))) {
-            let admission = match provider {
-                Provider::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
+        for provider in providers.iter().filter_map(|at| self.providers.get(*at)) {
+            let found = match provider.kind() {
+                Kind::Jwt(jwt) => match jwt.0.find(presented.headers, presented.query)? {
                     Some((token, source)) => {
-                        Some(Admission { identity: jwt.1.verify(&token, now).await?, source, recheck: None })
+                        Some(Found { identity: jwt.1.verify(&token, now).await?, source, recheck: None })
                     }
                     None => None,
                 },
-                Provider::AuthJs(cookie) => cookie.admit(presented, now)?,
-                Provider::Ask(app) => app.admit(at, presented).await?,
+                Kind::AuthJs(cookie) => cookie.admit(presented, now)?,
+                Kind::Ask(app) => app.admit(presented).await?,
             };
-            if let Some(admission) = admission {
-                return Ok(admission);
+            if let Some(Found { identity, source, recheck }) = found {
+                return Ok(Admission { identity, source, recheck, voucher: Voucher::of(provider) });
             }
         }
         Err(AuthError::Missing)
@@ -170,26 +171,39 @@ impl Authenticator {
             return self.authenticate(providers, presented, now).await;
         };
         let mut providers = providers.iter().filter_map(|at| self.providers.get(*at));
-        if providers.any(|provider| provider.is_given(presented)) {
+        if providers.any(|provider| provider.kind().is_given(presented)) {
             return Err(Reason::Repeated.into());
         }
         let identity = self.tickets.open(route, ticket, now)?;
-        Ok(Admission { identity, source: CredentialSource::Query, recheck: None })
-    }
-
-    /// Asks again about somebody who was admitted.
-    ///
-    /// # Errors
-    /// [`AuthError::Unavailable`] when that cannot be found out, which is no reason to end anything.
-    pub async fn admit_again(&self, recheck: &Recheck) -> Result<Arc<Identity>, AuthError> {
-        match self.providers.get(recheck.provider) {
-            Some(Provider::Ask(app)) => app.admit_again(recheck).await,
-            _ => Err(AuthError::Unavailable),
-        }
+        let voucher = Voucher::of_tickets(&self.tickets);
+        Ok(Admission { identity, source: CredentialSource::Query, recheck: None, voucher })
     }
 }
 
-impl Provider {
+impl Kind {
+    fn new(provider: &config::Auth, upstreams: &[config::Upstream], background: &mut Background) -> Self {
+        match provider {
+            config::Auth::Jwt(provider) => {
+                let jwt = match &provider.keys {
+                    config::JwtKeys::One(key) => Jwt::new(provider, Signer::One(key.decoding.clone())),
+                    config::JwtKeys::Set(source) => {
+                        let (keys, keeper) = Keeper::new(&provider.name, source, upstreams);
+                        background.keepers.push(keeper);
+                        Jwt::new(provider, Signer::Set(keys))
+                    }
+                };
+                Self::Jwt(Box::new((Places::new(provider), jwt)))
+            }
+            config::Auth::AuthJs(provider) => Self::AuthJs(AuthJs::new(provider)),
+            config::Auth::Ask(provider) => {
+                // The configuration names no upstream that it does not have.
+                let (ask, desk) = Ask::new(provider, upstreams[provider.upstream].clone());
+                background.desks.push(desk);
+                Self::Ask(ask)
+            }
+        }
+    }
+
     /// Whether there is a credential for this provider that no browser sends by itself, good or bad.
     fn is_given(&self, presented: Presented<'_>) -> bool {
         match self {

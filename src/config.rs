@@ -6,6 +6,7 @@
 
 mod auth;
 mod certificate;
+mod difference;
 mod host;
 mod limits;
 mod listen;
@@ -46,7 +47,7 @@ pub use route::{
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
 pub use store::{Redis, RedisPlace, Store, StoreKind};
-pub use upstream::{Balance, Health, Origin, Upstream, UpstreamKind};
+pub use upstream::{Balance, Health, Origin, Upstream, UpstreamKind, UpstreamTls};
 
 use problem::Fault;
 use reader::{Report, Section};

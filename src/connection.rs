@@ -45,14 +45,18 @@ use proxy_protocol::Said;
 /// What all connections of a listener have in common.
 #[derive(Debug)]
 pub struct Settings {
-    /// Which of the listeners it is.
+    /// The number of the listener, which it keeps for as long as it is open; another one never gets it.
     pub listener: usize,
+    /// Said when its connections are to end.
+    pub drain: Rc<Drain>,
     /// How long a client may take.
     pub deadlines: Deadlines,
     /// The most bytes of a request head.
     pub max_headers: usize,
     /// Hosts that are served; empty is any. In lower case.
     pub server_names: Vec<String>,
+    /// How many connections an address may have, over all workers.
+    pub addresses: Option<AddressLimit>,
     /// Its TLS; none is cleartext.
     pub tls: Option<Tls>,
     /// Whether each connection begins with a header of the PROXY protocol.
@@ -117,16 +121,12 @@ pub struct Shared<H> {
     pub streams: Streams,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// Said when the worker drains.
-    pub drain: Drain,
     /// The handshakes in progress.
     pub handshakes: Handshakes,
-    /// How many connections an address may have, over all workers.
-    pub addresses: Option<AddressLimit>,
     /// What is refused before it is HTTP, for the log.
     pub refused: Refused,
     /// The access log, for what is refused before there is a request.
-    pub log: Option<Rc<WorkerLog>>,
+    pub log: Rc<WorkerLog>,
 }
 
 /// What happens as often as strangers like, and is said at most once a second.
@@ -136,7 +136,7 @@ pub struct Refused {
     header: Quiet,
 }
 
-/// A worker's word to its connections that it is ending.
+/// The word to the connections of a listener that it is going, or the worker is.
 #[derive(Debug, Default)]
 pub struct Drain {
     begun: std::cell::Cell<bool>,
@@ -199,7 +199,7 @@ async fn run<H: Handler>(
         (address, is_trusted(&settings.trusted, address))
     };
     let is_tls = settings.tls.is_some();
-    let held = (held, shared.admit(address, is_trusted(&settings.trusted, address))?);
+    let held = (held, shared.admit(&settings, address)?);
     let peer = Peer::new(address, is_tls, trusted);
     let Some(tls) = &settings.tls else {
         let direct = Some(Rc::default());
@@ -255,8 +255,9 @@ async fn said_by_proxy(
 impl<H> Shared<H> {
     /// Counts a connection at its address, as long as it holds what is returned. Peers that are trusted carry the
     /// connections of others, and are not counted; nor is who comes by Unix socket.
-    fn admit(&self, address: PeerAddress, trusted: bool) -> Result<Option<Place>, ConnectionError> {
-        let (Some(limit), PeerAddress::Ip(address), false) = (&self.addresses, address, trusted) else {
+    fn admit(&self, settings: &Settings, address: PeerAddress) -> Result<Option<Place>, ConnectionError> {
+        let trusted = is_trusted(&settings.trusted, address);
+        let (Some(limit), PeerAddress::Ip(address), false) = (&settings.addresses, address, trusted) else {
             return Ok(None);
         };
         match limit.enter(address.ip()) {
@@ -271,14 +272,16 @@ impl<H> Shared<H> {
 
     /// Writes down what hyper has answered by itself, since there was no request that a handler could be given.
     fn log_malformed(&self, peer: &Peer, error: &hyper::Error) {
-        let (Some(log), true) = (&self.log, error.is_parse() && !error.is_parse_version_h2()) else { return };
+        if !self.log.is_on() || !error.is_parse() || error.is_parse_version_h2() {
+            return;
+        }
         let client = match peer.address {
             PeerAddress::Ip(_) => peer.text.to_str().unwrap_or_default(),
             PeerAddress::Unix => "unix",
         };
         let status = if error.is_parse_too_large() { 431 } else { 400 };
         // The library's words hold nothing that the client sent.
-        log.write("malformed", |line| {
+        self.log.write("malformed", |line| {
             line.text("client", client).number("status", status).text("error", &error.to_string())
         });
     }

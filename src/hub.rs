@@ -179,8 +179,14 @@ impl Hub {
     /// `window`. Where there is no room for another key, its publication is refused.
     #[must_use]
     pub fn with_keys(self, window: Duration, most: usize) -> Self {
-        self.lock().keys.bound(window, most);
+        self.bound_keys(window, most);
         self
+    }
+
+    /// Remembers from now on no more than `most` idempotency keys, and those that are used from now on for `window`. What
+    /// is remembered stays so for as long as was promised.
+    pub fn bound_keys(&self, window: Duration, most: usize) {
+        self.lock().keys.bound(window, most);
     }
 
     /// The inbox of a worker. Workers are numbered from 0.

@@ -31,7 +31,8 @@
 //! 64 parts with a lock each; the only shared write is the count of connections. What
 //! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends; and what is known of the servers of an
 //! upstream that has several of them or a limit ([`proxy::Standings`]): atomics, and a lock where one has failed. The
-//! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
+//! thread that called [`server::Server::run`] is the control thread and carries no traffic; files of a new configuration
+//! are read by a thread that may wait for them. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
 //! delivers what it has written ([`hub::Committer`]).
 //!
@@ -64,6 +65,15 @@
 //!   body, and then it is one like any other.
 //!
 //! Whatever went wrong on the way meets HTTP in one table (`router/refusal.rs`).
+//!
+//! # Another configuration
+//!
+//! [`server::Reloads`] has the control thread read the file again. What it needs is opened and checked first; then each
+//! worker is sent the new [`worker::Parts`] and makes a generation of them, with a router of its own, between two
+//! requests. A request holds the generation that it began with to its answer. What did not change is taken over: apps with
+//! their connections, providers with their answers, counts, buckets, files that are known. Open streams are judged by the
+//! new routes and providers ([`stream::Review`]), for each remembers what let it in ([`auth::Voucher`]), and end if that was
+//! taken away.
 //!
 //! # A publication
 //!
@@ -155,6 +165,8 @@
 //!   than to hand it over. They are closed elsewhere, which takes far longer when they are large.
 //! * `read_timeout` of an upstream is for pauses within an answer; `response_timeout` ends with its head. Of a body that finds
 //!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
+//! * What cannot change while it runs (`workers`, `[store]`, where publishers connect) is named in a warning, and the rest of
+//!   a new configuration is taken, as PostgreSQL does it; a file with a mistake is refused whole.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
 //! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which

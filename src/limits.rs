@@ -41,13 +41,22 @@ const TELL: u64 = 1_000_000_000;
 
 /// What holds for all streams. A cheap handle.
 #[derive(Debug, Clone)]
-pub struct Limits(Arc<Shared>);
+pub struct Limits {
+    rules: Arc<Rules>,
+    counted: Arc<Counted>,
+}
 
+/// What may be.
 #[derive(Debug)]
-struct Shared {
+struct Rules {
     config: config::Limits,
     address_rate: Option<Rate>,
-    throttle: Option<Throttle>,
+    throttle: Option<Arc<Throttle>>,
+}
+
+/// What is, whatever may be.
+#[derive(Debug)]
+struct Counted {
     /// Makes keys of users that nobody outside can guess, so that two of them never meet on purpose; by chance, two
     /// of a million do once in forty million runs.
     hasher: RandomState,
@@ -79,10 +88,18 @@ pub struct Asking<'a> {
 /// A route's own bound on the streams of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteLimit {
-    /// Which route.
-    pub route: usize,
+    /// Which route: a number that it has in every configuration, as [`RouteLimit::number`] gives it.
+    pub route: u64,
     /// The most streams; none is no limit.
     pub max_per_user: Option<NonZero<u32>>,
+}
+
+impl RouteLimit {
+    /// The number of a route of that name.
+    pub fn number(name: &str) -> u64 {
+        // The same in each configuration, and nobody but the operator chooses names.
+        std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(name)
+    }
 }
 
 /// Which limit was reached.
@@ -127,7 +144,7 @@ impl std::error::Error for Limited {}
 /// counts nowhere: it has no permit.
 #[derive(Debug)]
 pub struct Permit {
-    limits: Limits,
+    counted: Arc<Counted>,
     user: Option<NonZero<u64>>,
     address: Option<NonZero<u64>>,
 }
@@ -144,14 +161,26 @@ pub struct Admitted {
 impl Limits {
     /// Nothing is open yet.
     pub fn new(config: &config::Limits) -> Self {
-        Self(Arc::new(Shared {
-            address_rate: config.opens_per_second_per_address.map(Rate::per_second),
-            throttle: config.opens_per_second.map(Throttle::per_second),
-            config: config.clone(),
-            hasher: RandomState::new(),
-            begun: Instant::now(),
-            state: Mutex::default(),
-        }))
+        let throttle = config.opens_per_second.map(|rate| Arc::new(Throttle::per_second(rate)));
+        Self {
+            rules: Arc::new(Rules::new(config, throttle)),
+            counted: Arc::new(Counted {
+                hasher: RandomState::new(),
+                begun: Instant::now(),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Other limits, for the streams that are open now too: they count, be they more than there may be.
+    #[must_use]
+    pub fn become_those(&self, config: &config::Limits) -> Self {
+        let is_same = config.opens_per_second == self.rules.config.opens_per_second;
+        let throttle = match config.opens_per_second {
+            Some(_) if is_same => self.rules.throttle.clone(),
+            rate => rate.map(|rate| Arc::new(Throttle::per_second(rate))),
+        };
+        Self { rules: Arc::new(Rules::new(config, throttle)), counted: self.counted.clone() }
     }
 
     /// Asks for a request on a stream's route, before anything is done to find out who sends it. Takes of what its own
@@ -161,10 +190,10 @@ impl Limits {
     /// # Errors
     /// The rate of its address is reached.
     pub fn admit_request(&self, address: Option<IpAddr>, now: Instant) -> Result<bool, Limited> {
-        let shared = &*self.0;
-        let Some((rate, address)) = shared.address_rate.zip(address) else { return Ok(true) };
-        let (place, at) = (place(address).get(), nanos(shared.begun, now));
-        let buckets = &mut shared.lock().buckets;
+        let counted = &*self.counted;
+        let Some((rate, address)) = self.rules.address_rate.zip(address) else { return Ok(true) };
+        let (place, at) = (place(address).get(), nanos(counted.begun, now));
+        let buckets = &mut counted.lock().buckets;
         let full_at = rate
             .take(buckets.full_at(place), at)
             .map_err(|wait| Limited { kind: LimitKind::AddressRate, wait })?;
@@ -176,22 +205,21 @@ impl Limits {
     /// # Errors
     /// The limit that is reached; then nothing has been taken of the others.
     pub fn admit(&self, asking: Asking<'_>, now: Instant) -> Result<Admitted, Limited> {
-        let shared = &*self.0;
-        let config = &shared.config;
+        let config = &self.rules.config;
         let per_user = asking.route.map_or(config.streams_per_user, |route| route.max_per_user);
         let user = per_user.and(asking.user).map(|user| {
             let route = asking.route.map(|route| route.route);
-            key(shared.hasher.hash_one((route, user)))
+            key(self.counted.hasher.hash_one((route, user)))
         });
         let place = asking.address.map(place);
         let address = config.streams_per_address.and(place);
         let is_counted = config.streams.is_some() || user.is_some() || address.is_some();
         if !is_counted {
-            shared.take_open(now)?;
+            self.rules.take_open(now)?;
             return Ok(Admitted { permit: None, uncounted: false });
         }
 
-        let state = &mut *shared.lock();
+        let state = &mut *self.counted.lock();
         let is_full = |most: Option<NonZero<u32>>, count: u32| most.is_some_and(|most| count >= most.get());
         let counts = [
             (LimitKind::User, is_full(per_user, user.map_or(0, |key| state.users.of(key.get())))),
@@ -204,7 +232,7 @@ impl Limits {
         if let Some((kind, _)) = counts.into_iter().find(|(_, is_full)| *is_full) {
             return Err(Limited { kind, wait: Duration::ZERO });
         }
-        shared.take_open(now)?;
+        self.rules.take_open(now)?;
 
         let mut uncounted = false;
         let mut count = |counts: &mut Counts, key: Option<NonZero<u64>>| {
@@ -214,7 +242,10 @@ impl Limits {
         };
         let (user, address) = (count(&mut state.users, user), count(&mut state.addresses, address));
         state.streams += 1;
-        Ok(Admitted { permit: Some(Box::new(Permit { limits: self.clone(), user, address })), uncounted })
+        Ok(Admitted {
+            permit: Some(Box::new(Permit { counted: self.counted.clone(), user, address })),
+            uncounted,
+        })
     }
 
     /// Asks for what is no stream and costs as much as opening one, once its credential is good.
@@ -222,7 +253,7 @@ impl Limits {
     /// # Errors
     /// The rate of all streams is reached.
     pub fn admit_ticket(&self, now: Instant) -> Result<(), Limited> {
-        self.0.take_open(now)
+        self.rules.take_open(now)
     }
 
     /// Counts that a limit was reached, and writes it into the log, for the operator at most once a second.
@@ -236,9 +267,9 @@ impl Limits {
         }
         .inc();
         tracing::debug!(reason = %limited, "stream refused at a limit");
-        let now = nanos(self.0.begun, now);
+        let now = nanos(self.counted.begun, now);
         let refused = {
-            let mut state = self.0.lock();
+            let mut state = self.counted.lock();
             state.untold += 1;
             if state.told_at.is_some_and(|told_at| now.saturating_sub(told_at) < TELL) {
                 return;
@@ -252,18 +283,25 @@ impl Limits {
     /// How many streams are counted, of how many users and addresses.
     #[cfg(test)]
     fn held(&self) -> (u32, usize, usize) {
-        let state = self.0.lock();
+        let state = self.counted.lock();
         (state.streams, state.users.keys(), state.addresses.keys())
     }
 }
 
-impl Shared {
+impl Rules {
+    fn new(config: &config::Limits, throttle: Option<Arc<Throttle>>) -> Self {
+        let address_rate = config.opens_per_second_per_address.map(Rate::per_second);
+        Self { config: config.clone(), address_rate, throttle }
+    }
+
     /// Takes of what all streams together may do.
     fn take_open(&self, now: Instant) -> Result<(), Limited> {
         let Some(throttle) = &self.throttle else { return Ok(()) };
         throttle.take(now).map_err(|wait| Limited { kind: LimitKind::Rate, wait })
     }
+}
 
+impl Counted {
     /// A poisoned lock is taken: every change of the state is whole before anything can panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -272,7 +310,7 @@ impl Shared {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let state = &mut *self.limits.0.lock();
+        let state = &mut *self.counted.lock();
         state.streams -= 1;
         if let Some(user) = self.user {
             state.users.remove(user.get());

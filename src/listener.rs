@@ -93,16 +93,23 @@ pub enum Unaccepted {
 
 impl Bound {
     /// Binds an address for a number of workers. `[::]` takes the clients of IPv4 too, as the system has it, unless one
-    /// of `others` is for those of its port: users of nginx write both.
+    /// of `others` is for those of its port: users of nginx write both. `own` are the addresses that this process has
+    /// already: one of the same port is not taken for another process's.
     pub fn bind<'a>(
         endpoint: &Endpoint,
         others: impl IntoIterator<Item = &'a Endpoint>,
+        own: impl IntoIterator<Item = &'a Endpoint>,
         workers: usize,
     ) -> Result<Self, BindError> {
         let bound = match endpoint {
             Endpoint::Tcp(address) => {
                 let only_v6 = address.is_ipv6() && others.into_iter().any(|other| is_v4_of(other, *address));
-                bind_tcp(*address, only_v6, workers)
+                let port = |endpoint: &Endpoint| match endpoint {
+                    Endpoint::Tcp(address) => Some(address.port()),
+                    Endpoint::Unix(_) => None,
+                };
+                let is_beside_own = own.into_iter().any(|own| port(own) == Some(address.port()));
+                bind_tcp(*address, only_v6, is_beside_own, workers)
             }
             Endpoint::Unix(path) => bind_unix(path, workers),
         };
@@ -132,8 +139,8 @@ pub fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError>
     bind().map_err(|cause| BindError { endpoint: Endpoint::Tcp(address), cause })
 }
 
-fn bind_tcp(address: SocketAddr, only_v6: bool, workers: usize) -> io::Result<Bound> {
-    if address.port() != 0 {
+fn bind_tcp(address: SocketAddr, only_v6: bool, is_beside_own: bool, workers: usize) -> io::Result<Bound> {
+    if address.port() != 0 && !is_beside_own {
         // With SO_REUSEPORT a second Sidestream would silently share the port; without it this bind finds it taken.
         tcp_socket(address, false, only_v6)?.bind(&SockAddr::from(address))?;
     }
@@ -228,20 +235,25 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[derive(Debug, Clone)]
 pub struct ConnectionLimit {
     open: Arc<AtomicUsize>,
-    max: usize,
+    max: Arc<AtomicUsize>,
 }
 
 impl ConnectionLimit {
     /// A limit.
     pub fn new(max: usize) -> Self {
-        Self { open: Arc::default(), max }
+        Self { open: Arc::default(), max: Arc::new(AtomicUsize::new(max)) }
+    }
+
+    /// Makes it another one for new connections. Those that are open stay, be they more.
+    pub fn set(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     fn enter(&self) -> Option<Permit> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         // Given back at once if it was one too many.
         let permit = Permit(self.open.clone());
-        (before < self.max).then_some(permit)
+        (before < self.max.load(Ordering::Relaxed)).then_some(permit)
     }
 }
 
@@ -324,6 +336,22 @@ impl Listener {
             if turn >= ACCEPTS_A_TURN {
                 turn = 0;
                 yield_now().await;
+            }
+        }
+    }
+
+    /// Accepts the connections that wait, and no further ones.
+    pub async fn accept_waiting(
+        &self,
+        limit: &ConnectionLimit,
+        counters: &Counters,
+        mut take: impl FnMut(Socket, PeerAddress, Permit),
+    ) {
+        while let Ok(Ok((socket, address))) = timeout(Duration::ZERO, self.accept()).await {
+            counters.connections_accepted.inc();
+            match limit.enter() {
+                Some(permit) => take(socket, address, permit),
+                None => counters.connections_refused.inc(),
             }
         }
     }

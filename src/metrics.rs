@@ -141,6 +141,8 @@ cells! {
     evicted,
     /// Streams ended because the app disconnected their user.
     disconnected,
+    /// Streams ended since what they were let in by is not the configuration's any more.
+    revoked,
     /// Streams that came back with an id and lost nothing.
     resumed,
     /// Streams that were told of a gap.

@@ -97,19 +97,35 @@ pub enum Answer {
 }
 
 impl Proxy {
-    /// Makes the pools; nothing is connected yet. `standings` are of the same upstreams, for all workers.
+    /// Makes the pools; nothing is connected yet. `standings` are of the same upstreams, for all workers. Of the proxy
+    /// that was there `before` it takes over what did not change: upstreams as they are, and connections to servers.
     pub fn new(
         upstreams: &[config::Upstream],
         standings: &Standings,
         spools: &Arc<Spools>,
         counters: &Arc<Counters>,
+        before: Option<&Self>,
     ) -> Self {
-        let kept = Rc::new(Notify::new());
+        let kept = before.map(|before| before.kept.clone()).unwrap_or_default();
         let upstreams = upstreams.iter().zip(&standings.0).map(|(upstream, shared)| {
+            let known = before.and_then(|before| before.upstreams.iter().find(|known| known.is_of(upstream)));
+            if let Some(known) = known.filter(|known| known.is_still(upstream, shared, spools)) {
+                return known.clone();
+            }
             let (spools, counters) = (spools.clone(), counters.clone());
-            Rc::new(Upstream::new(upstream, shared.clone(), spools, counters, kept.clone()))
+            let new = Upstream::new(upstream, shared.clone(), spools, counters, kept.clone());
+            if let Some(known) = known {
+                new.take_connections(known);
+            }
+            Rc::new(new)
         });
-        Self { upstreams: upstreams.collect(), kept }
+        let upstreams: Vec<_> = upstreams.collect();
+        for old in before.into_iter().flat_map(|before| &before.upstreams) {
+            if !upstreams.iter().any(|new| Rc::ptr_eq(new, old)) {
+                old.retire();
+            }
+        }
+        Self { upstreams, kept }
     }
 
     /// Makes ready a request, whose target and Host have been checked. What it gives sends it and waits for the head
@@ -138,8 +154,9 @@ impl Proxy {
     }
 
     /// Waits until a connection waits for its next request, where none did.
-    pub async fn kept(&self) {
-        self.kept.notified().await;
+    pub fn kept(&self) -> impl Future<Output = ()> + use<> {
+        let kept = self.kept.clone();
+        async move { kept.notified().await }
     }
 }
 

@@ -25,6 +25,6 @@ pub use bearer::bearer;
 pub use bounds::Bounds;
 pub use gate::serve;
 pub use publication::Limits;
-pub use publisher::Publisher;
+pub use publisher::{Publisher, Terms};
 pub use refusal::{Refusal, RefusalKind};
-pub use socket::{PublishSocket, SocketError};
+pub use socket::{PublishSocket, SocketError, set_mode};

@@ -6,6 +6,7 @@
 //! it is passed (`front`: addresses, a preflight's answer, maintenance, rate, password); its action is taken, which looks
 //! at the length of a body before it asks for any of it; and whatever the outcome is, it is logged.
 
+mod action;
 mod asker;
 mod body;
 mod cors;
@@ -31,26 +32,26 @@ use hyper::body::Incoming;
 use crate::access_log::WorkerLog;
 use crate::auth::Authenticator;
 use crate::compress::Room;
-use crate::config::{Action, Config, Cors, ErrorPages, HeaderRules, ProxyRoute};
-use crate::files::{Client, Files, FilesError};
+use crate::config::{Config, Cors, ErrorPages, Route};
+use crate::files::{Client, FilesError};
 use crate::http::{HandedFile, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher, RefusalKind};
-use crate::stream::{Grant, StreamSettings, Streams};
+use crate::stream::{Grant, Review, Streams};
 
 pub use body::ReplyBody;
 pub use front::Fronts;
 pub use origin::Origin;
 pub use redirect::{Hosts, Redirect};
 
+use action::Do;
 use asker::{Asker, because};
 use body::RequestLog;
 use cors::Leave;
 use front::Front;
 use origin::{check_host, check_scheme, request_id};
-use proxied::Proxied;
 use refusal::Refusal;
 use stream::{Asked, Granted};
 use table::Table;
@@ -90,8 +91,12 @@ pub struct Features {
 /// The routes of one worker and all that they need.
 #[derive(Debug)]
 pub struct Router {
+    /// What it was made of.
+    config: Arc<Config>,
     table: Table,
     routes: Vec<Entry>,
+    /// What compressors have room for, of this worker and any of its routers.
+    room: Room,
     /// Whether an app can hand in files.
     takes_handed: bool,
     /// Whether any route keeps somebody out.
@@ -110,58 +115,27 @@ pub struct Router {
 struct Entry {
     /// What a request has to pass first.
     front: Option<Arc<Front>>,
-    action: Do,
+    action: Rc<Do>,
     cors: Option<Cors>,
 }
 
-/// A route's action, ready for use.
-#[derive(Debug)]
-enum Do {
-    Proxy(Box<Proxied>),
-    /// The files, and what is done with a request for none of them.
-    Files(Box<Files>, Option<Box<Do>>),
-    Stream(Rc<StreamSettings>),
-    Publish(Box<publish::route::Route>),
-}
-
-impl Do {
-    /// What the route changes in answers.
-    fn rules(&self) -> Option<&HeaderRules> {
-        match self {
-            Self::Proxy(proxied) => Some(proxied.rules()),
-            Self::Files(_, Some(otherwise)) => otherwise.rules(),
-            _ => None,
-        }
-    }
-}
-
 impl Router {
-    /// Makes a worker's routes.
-    pub fn new(config: &Config, features: Features) -> Self {
+    /// Makes a worker's routes. Of the router that was there `before` it takes over what did not change: files that are
+    /// known, what streams have in common.
+    pub fn new(config: &Arc<Config>, features: Features, before: Option<&Self>) -> Self {
         let Features { auth, limits, proxy, streams, publisher, counters, log, fronts } = features;
-        let room = Room::default();
-        let proxied = |to: &ProxyRoute| Do::Proxy(Box::new(Proxied::new(to, &room)));
+        let room = before.map(|before| before.room.clone()).unwrap_or_default();
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
-            let action = match &route.action {
-                Action::Proxy(to) => proxied(to),
-                Action::Files(files) => {
-                    let otherwise = files.try_upstream.as_ref().map(|to| Box::new(proxied(to)));
-                    Do::Files(Box::new(Files::new(&route.path, files)), otherwise)
-                }
-                Action::Stream(stream) => {
-                    // Two routes may share a path on different hosts.
-                    let name = format!("{} {}", route.path, route.hosts.join(" "));
-                    Do::Stream(Rc::new(StreamSettings::new(name, place, stream)))
-                }
-                Action::Publish(route) => {
-                    Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
-                }
-            };
+            let same = before.and_then(|before| before.same(route));
+            let action = same.unwrap_or_else(|| Rc::new(Do::new(place, route, &publisher, &room)));
             Entry { front: fronts.of(place), action, cors: route.cors.clone() }
         });
         let routes: Vec<_> = routes.collect();
-        let is_internal = |entry: &Entry| matches!(&entry.action, Do::Files(files, _) if files.is_internal());
+        let is_internal =
+            |entry: &Entry| matches!(&*entry.action, Do::Files(files, _) if files.is_internal());
         Self {
+            config: config.clone(),
+            room,
             table: Table::new(&config.routes),
             takes_handed: routes.iter().any(is_internal),
             is_guarded: config.routes.iter().any(|route| route.front.is_some()),
@@ -176,6 +150,22 @@ impl Router {
         }
     }
 
+    /// The action of a route that is no other than one of this router's. Those that publish are made anew: they have a
+    /// publisher.
+    fn same(&self, route: &Route) -> Option<Rc<Do>> {
+        let place = self.config.routes.iter().position(|known| known == route)?;
+        Some(self.routes[place].action.clone()).filter(|action| !matches!(**action, Do::Publish(_)))
+    }
+
+    /// What streams that are open are judged by.
+    pub fn review(&self) -> Review {
+        let settings = self.routes.iter().filter_map(|entry| match &*entry.action {
+            Do::Stream(settings) => Some(settings.clone()),
+            _ => None,
+        });
+        Review::new(self.auth.clone(), settings)
+    }
+
     /// Closes connections to apps that have been idle for too long.
     /// Says whether any go on waiting.
     pub fn sweep(&self) -> bool {
@@ -183,8 +173,13 @@ impl Router {
     }
 
     /// Waits until a connection to an app waits for its next request, where none did.
-    pub async fn kept(&self) {
-        self.proxy.kept().await;
+    pub fn kept(&self) -> impl Future<Output = ()> + use<> {
+        self.proxy.kept()
+    }
+
+    /// The connections to apps.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// Takes a request to its answer.
@@ -208,7 +203,7 @@ impl Router {
         let mut stopped = None;
         if let Ok((entry, _)) = &found {
             allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
-            asker.is_script = matches!(entry.action, Do::Stream(_) | Do::Publish(_));
+            asker.is_script = matches!(*entry.action, Do::Stream(_) | Do::Publish(_));
             asker.rules = entry.action.rules();
         }
         let fronts = found.as_ref().map(|(entry, host)| self.fronts(&parts, entry, host.as_ref()));
@@ -218,7 +213,7 @@ impl Router {
             stopped = stopped.or(front.let_in(client).err());
         }
         // Those for a method that is the app's to answer are the app's.
-        let has_app = matches!(&found, Ok((Entry { action: Do::Files(_, Some(_)), .. }, _)));
+        let has_app = matches!(&found, Ok((entry, _)) if matches!(*entry.action, Do::Files(_, Some(_))));
         if let (Some(allowed), None, false) = (&allowed, &stopped, has_app)
             && cors::is_preflight(&parts)
         {
@@ -235,7 +230,7 @@ impl Router {
         }
         let found = match (stopped, found) {
             (Some(stopped), _) => Err(stopped.into()),
-            (None, found) => found.map(|(entry, host)| (&entry.action, host)),
+            (None, found) => found.map(|(entry, host)| (&*entry.action, host)),
         };
         let found = match found {
             Ok((Do::Files(files, otherwise), host)) => {
@@ -364,9 +359,10 @@ impl Router {
         check_scheme(parts, host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
-        match &self.routes[route] {
-            Entry { action: Do::Files(files, _), .. } if files.is_internal() => Err(Refusal::NoRoute),
-            entry => Ok((entry, host)),
+        let entry = &self.routes[route];
+        match &*entry.action {
+            Do::Files(files, _) if files.is_internal() => Err(Refusal::NoRoute),
+            _ => Ok((entry, host)),
         }
     }
 }

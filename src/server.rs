@@ -1,17 +1,20 @@
 //! The whole process: everything is opened and bound first, then it runs, then it drains.
 //!
-//! The thread that calls [`Server::run`] is the control thread: it serves publishers, sweeps history, and waits for
-//! the workers. It carries no traffic.
+//! The thread that calls [`Server::run`] is the control thread: it serves publishers, sweeps history, takes over new
+//! configurations, and waits for the workers. It carries no traffic.
 
 mod certificates;
 mod descriptors;
+mod error;
 mod history;
+mod listeners;
+mod parts;
 mod redirects;
+mod reload;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -20,127 +23,56 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
-use crate::access_log::{AccessLog, Sink};
-use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Action, Auth, Config, Secret};
+use crate::access_log::AccessLog;
+use crate::auth::Tickets;
+use crate::config::{Config, Secret};
 use crate::event::Timestamp;
-use crate::hub::{Committer, Hub};
-use crate::limits::{AddressLimit, Limits};
-use crate::listener::{self, Bound, ConnectionLimit};
+use crate::hub::Hub;
+use crate::listener::{self, ConnectionLimit};
 use crate::metrics::Counters;
-use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
-use crate::store::DiskError;
-use crate::tls::{Tls, TlsError};
-use crate::worker::{self, Setup};
+use crate::worker::{self, Change, Setup};
 
-use certificates::Keeper;
+pub use error::BindError;
+pub use reload::{ReloadError, Reloaded, Reloads, Source};
+
+use history::Keeper;
+use listeners::{Listeners, Plan};
+use parts::{Chores, Made};
+use reload::{Requests, Running};
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Why the server cannot start.
-#[derive(Debug)]
-pub enum BindError {
-    /// A listener.
-    Listen(listener::BindError),
-    /// The TLS of a listener.
-    Tls {
-        /// The listener.
-        listener: String,
-        /// Why.
-        cause: TlsError,
-    },
-    /// The access log.
-    AccessLog {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// The publish socket.
-    PublishSocket(publish::SocketError),
-    /// The publishers' TCP address.
-    PublishHttp(listener::BindError),
-    /// The store on disk.
-    Store(DiskError),
-    /// The store is in Redis, which no hub speaks to yet.
-    RedisStore,
-    /// No random bytes for the epoch, the tickets or the passwords.
-    Random,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(error) => error.fmt(f),
-            Self::Tls { listener, cause } => write!(f, "cannot serve TLS on {listener}: {cause}"),
-            Self::AccessLog { path, cause } => {
-                write!(f, "cannot write the access log to {}: {cause}", path.display())
-            }
-            Self::PublishSocket(error) => error.fmt(f),
-            Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
-            Self::Store(error) => error.fmt(f),
-            Self::RedisStore => f.write_str("a store in Redis is not served yet"),
-            Self::Random => f.write_str("the system gives no random bytes"),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listen(error) => Some(error),
-            Self::Tls { cause, .. } => Some(cause),
-            Self::AccessLog { cause, .. } => Some(cause),
-            Self::PublishSocket(error) => Some(error),
-            Self::PublishHttp(error) => Some(error),
-            Self::Store(error) => Some(error),
-            Self::RedisStore | Self::Random => None,
-        }
-    }
-}
-
 /// A server with everything bound and nothing running.
 pub struct Server {
     config: Arc<Config>,
-    listeners: Vec<(Bound, Option<Tls>)>,
+    listeners: Listeners,
+    plan: Plan,
     addresses: Vec<String>,
-    sink: Option<Sink>,
+    sink: Option<crate::access_log::Sink>,
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
-    /// What writes to a store on disk.
-    committer: Option<Committer>,
+    /// What keeps history, unless it is in memory.
+    keeper: Option<Keeper>,
     counters: Vec<Arc<Counters>>,
-    tickets: Tickets,
+    tickets: Arc<Tickets>,
     fronts: Fronts,
+    /// Where new configurations come from, and who asks for them.
+    reloading: Option<(Source, Requests)>,
 }
 
 impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         descriptors::raise_limit();
-        let sink = match &config.log.access {
-            config::AccessLog::Off => None,
-            config::AccessLog::Stdout => Some(Sink::Stdout),
-            config::AccessLog::File(path) => {
-                Some(Sink::file(path).map_err(|cause| BindError::AccessLog { path: path.clone(), cause })?)
-            }
-        };
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for listen in &config.listen {
-            let tls = certificates::tls_of(listen)
-                .map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
-            let all = config.listen.iter().map(|listen| &listen.endpoint);
-            let bound =
-                Bound::bind(&listen.endpoint, all, config.server.workers).map_err(BindError::Listen)?;
-            addresses.push(bound.endpoint.to_string());
-            listeners.push((bound, tls));
-        }
+        let sink = parts::sink(&config.log.access)?;
+        let listeners = Listeners::default();
+        let plan = listeners.plan(&config, None)?;
+        let addresses = plan.addresses();
         let publish = &config.publish;
         let publish_socket = publish
             .socket
@@ -154,27 +86,33 @@ impl Server {
             .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
             .transpose()
             .map_err(BindError::PublishHttp)?;
-        let (hub, committer) = history::open(&config)?;
-        let tickets = match &config.server.secret {
-            Some(secret) => Tickets::new(secret.expose().as_bytes()),
-            None => Tickets::random().map_err(|_| BindError::Random)?,
-        };
-        let fronts = Fronts::new(&config).map_err(|_| BindError::Random)?;
+        let (hub, keeper) = history::open(&config)?;
+        let tickets = parts::tickets(&config, None)?;
+        let fronts = Fronts::new(&config, None).map_err(|_| BindError::Random)?;
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
         let config = Arc::new(config);
         Ok(Self {
             config,
             listeners,
+            plan,
             addresses,
             sink,
             publish_socket,
             publish_http,
             hub,
-            committer,
+            keeper,
             counters,
             tickets,
             fronts,
+            reloading: None,
         })
+    }
+
+    /// Lets the configuration be changed while it runs. What is returned asks for it.
+    pub fn reload_from(&mut self, source: Source) -> Reloads {
+        let (reloads, requests) = reload::channel();
+        self.reloading = Some((source, requests));
+        reloads
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -196,79 +134,55 @@ impl Server {
     pub fn run(self, signal: Signal) -> io::Result<()> {
         let Self {
             config,
-            listeners,
+            mut listeners,
+            plan,
             sink,
             publish_socket,
             publish_http,
             hub,
-            committer,
+            keeper,
             counters,
             tickets,
             fronts,
+            reloading,
             ..
         } = self;
         let log = sink.map(AccessLog::start).transpose()?;
-        let secret_parameters = secret_parameters(&config);
-        let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets);
-        let auth = Arc::new(auth);
-        let stream_limits = Limits::new(&config.limits);
-        let addresses = config.limits.connections_per_address.map(AddressLimit::new);
-        warn_of_missing_roots(&config);
-        let standings = Standings::new(&config.upstreams);
-        let spools = spools(&config.server);
-        let checks = HealthChecks::new(&config.upstreams, &standings);
-        let limit = ConnectionLimit::new(
-            config.server.max_connections.unwrap_or_else(descriptors::default_connections),
-        );
+        let (source, requests) = reloading.unzip();
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
-        let publisher = publisher.with_rates(&config.routes);
+        let limit = ConnectionLimit::new(parts::max_connections(&config));
+        let made = Made { tickets, fronts };
+        let alive = requests.as_ref().map(Requests::alive).unwrap_or_default();
+        let (parts, background) = parts::first(config.clone(), made, &publisher, alive);
         let (ended, all_ended) = mpsc::channel(1);
 
-        let redirects = redirects::of(&config, &listeners);
-        let mut keeper = Keeper::default();
-        for ((bound, tls), listen) in listeners.iter().zip(&config.listen) {
-            if let Some(tls) = tls {
-                keeper.add(bound.endpoint.to_string(), tls.clone(), listen);
-            }
-        }
-        let mut files = Vec::new();
-        let mut sockets: Vec<Vec<_>> = (0..config.server.workers).map(|_| Vec::new()).collect();
-        for (bound, tls) in listeners {
-            let (unaccepted, file) = bound.into_parts();
-            files.extend(file);
-            for (worker, socket) in sockets.iter_mut().zip(unaccepted) {
-                worker.push((socket, tls.clone()));
-            }
-        }
         // Every descriptor of our own is there before the first client can take one.
         let runtime = worker::runtime()?;
-        let runtimes = sockets.iter().map(|_| worker::runtime()).collect::<io::Result<Vec<_>>>()?;
+        let runtimes = counters.iter().map(|_| worker::runtime()).collect::<io::Result<Vec<_>>>()?;
         let serving = {
             let _within = runtime.enter();
             publish::serve(publisher.clone(), publish_socket, publish_http, signal.clone())?
         };
-        let committing = committer
-            .map(|committer| Builder::new().name("store".to_owned()).spawn(move || committer.run()))
+        let keeping = keeper
+            .map(|keeper| Builder::new().name("store".to_owned()).spawn(move || keeper.run()))
             .transpose()?;
-        let mut threads = Vec::new();
-        for (index, (sockets, runtime)) in sockets.into_iter().zip(runtimes).enumerate() {
+        let doors = listeners.become_those(plan, &config);
+        let secret_parameters = parts::secret_parameters(&config, &[]);
+        let (mut threads, mut workers) = (Vec::new(), Vec::new());
+        // Nobody waits for the first configuration to be in force.
+        let (done, _) = mpsc::channel(1);
+        for (index, (doors, runtime)) in doors.into_iter().zip(runtimes).enumerate() {
+            let log = log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format));
+            let (sender, changes) = mpsc::unbounded_channel();
+            workers.push(sender);
             let setup = Setup {
                 index,
-                config: config.clone(),
                 hub: hub.clone(),
                 counters: counters[index].clone(),
-                auth: auth.clone(),
-                stream_limits: stream_limits.clone(),
-                standings: standings.clone(),
-                spools: spools.clone(),
-                publisher: publisher.clone(),
-                sockets,
-                redirects: redirects.clone(),
-                fronts: fronts.clone(),
                 limit: limit.clone(),
-                addresses: addresses.clone(),
-                log: log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format)),
+                begin: Change { parts: parts.clone(), doors, log, done: done.clone() },
+                changes,
                 signal: signal.clone(),
                 ended: ended.clone(),
             };
@@ -276,11 +190,22 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(
-            &runtime,
-            control(hub.clone(), background, checks, (keeper, fronts), serving, all_ended),
-        );
-        drop(files);
+        let running = Running {
+            parts,
+            listeners,
+            workers,
+            hub: hub.clone(),
+            publisher,
+            limit,
+            log,
+            secret_parameters,
+            chores: Chores::default(),
+        };
+        let local = LocalSet::new();
+        let log = local.block_on(&runtime, async {
+            spawn_local(background.run());
+            control(running, source.zip(requests), serving, all_ended, signal).await
+        });
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
@@ -288,8 +213,10 @@ impl Server {
         }
         // Nobody publishes any more; what waits is written.
         hub.close();
-        if committing.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread that writes to the store panicked");
+        match keeping.map(std::thread::JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => return Err(error),
+            Some(Err(_)) => tracing::error!("the thread that keeps history panicked"),
         }
         if let Some(log) = log {
             log.finish();
@@ -298,18 +225,16 @@ impl Server {
     }
 }
 
+/// Does what is not traffic until all workers have ended. Returns the access log, which is the last to go.
 async fn control(
-    hub: Hub,
-    background: Background,
-    checks: HealthChecks,
-    (keeper, fronts): (Keeper, Fronts),
+    mut running: Running,
+    reloading: Option<(Source, Requests)>,
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
-) {
-    spawn_local(background.run());
-    spawn_local(keeper.run());
-    spawn_local(fronts.watch());
-    spawn_local(checks.run());
+    signal: Signal,
+) -> Option<AccessLog> {
+    running.begin();
+    let hub = running.hub.clone();
     spawn_local(async move {
         let mut ticks = interval(SWEEP);
         loop {
@@ -321,38 +246,21 @@ async fn control(
         // Nobody sends: this resolves when the last worker has dropped its end.
         let _ = all_ended.recv().await;
     };
-    let mut ended = std::pin::pin!(ended);
     // Publishers are served to the end: what they hand in meanwhile is kept, and reaches streams that are still open.
-    tokio::select! {
-        () = serving => {}
-        () = &mut ended => return,
-    }
-    ended.await;
-}
-
-/// Where bodies wait. A folder that is of no use is told at once, and not when the first large body comes.
-fn spools(server: &config::Server) -> Arc<Spools> {
-    let spools = Spools::new(server.temp_dir.clone(), server.spool_memory, server.spool_disk);
-    if let Err(error) = spools.check() {
-        let temp_dir = server.temp_dir.display();
-        tracing::warn!(%temp_dir, %error, "no file can be made in temp_dir: large bodies for wsgi apps will be refused");
-    }
-    spools
-}
-
-/// The query parameters that carry credentials.
-fn secret_parameters(config: &Config) -> Vec<String> {
-    config.auth.iter().filter_map(Auth::query).map(str::to_owned).collect()
-}
-
-/// Says which folders are not there. They may be made later, and a site need not wait for them.
-fn warn_of_missing_roots(config: &Config) {
-    for route in &config.routes {
-        if let Action::Files(files) = &route.action
-            && !files.root.is_dir()
-        {
-            let (path, root) = (&route.path, files.root.display());
-            tracing::warn!(path, %root, "the folder of a files route is not there; until it is, nothing is found in it");
+    let serving = async {
+        serving.await;
+        std::future::pending().await
+    };
+    let reloading = async {
+        if let Some((source, requests)) = reloading {
+            running.reload_from(&source, requests, signal).await;
         }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = ended => {}
+        () = serving => {}
+        () = reloading => {}
     }
+    running.end()
 }

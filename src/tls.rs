@@ -76,7 +76,6 @@ pub struct Tls(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    http2: bool,
     /// Shared by the workers, and kept when certificates change: sessions go on.
     ticketer: Arc<dyn ProducesTickets>,
     current: Mutex<Arc<Credentials>>,
@@ -90,7 +89,20 @@ impl Tls {
     pub fn new(identity: Identity, http2: bool) -> Result<Self, TlsError> {
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let current = Credentials::new(identity, http2, &ticketer)?;
-        Ok(Self(Arc::new(Shared { http2, ticketer, current: Mutex::new(Arc::new(current)) })))
+        Ok(Self(Arc::new(Shared { ticketer, current: Mutex::new(Arc::new(current)) })))
+    }
+
+    /// Makes what other connections could be made with.
+    ///
+    /// # Errors
+    /// If the library cannot serve with the certificates.
+    pub fn prepare(&self, identity: Identity, http2: bool) -> Result<Credentials, TlsError> {
+        Credentials::new(identity, http2, &self.0.ticketer)
+    }
+
+    /// Has new connections made with what was prepared. Sessions go on.
+    pub fn set(&self, credentials: Credentials) {
+        *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
     }
 
     /// Serves new connections with other certificates.
@@ -98,8 +110,8 @@ impl Tls {
     /// # Errors
     /// If the library cannot serve with them; then everything is as it was.
     pub fn replace(&self, identity: Identity) -> Result<(), TlsError> {
-        let credentials = Arc::new(Credentials::new(identity, self.0.http2, &self.0.ticketer)?);
-        *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+        let http2 = self.current().http2;
+        self.set(self.prepare(identity, http2)?);
         Ok(())
     }
 
@@ -114,6 +126,7 @@ impl Tls {
 pub struct Credentials {
     certificates: Arc<Certificates>,
     is_mutual: bool,
+    http2: bool,
     /// What a handshake is made with.
     pub config: Arc<ServerConfig>,
 }
@@ -146,7 +159,7 @@ impl Credentials {
             // One ticket is what a browser uses; each costs a write in every handshake.
             config.send_tls13_tickets = 1;
         }
-        Ok(Self { certificates, is_mutual, config: Arc::new(config) })
+        Ok(Self { certificates, is_mutual, http2, config: Arc::new(config) })
     }
 
     /// Whether a certificate names a host.

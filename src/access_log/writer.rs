@@ -63,13 +63,10 @@ impl AccessLog {
 
     /// A worker's end. `secret_parameters` are query parameters whose values are secrets, besides the usual ones.
     pub fn worker(&self, secret_parameters: Vec<String>, format: Format) -> WorkerLog {
-        let buffer = LogBuffer {
-            lines: Vec::with_capacity(BUFFER_FULL * 2),
-            count: 0,
-            dropped: 0,
-            sender: self.sender.clone(),
-        };
-        WorkerLog { buffer: RefCell::new(buffer), secret_parameters, format, written: Notify::new() }
+        let lines = Vec::with_capacity(BUFFER_FULL * 2);
+        let sender = Some(self.sender.clone());
+        let buffer = LogBuffer { lines, count: 0, dropped: 0, sender, secret_parameters, format };
+        WorkerLog { buffer: RefCell::new(buffer), written: Notify::new() }
     }
 
     /// Waits until everything is written. Every worker's end must be gone, or this waits for it.
@@ -96,25 +93,45 @@ fn write(mut sink: Sink, buffers: Receiver<Vec<u8>>) {
     }
 }
 
-/// A worker's end of the access log.
+/// A worker's end of the access log, the same one for as long as the worker is there.
 #[derive(Debug)]
 pub struct WorkerLog {
     buffer: RefCell<LogBuffer>,
-    secret_parameters: Vec<String>,
-    format: Format,
     /// Told of the first line in an empty buffer.
     written: Notify,
 }
 
 impl WorkerLog {
+    /// One that writes nothing.
+    pub fn off() -> Self {
+        Self { buffer: RefCell::default(), written: Notify::new() }
+    }
+
+    /// Whether lines are written.
+    pub fn is_on(&self) -> bool {
+        self.buffer.borrow().sender.is_some()
+    }
+
+    /// Writes from now on where and how another one would have. What has been written goes where it belongs.
+    pub fn become_like(&self, other: Self) {
+        let mut next = other.buffer.into_inner();
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.flush();
+        next.dropped += std::mem::take(&mut buffer.dropped);
+        *buffer = next;
+    }
+
     /// Writes a line of a kind (`request`, `malformed`, `open`, `close`) with the fields that `fill` adds.
     pub fn write(&self, kind: &str, fill: impl FnOnce(Line<'_>) -> Line<'_>) {
-        let mut buffer = self.buffer.borrow_mut();
+        let buffer = &mut *self.buffer.borrow_mut();
+        if buffer.sender.is_none() {
+            return;
+        }
         if buffer.lines.is_empty() {
             self.written.notify_one();
         }
         let now = SystemTime::now();
-        fill(Line::begin(&mut buffer.lines, kind, now, &self.secret_parameters, self.format)).end();
+        fill(Line::begin(&mut buffer.lines, kind, now, &buffer.secret_parameters, buffer.format)).end();
         buffer.count += 1;
         if buffer.lines.len() >= BUFFER_FULL {
             buffer.flush();
@@ -123,7 +140,7 @@ impl WorkerLog {
 
     /// Whether lines say what page and what program a request comes from ([`Line::asker`]).
     pub fn names_asker(&self) -> bool {
-        self.format == Format::Combined
+        self.buffer.borrow().format == Format::Combined
     }
 
     /// Waits until there is something to hand over, where there was nothing.
@@ -141,23 +158,25 @@ impl WorkerLog {
 }
 
 /// Lines that have not been handed over yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct LogBuffer {
     lines: Vec<u8>,
     count: u64,
     dropped: u64,
-    sender: SyncSender<Vec<u8>>,
+    /// None writes nothing.
+    sender: Option<SyncSender<Vec<u8>>>,
+    /// Query parameters whose values are secrets, besides the usual ones.
+    secret_parameters: Vec<String>,
+    format: Format,
 }
 
 impl LogBuffer {
     fn flush(&mut self) {
-        if self.lines.is_empty() {
-            return;
-        }
+        let Some(sender) = self.sender.as_ref().filter(|_| !self.lines.is_empty()) else { return };
         let capacity = self.lines.capacity().min(BUFFER_FULL * 2);
         let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(capacity));
         let count = std::mem::take(&mut self.count);
-        match self.sender.try_send(lines) {
+        match sender.try_send(lines) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += count,
         }
@@ -189,15 +208,30 @@ mod tests {
     }
 
     #[test]
+    fn each_line_goes_where_lines_went_when_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let start = |name: &str| AccessLog::start(Sink::file(&folder.path().join(name)).unwrap()).unwrap();
+        let (first, second) = (start("first"), start("second"));
+        let worker = first.worker(Vec::new(), Format::Json);
+        worker.write("request", |line| line.number("n", 1));
+        worker.become_like(WorkerLog::off());
+        assert!(!worker.is_on());
+        worker.write("request", |line| line.number("n", 2));
+        worker.become_like(second.worker(Vec::new(), Format::Logfmt));
+        worker.write("request", |line| line.number("n", 3));
+        drop(worker);
+        first.finish();
+        second.finish();
+        assert!(read("first").ends_with("\"n\":1}\n") && read("second").ends_with("n=3\n"));
+    }
+
+    #[test]
     fn lines_are_dropped_and_counted_when_the_writer_is_behind() {
         let (sender, receiver) = sync_channel(1);
-        let buffer = LogBuffer { lines: Vec::new(), count: 0, dropped: 0, sender };
-        let worker = WorkerLog {
-            buffer: RefCell::new(buffer),
-            secret_parameters: Vec::new(),
-            format: Format::Json,
-            written: Notify::new(),
-        };
+        let mut buffer = LogBuffer::default();
+        buffer.sender = Some(sender);
+        let worker = WorkerLog { buffer: RefCell::new(buffer), written: Notify::new() };
         let mut dropped = 0;
         for _ in 0..2 {
             for _ in 0..3 {

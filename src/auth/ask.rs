@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Admission, AuthError, Identity, Presented};
+use super::{AuthError, Found, Identity, Presented};
 use crate::config::{AskProvider, Upstream};
 use crate::fetch;
 
@@ -56,7 +56,6 @@ pub(super) struct Ask {
 /// What it takes to ask again about a stream that is open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recheck {
-    pub(super) provider: usize,
     credential: Credential,
     /// Who it was when the stream was opened.
     user: Box<str>,
@@ -84,18 +83,13 @@ impl Ask {
         (ask, Desk::new(provider.clone(), upstream, questions))
     }
 
-    /// Asks the app; none when the request has nothing to ask about. `provider` is this one's place in the
-    /// configuration.
-    pub(super) async fn admit(
-        &self,
-        provider: usize,
-        presented: Presented<'_>,
-    ) -> Result<Option<Admission>, AuthError> {
+    /// Asks the app; none when the request has nothing to ask about.
+    pub(super) async fn admit(&self, presented: Presented<'_>) -> Result<Option<Found>, AuthError> {
         let Some((credential, source)) = Credential::of(&presented, &self.cookies)? else { return Ok(None) };
         let identity = self.ask(credential.clone(), self.cache).await?;
         let user = identity.user.as_str().into();
-        let recheck = Box::new(Recheck { provider, credential, user, every: self.recheck });
-        Ok(Some(Admission { identity: Arc::unwrap_or_clone(identity), source, recheck: Some(recheck) }))
+        let recheck = Box::new(Recheck { credential, user, every: self.recheck });
+        Ok(Some(Found { identity: Arc::unwrap_or_clone(identity), source, recheck: Some(recheck) }))
     }
 
     /// Asks again who it is.

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::jwt::time;
-use super::{Admission, AuthError, CredentialSource, Identity, Presented, Reason, identity};
+use super::{AuthError, CredentialSource, Found, Identity, Presented, Reason, identity};
 use crate::config::AuthJsProvider;
 
 use jwe::Key;
@@ -78,13 +78,13 @@ impl AuthJs {
         &self,
         presented: Presented<'_>,
         now: SystemTime,
-    ) -> Result<Option<Admission>, AuthError> {
+    ) -> Result<Option<Found>, AuthError> {
         let (first, second): (Vec<_>, Vec<_>) =
             self.cookies.iter().partition(|cookie| cookie.is_secure == presented.secure);
         for cookie in first.into_iter().chain(second) {
             let Some(token) = chunks::find(presented.headers, &cookie.name)? else { continue };
             let identity = self.verify(&token, &cookie.keys, now)?;
-            return Ok(Some(Admission { identity, source: CredentialSource::Ambient, recheck: None }));
+            return Ok(Some(Found { identity, source: CredentialSource::Ambient, recheck: None }));
         }
         Ok(None)
     }

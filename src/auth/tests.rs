@@ -273,7 +273,13 @@ fn now_or_never<T>(work: impl Future<Output = T>) -> T {
 
 fn authenticator() -> Authenticator {
     let cookie_only = JwtProvider { query: None, header: None, ..ec() };
-    Authenticator::new(&[Auth::Jwt(shared()), Auth::Jwt(cookie_only)], &[], Tickets::new(SECRET)).0
+    Authenticator::new(
+        &[Auth::Jwt(shared()), Auth::Jwt(cookie_only)],
+        &[],
+        Arc::new(Tickets::new(SECRET)),
+        None,
+    )
+    .0
 }
 
 fn cookie(token: &str) -> HeaderMap {

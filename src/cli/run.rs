@@ -7,10 +7,13 @@ use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::Config;
-use crate::server::Server;
-use crate::shutdown;
+use crate::server::{Reloads, Server, Source};
+use crate::shutdown::{self, Signal};
 
 use super::failure::Failure;
 
@@ -28,7 +31,7 @@ const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 Without a file: everything is proxied to --upstream, streams are at /events, the publish socket is
 ./sidestream.sock and events are kept in memory.
 
-The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
+SIGHUP reads the file again. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, conflicts_with_all = ["upstream", "jwt_secret"])]
@@ -46,22 +49,28 @@ pub(super) struct Args {
 
 /// Serves until a signal ends it.
 pub(super) fn command(args: Args) -> Result<(), Failure> {
-    let config = match (&args.upstream, &args.jwt_secret) {
+    let (config, file) = match (&args.upstream, &args.jwt_secret) {
         (Some(upstream), Some(secret)) => {
             let listen = args.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
-            Config::from_flags(upstream, secret, listen)?
+            (Config::from_flags(upstream, secret, listen)?, None)
         }
-        _ => from_file(&args.config, NO_FILE)?,
+        _ => (from_file(&args.config, NO_FILE)?, Some(args.config)),
     };
-    log_to_stderr(config.log.level);
-    let server = bind(config)?;
+    let level = log_to_stderr(config.log.level);
+    let mut server = bind(config)?;
+    let reloads = file.map(|path| {
+        let source = Source::new(move || Config::load(&path));
+        server.reload_from(source.and_then(move |config| level.set(config.log.level)))
+    });
+    // Before anybody is told that it listens, and may send a signal.
+    let signal = watch(reloads)?;
     for address in server.addresses() {
         info!(address, "listening");
     }
     if let Some(socket) = server.publish_socket() {
         info!(socket = %socket.display(), "publish socket open");
     }
-    serve(server)
+    run(server, signal)
 }
 
 /// Binds everything that a configuration names.
@@ -71,20 +80,42 @@ pub(super) fn bind(config: Config) -> Result<Server, Failure> {
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
+    let signal = watch(None)?;
+    run(server, signal)
+}
+
+/// Watches for signals from here on; with something to reload, SIGHUP does that.
+fn watch(reloads: Option<Reloads>) -> Result<Signal, Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger).map_err(|error| Failure::new("signals cannot be watched").because(error))?;
+    watch_signals(trigger, reloads)
+        .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
+    Ok(signal)
+}
+
+fn run(server: Server, signal: Signal) -> Result<(), Failure> {
     server.run(signal).map_err(|error| Failure::new("the server could not run").because(error))
 }
 
-/// Sends the program's own log to stderr, from `level` on.
-pub(super) fn log_to_stderr(level: LevelFilter) {
-    // It fails when a log was already set up, which is then as good.
-    let _ = tracing_subscriber::fmt()
+/// Sends the program's own log to stderr, from `level` on. What is returned changes the level.
+pub(super) fn log_to_stderr(level: LevelFilter) -> Level {
+    let (filter, level) = reload::Layer::new(level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // It fails when a log was already set up, which is then as good.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    Level(level)
+}
+
+/// The level of the program's own log.
+pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+
+impl Level {
+    fn set(&self, level: LevelFilter) {
+        // It fails when the log is another one, whose level is not ours to say.
+        let _ = self.0.reload(level);
+    }
 }
 
 /// Reads the configuration from a file. When there is none, and none was named, `help` says what to do.
@@ -95,17 +126,27 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
     Ok(Config::load(path)?)
 }
 
-/// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own.
+/// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, and SIGHUP into a reload. Where there
+/// is nothing to reload, SIGHUP does what the system has it do: a program that was tried out in a terminal ends with it.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(trigger: shutdown::Trigger) -> io::Result<()> {
+fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, hangups) = {
         let _entered = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        let hangups = reloads.map(|reloads| Ok::<_, io::Error>((signal(SignalKind::hangup())?, reloads)));
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangups.transpose()?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
+            if let Some((mut hangup, reloads)) = hangups {
+                tokio::spawn(async move {
+                    while hangup.recv().await.is_some() {
+                        // What comes of it is in the log.
+                        let _ = reloads.reload().await;
+                    }
+                });
+            }
             let mut next = async || {
                 tokio::select! {
                     _ = terminate.recv() => "SIGTERM",

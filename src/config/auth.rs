@@ -19,7 +19,7 @@ pub use jwt::{JwtKeys, JwtProvider};
 pub use key::{JwtKey, JwtKeyKind};
 
 /// A provider of identities.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Auth {
     /// `kind = "jwt"`: a signed token.
     Jwt(JwtProvider),

@@ -28,6 +28,13 @@ pub struct Certificate {
     pub stamps: [FileStamp; 2],
 }
 
+impl PartialEq for Certificate {
+    /// Whether both are what was read from the same files while they were the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.cert_path == other.cert_path && self.key_path == other.key_path && self.stamps == other.stamps
+    }
+}
+
 /// What tells a file from another one in its place, and from itself when it has been written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStamp(Option<(u64, u64, i64, i64, u64)>);
@@ -74,6 +81,13 @@ pub struct ClientCa {
     pub path: PathBuf,
     /// What was there.
     pub stamp: FileStamp,
+}
+
+impl PartialEq for ClientCa {
+    /// Whether both are what was read from the same file while it was the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.stamp == other.stamp
+    }
 }
 
 impl ClientCa {

@@ -30,7 +30,7 @@ const DEADLINE_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Dur
 const RATE_BOUNDS: RangeInclusive<u64> = 0..=1 << 30;
 
 /// One listening socket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listen {
     /// The address it is bound to.
     pub endpoint: Endpoint,

@@ -21,7 +21,7 @@ const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("logfmt", Format::Logfmt), ("combined", Format::Combined)];
 
 /// The access log, and how much is said on stderr.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     /// Where the access log goes.
     pub access: AccessLog,

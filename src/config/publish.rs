@@ -23,7 +23,7 @@ const KEY_WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Dur
 const MAX_KEYS: usize = 1_000_000;
 
 /// Where the app publishes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
     /// The Unix socket; none switches it off.
     pub socket: Option<PathBuf>,

@@ -41,7 +41,7 @@ pub(super) struct Names<'a> {
 }
 
 /// One row of the routing table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// The path, from `/` on, as it stands in a request target before any `?`.
     pub path: String,
@@ -56,6 +56,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// What tells it from all other routes, and is the same in another process: two may share a path on different hosts.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.path, self.hosts.join(" "))
+    }
+
     /// Reads the routing table.
     pub(super) fn read_all(sections: &[Section<'_>], names: &Names<'_>, upstreams: &[Upstream]) -> Vec<Self> {
         let mut routes: Vec<Self> = Vec::new();
@@ -153,7 +158,7 @@ fn only_one_cors(stream: &Section<'_>) {
 }
 
 /// What a route does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Forwards to an upstream.
     Proxy(Box<ProxyRoute>),
@@ -166,7 +171,7 @@ pub enum Action {
 }
 
 /// Forwards to an upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProxyRoute {
     /// The index into [`Config::upstreams`](super::Config::upstreams).
     pub upstream: usize,

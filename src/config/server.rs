@@ -32,7 +32,7 @@ const SPOOL_DISK: usize = 1024 * 1024 * 1024;
 const SPOOL_BOUNDS: RangeInclusive<u64> = 0..=1 << 40;
 
 /// The process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     /// Worker threads, at least one. `workers = 0` in the file has become one per core.
     pub workers: usize,

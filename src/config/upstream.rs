@@ -5,15 +5,13 @@ mod health;
 mod origin;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
-
-use rustls::ClientConfig;
 
 use super::problem::Fault;
 use super::reader::Section;
 use super::schema;
 
+pub use authorities::UpstreamTls;
 pub use health::Health;
 pub use origin::Origin;
 
@@ -39,7 +37,7 @@ const MAX_SERVERS: usize = 64;
 pub(super) const BODY_BOUNDS: RangeInclusive<u64> = 0..=1 << 40;
 
 /// An app, and how it is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Its name in the file.
     pub name: String,
@@ -68,7 +66,7 @@ pub struct Upstream {
     /// How the servers are asked whether they are well.
     pub health: Option<Health>,
     /// How TLS is spoken to its servers; there is one if a server needs it.
-    pub tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<UpstreamTls>,
 }
 
 impl Upstream {

@@ -51,8 +51,9 @@ mod tests {
     use tokio::task::{LocalSet, spawn_local};
     use tokio::time::timeout;
 
-    use super::super::{Drain, Handshakes, PeerAddress, Refused, Settings, serve};
+    use super::super::{Handshakes, PeerAddress, Refused, Settings, serve};
     use super::*;
+    use crate::access_log::WorkerLog;
     use crate::config::{Deadlines, Networks};
     use crate::event::Epoch;
     use crate::hub::Hub;
@@ -109,16 +110,16 @@ mod tests {
         let held = Rc::default();
         let shared = Rc::new(Shared {
             handler: Fails { held: Rc::clone(&held) },
-            streams: Streams::new(hub, 0, std::sync::Arc::clone(&counters), None),
+            streams: Streams::new(hub, 0, std::sync::Arc::clone(&counters), Rc::new(WorkerLog::off())),
             counters,
-            drain: Drain::default(),
             handshakes: Handshakes::default(),
-            addresses: None,
             refused: Refused::default(),
-            log: None,
+            log: Rc::new(WorkerLog::off()),
         });
         let settings = Rc::new(Settings {
             listener: 0,
+            drain: Rc::default(),
+            addresses: None,
             deadlines: Deadlines::default(),
             max_headers: 64 * 1024,
             server_names: Vec::new(),

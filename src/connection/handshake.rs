@@ -151,6 +151,8 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             listener: 0,
+            drain: std::rc::Rc::default(),
+            addresses: None,
             deadlines: Deadlines::default(),
             max_headers: 0,
             server_names: Vec::new(),

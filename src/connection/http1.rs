@@ -53,7 +53,7 @@ pub(super) async fn serve<H: Handler>(
     let mut timer = Timer::new(&watch, &settings.deadlines);
     let end = {
         let (mut draining, mut told) = (false, false);
-        let mut drain = pin!(shared.drain.begun());
+        let mut drain = pin!(settings.drain.begun());
         poll_fn(|cx| {
             draining = draining || drain.as_mut().poll(cx).is_ready();
             // Not over the part of a request that has come: hyper would drop it and close.
@@ -100,7 +100,7 @@ pub(super) async fn serve<H: Handler>(
                 Some(app) => tokio::select! {
                     // A tunnel that breaks is the business of its two ends.
                     _ = tunnel(transport, parts.read_buf, app) => {}
-                    () = shared.drain.tunnels.notified() => {}
+                    () = settings.drain.tunnels.notified() => {}
                 },
             }
             Ok(())

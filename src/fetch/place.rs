@@ -36,7 +36,8 @@ impl Place {
 
     /// The servers of an upstream, in their order.
     pub fn of(upstream: &Upstream) -> Vec<Self> {
-        let place = |origin: &Origin| Self { origin: origin.clone(), tls: upstream.tls.clone() };
+        let tls = upstream.tls.as_ref().map(|tls| &tls.config);
+        let place = |origin: &Origin| Self { origin: origin.clone(), tls: tls.cloned() };
         upstream.servers.iter().map(place).collect()
     }
 

@@ -258,9 +258,14 @@ impl Drop for Ending {
 }
 
 impl Hub {
-    /// Takes no more publications, and lets the committer end.
+    /// Takes no more publications, and lets the committer end, or the link to Redis.
     pub fn close(&self) {
-        self.lock().queue.is_closed = true;
+        let mut state = self.lock();
+        state.queue.is_closed = true;
+        if let Some(node) = &mut state.node {
+            node.close();
+        }
+        drop(state);
         self.0.more.notify_one();
     }
 

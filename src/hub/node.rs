@@ -75,6 +75,13 @@ impl Node {
         let _ = self.orders.send(order);
     }
 
+    /// Gives no more orders.
+    pub(super) fn close(&mut self) {
+        self.orders = mpsc::unbounded_channel().0;
+        self.is_attached = false;
+        self.waits = false;
+    }
+
     /// A number for an order. 0 is never given.
     pub(super) fn ticket(&mut self) -> Ticket {
         self.tickets += 1;

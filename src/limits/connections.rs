@@ -17,11 +17,13 @@ const SHARDS: usize = 64;
 
 /// A bound on the connections of each address. A cheap handle.
 #[derive(Debug, Clone)]
-pub struct AddressLimit(Arc<Table>);
+pub struct AddressLimit {
+    most: NonZero<u32>,
+    table: Arc<Table>,
+}
 
 #[derive(Debug)]
 struct Table {
-    most: NonZero<u32>,
     /// Nobody outside can guess which addresses are in one part.
     hasher: RandomState,
     shards: [Mutex<Counts>; SHARDS],
@@ -48,19 +50,22 @@ pub enum Entry {
 impl AddressLimit {
     /// Nothing is open yet.
     pub fn new(most: NonZero<u32>) -> Self {
-        Self(Arc::new(Table {
-            most,
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-        }))
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { most, table: Arc::new(Table { hasher: RandomState::new(), shards }) }
+    }
+
+    /// Another bound, for those that are counted now too, be they more.
+    #[must_use]
+    pub fn become_one_of(&self, most: NonZero<u32>) -> Self {
+        Self { most, table: self.table.clone() }
     }
 
     /// Counts a connection. IPv6 addresses count by their network of 64 bits.
     pub fn enter(&self, address: IpAddr) -> Entry {
-        let table = &self.0;
+        let table = &self.table;
         let key = place(address).get();
         let mut counts = table.shard(key);
-        if counts.of(key) >= table.most.get() {
+        if counts.of(key) >= self.most.get() {
             Entry::Refused
         } else if counts.add(key, MAX_KEYS / SHARDS) {
             Entry::Counted(Place { table: table.clone(), key })
@@ -113,7 +118,7 @@ mod tests {
             let again = enter(&limit, same[2]);
             assert!(again.is_some() && enter(&limit, same[0]).is_none());
         }
-        assert!(limit.0.shards.iter().all(|shard| shard.lock().unwrap().keys() == 0));
+        assert!(limit.table.shards.iter().all(|shard| shard.lock().unwrap().keys() == 0));
     }
 
     #[test]

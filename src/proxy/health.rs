@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use tokio::net::lookup_host;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::standing::{Standing, Standings};
@@ -31,53 +31,65 @@ const MAX_ANSWER: usize = 1 << 20;
 
 const WHO: HeaderValue = HeaderValue::from_static("sidestream-health");
 
-/// The checks of all upstreams, before they run.
-#[derive(Debug)]
+/// The checks of all upstreams. They run within a `LocalSet` until this is dropped.
+#[derive(Debug, Default)]
 pub struct HealthChecks {
-    checks: Vec<Check>,
-    /// Hosts that have a name: upstream, server, host and port.
-    named: Vec<(String, String, (String, u16))>,
+    running: Vec<Running>,
+    /// Hosts that have a name, and have been looked for.
+    named: Vec<(String, u16)>,
+}
+
+/// The checks of one server, while they run.
+#[derive(Debug)]
+struct Running {
+    upstream: config::Upstream,
+    standing: Arc<Standing>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl HealthChecks {
-    /// The checks that the configuration asks for.
-    pub fn new(upstreams: &[config::Upstream], standings: &Standings) -> Self {
-        let (mut checks, mut named) = (Vec::new(), Vec::new());
+    /// Makes them those that a configuration asks for: what did not change goes on. Says which names cannot be found.
+    pub fn become_those(&mut self, upstreams: &[config::Upstream], standings: &Standings) {
+        let mut before = std::mem::take(&mut self.running);
+        let known = std::mem::take(&mut self.named);
         for (upstream, shared) in upstreams.iter().zip(&standings.0) {
             for origin in &upstream.servers {
-                named.extend(name(origin).map(|host| (upstream.name.clone(), origin.to_string(), host)));
+                let Some(host) = name(origin) else { continue };
+                if !known.contains(&host) {
+                    spawn_local(look_for(upstream.name.clone(), origin.to_string(), host.clone()));
+                }
+                self.named.push(host);
             }
             let Some(health) = &upstream.health else { continue };
             for (place, standing) in Place::of(upstream).into_iter().zip(&shared.servers) {
-                let (upstream, health) = (upstream.name.clone(), health.clone());
-                checks.push(Check { upstream, place, health, standing: standing.clone() });
+                let is_same = |running: &Running| {
+                    running.upstream == *upstream && Arc::ptr_eq(&running.standing, standing)
+                };
+                let running = match before.iter().position(is_same) {
+                    Some(place) => before.swap_remove(place),
+                    None => {
+                        let (name, health) = (upstream.name.clone(), health.clone());
+                        let check = Check { upstream: name, place, health, standing: standing.clone() };
+                        let task = spawn_local(check.run()).abort_handle();
+                        Running { upstream: upstream.clone(), standing: standing.clone(), task }
+                    }
+                };
+                self.running.push(running);
             }
         }
-        Self { checks, named }
     }
+}
 
-    /// Does them, within a `LocalSet`, for ever. First it says which names cannot be found.
-    pub async fn run(self) {
-        let mut work = JoinSet::new();
-        for (upstream, server, host) in self.named {
-            work.spawn_local(async move {
-                if let Err(error) = lookup_host(host).await {
-                    tracing::warn!(
-                        upstream,
-                        server,
-                        "the name of the server's host cannot be found yet: {error}"
-                    );
-                }
-            });
-        }
-        for check in self.checks {
-            work.spawn_local(check.run());
-        }
-        while let Some(ended) = work.join_next().await {
-            if ended.is_err() {
-                tracing::error!("a health check panicked");
-            }
-        }
+/// Says it if the name of a server's host cannot be found.
+async fn look_for(upstream: String, server: String, host: (String, u16)) {
+    if let Err(error) = lookup_host(host).await {
+        tracing::warn!(upstream, server, "the name of the server's host cannot be found yet: {error}");
     }
 }
 
@@ -120,7 +132,7 @@ impl fmt::Display for Ill {
 
 impl Check {
     async fn run(self) {
-        let (mut is_down, mut others) = (false, 0);
+        let (mut is_down, mut others) = (self.standing.is_down(), 0);
         loop {
             // Servers are not asked in step, nor by several Sidestreams.
             sleep(self.health.every.mul_f64(0.9 + 0.2 * fastrand::f64())).await;

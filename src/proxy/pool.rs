@@ -37,8 +37,8 @@ const SAVINGS: u32 = 1000;
 /// The servers of one app, and a worker's connections to them.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// What it is called in the file.
-    name: String,
+    /// What the file says of it.
+    config: config::Upstream,
     pub(super) kind: UpstreamKind,
     pub(super) response_timeout: Duration,
     pub(super) read_timeout: Duration,
@@ -96,7 +96,7 @@ impl Upstream {
     ) -> Self {
         let servers = config.servers.iter().zip(&shared.servers);
         Self {
-            name: config.name.clone(),
+            config: config.clone(),
             kind: config.kind,
             response_timeout: config.response_timeout,
             read_timeout: config.read_timeout,
@@ -115,6 +115,46 @@ impl Upstream {
             buffers: RefCell::default(),
             kept,
         }
+    }
+
+    /// Whether it is called as the file calls this one.
+    pub(super) fn is_of(&self, config: &config::Upstream) -> bool {
+        self.config.name == config.name
+    }
+
+    /// Whether it would not be made otherwise now.
+    pub(super) fn is_still(
+        &self,
+        config: &config::Upstream,
+        shared: &Arc<Shared>,
+        spools: &Arc<Spools>,
+    ) -> bool {
+        self.config == *config && Arc::ptr_eq(&self.shared, shared) && Arc::ptr_eq(&self.spools, spools)
+    }
+
+    /// Takes over the connections that wait of one that was there before it, to servers that both have.
+    pub(super) fn take_connections(&self, before: &Self) {
+        let is_alike = |a: &config::Upstream, b: &config::Upstream| {
+            // A connection keeps the last of these for its next answer.
+            a.tls == b.tls && a.kind == b.kind && a.response_timeout == b.response_timeout
+        };
+        if !is_alike(&self.config, &before.config) {
+            return;
+        }
+        let mut is_first = false;
+        for (place, server) in self.servers.iter().enumerate() {
+            if let Some(old) = before.servers.iter().find(|old| old.name == server.name) {
+                is_first |= server.take_from(old, place);
+            }
+        }
+        if is_first {
+            self.kept.notify_one();
+        }
+    }
+
+    /// Closes the connections that wait. Those of requests that are under way are closed behind their answers.
+    pub(super) fn retire(&self) {
+        self.servers.iter().for_each(Server::retire);
     }
 
     /// Takes a connection that waits, where that is all there is to it: one server, and no limit.
@@ -201,7 +241,11 @@ impl Upstream {
         if let [_, _, ..] = &*self.servers
             && self.servers[place].standing.answered()
         {
-            tracing::info!(upstream = self.name, server = self.servers[place].name, "the server is back");
+            tracing::info!(
+                upstream = self.config.name,
+                server = self.servers[place].name,
+                "the server is back"
+            );
         }
     }
 
@@ -211,7 +255,7 @@ impl Upstream {
         if let Some(rest) = server.standing.failed(fault.is_of_connecting()) {
             self.counters.upstream_ejections.inc();
             tracing::warn!(
-                upstream = self.name,
+                upstream = self.config.name,
                 server = server.name,
                 "the server is left alone for {rest:.1?}: {fault}"
             );
@@ -221,13 +265,17 @@ impl Upstream {
     /// What went wrong with the server in that place.
     pub(super) fn failed(&self, place: usize, fault: AppFault) -> ProxyError {
         let server = self.servers.get(place).map_or_else(String::new, |server| server.name.clone());
-        ProxyError::App(Box::new(AppError { upstream: self.name.clone(), server, fault }))
+        ProxyError::App(Box::new(AppError { upstream: self.config.name.clone(), server, fault }))
     }
 
     /// What went wrong with all servers.
     pub(super) fn failed_everywhere(&self, fault: AppFault) -> ProxyError {
         let names: Vec<_> = self.servers.iter().map(|server| server.name.as_str()).collect();
-        ProxyError::App(Box::new(AppError { upstream: self.name.clone(), server: names.join(", "), fault }))
+        ProxyError::App(Box::new(AppError {
+            upstream: self.config.name.clone(),
+            server: names.join(", "),
+            fault,
+        }))
     }
 
     /// Keeps a connection whose answer was whole, if it is of use.

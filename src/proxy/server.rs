@@ -3,7 +3,7 @@
 //! No connection is ever made in advance: a synchronous worker that accepts a connection waits on it for a request
 //! and serves nobody else meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Server {
     idle_limit: Duration,
     /// The newest last: it is taken first, so that the others can grow old and be closed.
     idle: RefCell<Vec<Idle>>,
+    /// Whether no further request will come, so that no connection is to wait for one.
+    is_retired: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -52,11 +54,12 @@ impl Server {
             name: origin.to_string(),
             standing,
             kind: config.kind,
-            address: Address::new(origin, config.tls.as_ref()),
+            address: Address::new(origin, config.tls.as_ref().map(|tls| &tls.config)),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             idle_limit: idle_limit(config.kind),
             idle: RefCell::default(),
+            is_retired: Cell::new(false),
         }
     }
 
@@ -87,7 +90,7 @@ impl Server {
     /// close it. Says whether it is the first that waits.
     pub(super) fn keep(&self, mut connection: Connection) -> bool {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= MAX_IDLE || !connection.read.is_empty() {
+        if self.is_retired.get() || idle.len() >= MAX_IDLE || !connection.read.is_empty() {
             return false;
         }
         let said = connection.keep_alive.map(|said| said.saturating_sub(MARGIN));
@@ -100,6 +103,24 @@ impl Server {
         idle.push(Idle { connection, until });
         drop(lease);
         idle.len() == 1
+    }
+
+    /// Takes over the connections that wait of the same server of another configuration, in which it may have had another
+    /// place. Says whether there are any.
+    pub(super) fn take_from(&self, before: &Self, place: usize) -> bool {
+        let mut taken = before.idle.take();
+        for idle in &mut taken {
+            idle.connection.server = place;
+        }
+        let has_any = !taken.is_empty();
+        self.idle.replace(taken);
+        has_any
+    }
+
+    /// Closes the connections that wait, and lets none wait any more.
+    pub(super) fn retire(&self) {
+        self.is_retired.set(true);
+        self.idle.take();
     }
 
     /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked. What goes on waiting

@@ -39,12 +39,45 @@ impl Standings {
     pub fn new(upstreams: &[config::Upstream]) -> Arc<Self> {
         Arc::new(Self(upstreams.iter().map(|upstream| Arc::new(Shared::new(upstream))).collect()))
     }
+
+    /// Those of another configuration. What is known of servers that it has too goes on, with the new limits: requests
+    /// that are under way count, and none is cut off for a limit that is lower than they are many.
+    pub fn become_those(&self, before: &[config::Upstream], now: &[config::Upstream]) -> Arc<Self> {
+        let shared = now.iter().map(|upstream| {
+            let known = before.iter().zip(&self.0).find(|(known, _)| known.name == upstream.name);
+            match known {
+                Some((known, shared)) if known == upstream => shared.clone(),
+                Some((known, shared)) => Arc::new(Shared::after(known, shared, upstream)),
+                None => Arc::new(Shared::new(upstream)),
+            }
+        });
+        Arc::new(Self(shared.collect()))
+    }
 }
 
 impl Shared {
     pub(super) fn new(upstream: &config::Upstream) -> Self {
         let standing = |_| Arc::new(Standing::new(upstream));
         Self { servers: upstream.servers.iter().map(standing).collect(), waiting: AtomicUsize::new(0) }
+    }
+
+    /// That of an upstream which has changed.
+    fn after(before: &config::Upstream, shared: &Self, now: &config::Upstream) -> Self {
+        let standing = |origin| {
+            let place = before.servers.iter().position(|known| known == origin);
+            let known = place.and_then(|place| shared.servers.get(place)).filter(|known| known.suits(now));
+            match known {
+                Some(known) => {
+                    known.set_limit(before.max_connections, now.max_connections);
+                    if now.health.is_none() {
+                        known.set_down(false);
+                    }
+                    known.clone()
+                }
+                None => Arc::new(Standing::new(now)),
+            }
+        };
+        Self { servers: now.servers.iter().map(standing).collect(), waiting: AtomicUsize::new(0) }
     }
 
     /// A place among those that wait, if there is one left.
@@ -70,6 +103,8 @@ pub(super) struct Standing {
     /// As many permits as it may have requests, if there is a limit. Fair: who asks first is served first, whichever
     /// worker asks.
     slots: Option<Arc<Semaphore>>,
+    /// So many permits are not given back, since the limit has become lower while they were out.
+    owed: AtomicUsize,
     /// Whether its requests are counted.
     is_counted: bool,
     requests: AtomicUsize,
@@ -97,10 +132,10 @@ impl Standing {
     fn new(upstream: &config::Upstream) -> Self {
         let limit = upstream.max_connections;
         let slots = (limit > 0).then(|| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))));
-        let by_count = upstream.servers.len() > 1 && upstream.balance == Balance::LeastConnections;
         Self {
-            is_counted: by_count || slots.is_some(),
+            is_counted: counts(upstream),
             slots,
+            owed: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             is_down: AtomicBool::new(false),
             rests_until: AtomicU64::new(0),
@@ -108,6 +143,33 @@ impl Standing {
             trouble: Mutex::default(),
             begin: Instant::now(),
         }
+    }
+
+    /// Whether it counts what another configuration of its upstream wants counted.
+    fn suits(&self, upstream: &config::Upstream) -> bool {
+        self.slots.is_some() == (upstream.max_connections > 0) && self.is_counted == counts(upstream)
+    }
+
+    /// Changes the limit, where there is one before and after.
+    fn set_limit(&self, before: usize, now: usize) {
+        let Some(slots) = &self.slots else { return };
+        let [before, now] = [before, now].map(|limit| limit.min(Semaphore::MAX_PERMITS));
+        if let Some(more) = now.checked_sub(before) {
+            // Those that are owed are paid with the new ones.
+            let paid = self.pay(more);
+            slots.add_permits(more - paid);
+        } else {
+            let fewer = before - now;
+            let found = slots.forget_permits(fewer);
+            self.owed.fetch_add(fewer - found, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes up to so many off what is owed. Says how many.
+    fn pay(&self, most: usize) -> usize {
+        let pay = |owed: usize| Some(owed - owed.min(most));
+        let owed = self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        owed.unwrap_or_default().min(most)
     }
 
     /// Whether its requests are counted: there is a limit, or the one with the fewest is sought.
@@ -207,6 +269,11 @@ impl Standing {
         Some(rest)
     }
 
+    /// Whether health checks have found it ill.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
     /// What a health check found.
     pub(super) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
@@ -239,97 +306,20 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(standing) = &self.standing {
             standing.requests.fetch_sub(1, Ordering::Relaxed);
+            if self.slot.is_some() && standing.owed.load(Ordering::Relaxed) > 0 && standing.pay(1) > 0 {
+                self.slot.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+            }
         }
         // Whoever waits finds the count right.
         self.slot = None;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-    use crate::config::Origin;
-
-    fn shared(servers: usize, set: impl FnOnce(&mut config::Upstream)) -> Arc<Shared> {
-        let origins = (0..servers).map(|n| Origin::Unix(format!("/{n}").into())).collect();
-        let mut upstream = config::Upstream::new("app", origins);
-        set(&mut upstream);
-        Arc::new(Shared::new(&upstream))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_rest_is_longer_than_the_one_before_up_to_a_bound() {
-        let shared = shared(2, |_| {});
-        let server = &shared.servers[0];
-        let mut rests = Vec::new();
-        for _ in 0..9 {
-            let rest = server.failed(true).unwrap();
-            assert!(!server.admits());
-            advance(rest + Duration::from_millis(2)).await;
-            // One tries it, and nobody else meanwhile.
-            assert!(server.admits() && !server.admits());
-            rests.push(rest.as_secs_f64());
-        }
-        for (rest, expected) in rests.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0]) {
-            assert!((0.79..1.21).contains(&(rest / expected)), "{rests:?}");
-        }
-        assert!(server.answered() && server.admits() && server.admits() && !server.answered());
-        assert!(server.failed(true).unwrap() < Duration::from_secs(2), "it begins anew");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_trial_that_is_never_decided_is_made_again() {
-        let shared = shared(2, |_| {});
-        let server = &shared.servers[0];
-        advance(server.failed(true).unwrap() + Duration::from_millis(2)).await;
-        assert!(server.admits() && !server.admits());
-        advance(TRIAL + Duration::from_millis(2)).await;
-        assert!(server.admits());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_count_in_a_row_and_late_ones_not_twice() {
-        let shared = shared(2, |_| {});
-        let server = &shared.servers[0];
-        for _ in 0..3 {
-            assert!(server.failed(false).is_none() && server.failed(false).is_none());
-            assert!(!server.answered(), "it had never rested");
-        }
-        assert!(server.failed(false).is_none() && server.failed(false).is_none());
-        let rest = server.failed(false).unwrap();
-        for _ in 0..10 {
-            assert!(server.failed(true).is_none(), "of requests that were on their way");
-        }
-        advance(rest + Duration::from_millis(2)).await;
-        assert!(server.is_well());
-    }
-
-    #[tokio::test]
-    async fn turns_are_counted_only_where_that_is_of_use() {
-        let plain = shared(1, |_| {});
-        assert!(!plain.servers[0].is_counted());
-        let by_turns = shared(2, |_| {});
-        assert!(!by_turns.servers[0].is_counted());
-        let fewest = shared(2, |upstream| upstream.balance = Balance::LeastConnections);
-        let leases = [fewest.servers[0].lease().unwrap(), fewest.servers[0].lease().unwrap()];
-        assert_eq!(fewest.servers[0].requests(), 2);
-        drop(leases);
-        assert_eq!(fewest.servers[0].requests(), 0);
-        let limited = shared(1, |upstream| upstream.max_connections = 1);
-        let lease = limited.servers[0].lease().unwrap();
-        assert!(limited.servers[0].lease().is_none());
-        drop(lease);
-        assert!(limited.servers[0].lease().is_some());
-    }
-
-    #[test]
-    fn no_more_wait_than_there_are_places() {
-        let shared = shared(1, |_| {});
-        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| shared.wait().unwrap()).collect();
-        assert!(shared.wait().is_none() && shared.wait().is_none());
-        waiting.pop();
-        assert!(shared.wait().is_some());
-    }
+/// Whether the requests of an upstream's servers are counted.
+fn counts(upstream: &config::Upstream) -> bool {
+    let by_count = upstream.servers.len() > 1 && upstream.balance == Balance::LeastConnections;
+    by_count || upstream.max_connections > 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ struct Disconnect {
 
 /// Ends the streams of the user that a request names, and writes the answer: how many there were.
 pub(super) async fn disconnect(publisher: &Publisher, json: &[u8], now: Timestamp) -> Result<Bytes, Refusal> {
-    let Disconnect { user, event, block } = read(json, publisher.limits())?;
+    let Disconnect { user, event, block } = read(json, &publisher.limits())?;
     let ended = publisher.hub().disconnect(&user, event, block, now).map_err(|error| {
         let kind = match error {
             DisconnectError::Overloaded | DisconnectError::TooManyBlocks | DisconnectError::Away => {

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,10 +41,10 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How many bytes of that are thrown away at most.
 const LINGER_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Serves HTTP/1.1 on a connection until it ends. `begun` was read from it before.
+/// Serves HTTP/1.1 on a connection until it ends. `asks_token` is for those from the network. `begun` was read from it before.
 pub(super) async fn serve<S>(
     publisher: Publisher,
-    token: Option<Rc<Secret>>,
+    asks_token: bool,
     stream: S,
     begun: Bytes,
 ) -> io::Result<()>
@@ -56,9 +55,9 @@ where
     let (reader, writer) = tokio::io::split(stream);
     let whole = tokio::io::join(io::Cursor::new(begun).chain(reader), writer);
     let service = service_fn(|request: Request<Incoming>| {
-        let (publisher, token) = (publisher.clone(), token.clone());
+        let publisher = publisher.clone();
         async move {
-            let response = answer(&publisher, token.as_deref(), request).await;
+            let response = answer(&publisher, asks_token, request).await;
             Ok::<_, Infallible>(response.map(Full::new))
         }
     });
@@ -76,21 +75,18 @@ where
     dropped.map_or(Ok(()), |read| read.map(drop))
 }
 
-async fn answer(
-    publisher: &Publisher,
-    token: Option<&Secret>,
-    request: Request<Incoming>,
-) -> Response<Bytes> {
-    route(publisher, token, request).await.unwrap_or_else(|refusal| reply::refusal(&refusal))
+async fn answer(publisher: &Publisher, asks_token: bool, request: Request<Incoming>) -> Response<Bytes> {
+    route(publisher, asks_token, request).await.unwrap_or_else(|refusal| reply::refusal(&refusal))
 }
 
 async fn route(
     publisher: &Publisher,
-    token: Option<&Secret>,
+    asks_token: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Bytes>, Refusal> {
     let (parts, body) = request.into_parts();
-    if token.is_some_and(|token| !bearer(&parts.headers, token.expose())) {
+    let has_token = |token: &Secret| bearer(&parts.headers, token.expose());
+    if asks_token && !publisher.terms().token.as_ref().is_some_and(has_token) {
         return Err(Refusal::new(RefusalKind::Unauthorized, "this address asks for the publish token"));
     }
     if from_browser(&parts.headers) {
@@ -129,7 +125,7 @@ async fn publish(
 ) -> Result<Response<Bytes>, Refusal> {
     match Kind::of(fields)? {
         Kind::Json => {
-            let json = body::read_json(body, publisher.bounds(), usize::MAX).await?;
+            let json = body::read_json(body, &publisher.bounds(), usize::MAX).await?;
             let posted = publisher.read(&json, &Reading::PLAIN)?;
             Ok(reply::ok(reply::JSON, publisher.answer(posted, Timestamp::now()).await?))
         }
@@ -144,7 +140,7 @@ async fn disconnect(
 ) -> Result<Response<Bytes>, Refusal> {
     Kind::of(fields)?.only_json()?;
     let bounds = publisher.bounds();
-    let json = body::read_json(body, bounds, bounds.max_object()).await?;
+    let json = body::read_json(body, &bounds, bounds.max_object()).await?;
     Ok(reply::ok(reply::JSON, disconnect::disconnect(publisher, &json, Timestamp::now()).await?))
 }
 
@@ -160,7 +156,7 @@ async fn inbox(
         }
         Asked::Mark(user) if parts.method == Method::POST => {
             Kind::of(&parts.headers)?.only_json()?;
-            let json = body::read_json(body, publisher.bounds(), MAX_BODY).await?;
+            let json = body::read_json(body, &publisher.bounds(), MAX_BODY).await?;
             inbox::mark(publisher, &user, &json, Timestamp::now()).await?
         }
         Asked::Unread(_) => return Ok(reply::method_not_allowed("GET, HEAD")),

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Secret;
 use crate::publish::refusal::{Refusal, RefusalKind};
-use crate::publish::{PublishSocket, Publisher, door, ndjson};
+use crate::publish::{PublishSocket, Publisher, Terms, door, ndjson};
 use crate::shutdown::{Signal, Stage};
 use crate::transport::{Spares, lacks_descriptors};
 
@@ -49,28 +49,30 @@ pub fn serve(
     let http = http
         .map(|(listener, token)| {
             listener.set_nonblocking(true)?;
-            Ok::<_, io::Error>((TcpListener::from_std(listener)?, Rc::new(token)))
+            Ok::<_, io::Error>((TcpListener::from_std(listener)?, token))
         })
         .transpose()?;
+    let allow_uids = socket.as_ref().and_then(|(_, socket)| socket.allow_uids().cloned());
+    publisher.let_in(Terms { token: http.as_ref().map(|(_, token)| token.clone()), allow_uids });
     // Before the first client could take them.
     let spares = Rc::new(Spares::new(SPARES));
     Ok(async move {
         let unix = async {
-            let Some((listener, socket)) = &socket else {
+            // The socket's file is removed when this is dropped.
+            let Some((listener, _socket)) = &socket else {
                 return std::future::pending().await;
             };
             admit(listener, most, &spares, |stream| {
-                let allowed = stream.peer_cred().map(|peer| check(socket, &peer));
+                let allowed = stream.peer_cred().map(|peer| check(&publisher.terms(), &peer));
                 enter_unix(publisher.clone(), allowed, stream)
             })
             .await;
         };
         let tcp = async {
-            let Some((listener, token)) = &http else {
+            let Some((listener, _)) = &http else {
                 return std::future::pending().await;
             };
-            admit(listener, most, &spares, |stream| enter_tcp(publisher.clone(), token.clone(), stream))
-                .await;
+            admit(listener, most, &spares, |stream| enter_tcp(publisher.clone(), stream)).await;
         };
         tokio::select! {
             () = unix => {}
@@ -144,9 +146,9 @@ where
 }
 
 /// Whether the process at the other end may publish.
-fn check(socket: &PublishSocket, peer: &UCred) -> Result<(), Refusal> {
+fn check(terms: &Terms, peer: &UCred) -> Result<(), Refusal> {
     let uid = peer.uid();
-    if socket.allows(uid) {
+    if terms.allow_uids.as_ref().is_none_or(|uids| uids.contains(&uid)) {
         return Ok(());
     }
     tracing::warn!(uid, pid = peer.pid(), "a publisher was turned away by allow_uids");
@@ -167,16 +169,16 @@ async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal
         if begun.starts_with(b"{") {
             ndjson::converse(&publisher, stream, begun).await
         } else {
-            door::serve(publisher, None, stream, begun.freeze()).await
+            door::serve(publisher, false, stream, begun.freeze()).await
         }
     };
     note(ended.await);
 }
 
-async fn enter_tcp(publisher: Publisher, token: Rc<Secret>, stream: TcpStream) {
+async fn enter_tcp(publisher: Publisher, stream: TcpStream) {
     let ended = async {
         stream.set_nodelay(true)?;
-        door::serve(publisher, Some(token), stream, Bytes::new()).await
+        door::serve(publisher, true, stream, Bytes::new()).await
     };
     note(ended.await);
 }

@@ -147,7 +147,7 @@ where
             Left::Nothing | Left::Part { .. } => {}
         }
         match timeout_at(until, body.frame()).await {
-            Err(_) => break Some(too_slow(bounds)),
+            Err(_) => break Some(too_slow(&bounds)),
             Ok(Some(Err(_))) => break Some(broken_off()),
             Ok(Some(Ok(frame))) => {
                 let data = frame.into_data().unwrap_or_default();

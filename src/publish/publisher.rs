@@ -2,11 +2,11 @@
 //!
 //! Invariant: what is refused has published nothing, and what is acknowledged has its true count.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use crate::config::{self, Map};
+use crate::config::{self, Map, Secret};
 use crate::event::Timestamp;
 use crate::hub::{Hub, NotKept, Publication, PublishError, Receipt};
 use crate::limits::Throttle;
@@ -26,29 +26,62 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
-    bounds: Bounds,
-    limits: Limits,
+    /// Both are changed by a new configuration, also for those who are connected.
+    bounds: RwLock<Arc<Bounds>>,
+    terms: RwLock<Arc<Terms>>,
     counters: Arc<[Arc<Counters>]>,
+}
+
+/// Who is let in at the doors of the app's own publications.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// What the address on TCP asks for; none lets nobody in there.
+    pub token: Option<Secret>,
+    /// The users that may connect to the socket, root not excepted; none is whoever the file's mode lets in.
+    pub allow_uids: Option<Vec<u32>>,
 }
 
 impl Publisher {
     /// A way into the hub. The counters are those of all workers, told by `GET /healthz`.
     pub fn new(hub: Hub, bounds: Bounds, counters: Arc<[Arc<Counters>]>) -> Self {
-        let limits = Limits { max_event: bounds.max_event };
-        Self { shared: Arc::new(Shared { hub, bounds, limits, counters }), rates: Arc::new([]) }
+        let bounds = RwLock::new(Arc::new(bounds));
+        Self {
+            shared: Arc::new(Shared { hub, bounds, terms: RwLock::default(), counters }),
+            rates: Arc::new([]),
+        }
     }
 
-    /// The same, with the rates of the configuration's publish routes, which all workers share.
+    /// The same, with the rates of the configuration's publish routes, which all workers share. Those of the routes that
+    /// were there `before` go on if they did not change.
     #[must_use]
-    pub fn with_rates(mut self, routes: &[config::Route]) -> Self {
-        let rates = routes.iter().map(|route| match &route.action {
-            config::Action::Publish(route) => {
-                route.rate.map(|a_second| Arc::new(Throttle::per_second(a_second)))
-            }
+    pub fn with_rates(&self, routes: &[config::Route], before: &[config::Route]) -> Self {
+        let rate_of = |route: &config::Route| match &route.action {
+            config::Action::Publish(route) => route.rate,
             _ => None,
+        };
+        let rates = routes.iter().map(|route| {
+            let a_second = rate_of(route)?;
+            let same =
+                |known: &config::Route| known.name() == route.name() && rate_of(known) == Some(a_second);
+            let known = before.iter().position(same).and_then(|place| self.rate(place));
+            Some(known.unwrap_or_else(|| Arc::new(Throttle::per_second(a_second))))
         });
-        self.rates = rates.collect();
-        self
+        Self { shared: self.shared.clone(), rates: rates.collect() }
+    }
+
+    /// Changes the bounds, for those who are connected too: with their next request or line.
+    pub fn bound(&self, bounds: Bounds) {
+        *self.shared.bounds.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bounds);
+    }
+
+    /// Changes who is let in. On connections over TCP each request is asked for the token that holds then; who has come by
+    /// the socket stays.
+    pub fn let_in(&self, terms: Terms) {
+        *self.shared.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        self.shared.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The rate of a route, by its place in the configuration.
@@ -61,14 +94,15 @@ impl Publisher {
     /// # Errors
     /// What is wrong with it, `KeyReused`, or `Unavailable`; then nothing was published.
     pub fn publish_one(&self, json: &[u8], now: Timestamp) -> Result<Receipt, Refusal> {
-        let publication = publication::parse(json, &self.shared.limits)?;
+        let publication = publication::parse(json, &self.limits())?;
         self.shared.hub.publish(publication, now).map_err(|error| refused(error, false))
     }
 
     /// Reads the body of a request: an array is a batch, all else is one publication.
     pub(super) fn read(&self, json: &[u8], reading: &Reading<'_>) -> Result<Posted, Refusal> {
         let Reading { map, whom, max_batch } = *reading;
-        let (limits, max_batch) = (&self.shared.limits, self.shared.bounds.max_batch.min(max_batch));
+        let bounds = self.bounds();
+        let (limits, max_batch) = (&limits_of(&bounds), bounds.max_batch.min(max_batch));
         match (map, is_array(json)) {
             (None, false) => publication::parse_for(json, limits, whom).map(Posted::one),
             (None, true) => publication::parse_batch_for(json, limits, whom, max_batch).map(Posted::Batch),
@@ -130,12 +164,12 @@ impl Publisher {
         Ok(text.into())
     }
 
-    pub(super) fn bounds(&self) -> &Bounds {
-        &self.shared.bounds
+    pub(super) fn bounds(&self) -> Arc<Bounds> {
+        self.shared.bounds.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.shared.limits
+    pub(super) fn limits(&self) -> Limits {
+        limits_of(&self.bounds())
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -145,6 +179,10 @@ impl Publisher {
     pub(super) fn totals(&self) -> Totals {
         Totals::of(&self.shared.counters)
     }
+}
+
+fn limits_of(bounds: &Bounds) -> Limits {
+    Limits { max_event: bounds.max_event }
 }
 
 /// What a request's body turned out to be.

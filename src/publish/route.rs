@@ -88,12 +88,12 @@ impl Route {
                 }
                 self.admit()?;
                 Kind::of(&parts.headers)?.only_json()?;
-                let json = body::read_json(body, bounds, usize::MAX).await?;
+                let json = body::read_json(body, &bounds, usize::MAX).await?;
                 self.read(&json, Whom::Anybody)?
             }
             PublishCheck::Webhook(key) => {
                 // Anybody can make us keep this much for a while, so it is no more than one publication.
-                let json = body::read_json(body, bounds, bounds.max_object()).await?;
+                let json = body::read_json(body, &bounds, bounds.max_object()).await?;
                 // A body may take its time, and the signature be too old when it has come.
                 now += begun.elapsed();
                 let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -111,7 +111,7 @@ impl Route {
                 let user = self.identify(providers, context).await?;
                 self.admit()?;
                 Kind::of(&parts.headers)?.only_json()?;
-                let json = body::read_json(body, bounds, usize::MAX).await?;
+                let json = body::read_json(body, &bounds, usize::MAX).await?;
                 // Again: a body may take its time, and the block begin meanwhile.
                 self.check_block(&user, SystemTime::now())?;
                 let whom = match to {

@@ -71,10 +71,19 @@ impl PublishSocket {
         tokio::net::UnixListener::from_std(self.listener.try_clone()?)
     }
 
-    /// Whether processes of this user are let in.
-    pub(super) fn allows(&self, uid: u32) -> bool {
-        self.allow_uids.as_ref().is_none_or(|uids| uids.contains(&uid))
+    /// The users whose processes are let in; none is whoever the mode lets in.
+    pub(super) fn allow_uids(&self) -> Option<&Vec<u32>> {
+        self.allow_uids.as_ref()
     }
+}
+
+/// Changes the permission bits of a socket of ours.
+///
+/// # Errors
+/// If the file is not there any more, or not ours.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), SocketError> {
+    let changed = fs::set_permissions(path, Permissions::from_mode(mode));
+    changed.map_err(|cause| SocketError::Io { path: path.to_owned(), doing: "set the mode of", cause })
 }
 
 /// A name in the same folder that nobody else uses.

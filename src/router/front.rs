@@ -30,6 +30,7 @@ pub struct Fronts {
     routes: Arc<[Option<Arc<Front>>]>,
     pub(super) pages: Option<Arc<ErrorPages>>,
     switch: Option<Arc<Switch>>,
+    checks: Checks,
 }
 
 /// What stands before one route.
@@ -58,23 +59,38 @@ pub(super) enum Stopped {
 }
 
 impl Fronts {
-    /// Makes what the configuration says, once for all workers.
+    /// Makes what the configuration says, once for all workers. Of what was there `before`, with its configuration, it
+    /// takes over what did not change: who has asked how often, and which passwords are known.
     ///
     /// # Errors
     /// The system gives no random bytes.
-    pub fn new(config: &Config) -> Result<Self, Unspecified> {
-        let switch = config.server.maintenance.as_ref().map(|path| Arc::new(Switch::new(path.clone())));
-        let checks = Checks::default();
+    pub fn new(config: &Config, before: Option<(&Config, &Self)>) -> Result<Self, Unspecified> {
+        let path = config.server.maintenance.as_ref();
+        let known = before.filter(|(before, _)| before.server.maintenance.as_ref() == path);
+        let switch = match known {
+            Some((_, known)) => known.switch.clone(),
+            None => path.map(|path| Arc::new(Switch::new(path.clone()))),
+        };
+        let checks = before.map(|(_, before)| before.checks.clone()).unwrap_or_default();
         let routes = config.routes.iter().map(|route| {
             let is_apps = match &route.action {
                 Action::Proxy(_) => true,
                 Action::Files(files) => !files.internal,
                 Action::Stream(_) | Action::Publish(_) => false,
             };
-            Front::new(route.front.as_deref(), switch.clone().filter(|_| is_apps), &checks)
+            let switch = switch.clone().filter(|_| is_apps);
+            if let Some((before, known)) = before
+                && let Some(place) = before.routes.iter().position(|known| known.name() == route.name())
+                && before.routes[place].front == route.front
+                && let Some(front) = known.of(place)
+                && front.has_switch(switch.as_ref())
+            {
+                return Ok(Some(front));
+            }
+            Front::new(route.front.as_deref(), switch, &checks)
         });
         let routes = routes.collect::<Result<Arc<[_]>, _>>()?;
-        Ok(Self { routes, pages: config.server.error_pages.clone().map(Arc::new), switch })
+        Ok(Self { routes, pages: config.server.error_pages.clone().map(Arc::new), switch, checks })
     }
 
     /// Looks whether the switch is thrown, again and again, if there is one.
@@ -110,6 +126,10 @@ impl Front {
             rate: config.and_then(|front| front.rate).map(RequestLimit::new),
             passwords,
         })))
+    }
+
+    fn has_switch(&self, switch: Option<&Arc<Switch>>) -> bool {
+        self.switch.as_ref().map(Arc::as_ptr) == switch.map(Arc::as_ptr)
     }
 
     /// Asks whether a client is let in at all; one without an address came by Unix socket.

@@ -36,7 +36,7 @@ impl Router {
     fn at_target(&self, target: &[u8], host: Option<&str>) -> Option<(&Files, Handed)> {
         let path = std::str::from_utf8(target).ok()?;
         let path = path.split(['?', '#']).next().unwrap_or_default();
-        match &self.routes[self.table.find(path, host)?].action {
+        match &*self.routes[self.table.find(path, host)?].action {
             Do::Files(files, _) if files.is_internal() => Some((files, files.at_target(path)?)),
             _ => None,
         }
@@ -48,7 +48,7 @@ impl Router {
     }
 
     fn internal_files(&self) -> impl Iterator<Item = &Files> {
-        self.routes.iter().filter_map(|entry| match &entry.action {
+        self.routes.iter().filter_map(|entry| match &*entry.action {
             Do::Files(files, _) if files.is_internal() => Some(&**files),
             _ => None,
         })

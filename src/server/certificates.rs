@@ -25,7 +25,7 @@ pub(super) fn tls_of(listen: &Listen) -> Result<Option<Tls>, TlsError> {
     Tls::new(identity, listen.http2).map(Some)
 }
 
-fn identity(certificates: &[Certificate], client_ca: Option<&ClientCa>) -> Identity {
+pub(super) fn identity(certificates: &[Certificate], client_ca: Option<&ClientCa>) -> Identity {
     Identity {
         keys: certificates.iter().map(|certificate| certificate.key.clone()).collect(),
         client_ca: client_ca.map(|ca| ca.roots.clone()),

@@ -1,22 +1,22 @@
 //! Where the listeners of `redirect_https` send their clients: to the listeners with TLS, as they were bound.
 
 use crate::config::{Config, Endpoint, Listen, RedirectPort};
-use crate::listener::Bound;
 use crate::router::{Hosts, Redirect};
-use crate::tls::Tls;
+
+use super::listeners::Listening;
 
 /// The port of `https`, where nothing else is said.
 const HTTPS: u16 = 443;
 
 /// Where each listener sends its clients, if it does. `listeners` are those of the configuration as they were bound.
-pub(super) fn of(config: &Config, listeners: &[(Bound, Option<Tls>)]) -> Vec<Option<Redirect>> {
-    let port_of = |(bound, tls): &(Bound, Option<Tls>)| match bound.endpoint {
-        Endpoint::Tcp(address) if tls.is_some() => Some(address.port()),
+pub(super) fn of(config: &Config, listeners: &[Listening]) -> Vec<Option<Redirect>> {
+    let port_of = |listening: &Listening| match listening.bound {
+        Endpoint::Tcp(address) if listening.tls.is_some() => Some(address.port()),
         _ => None,
     };
     let https = listeners.iter().find_map(port_of).unwrap_or(HTTPS);
-    let served = listeners.iter().zip(&config.listen).filter_map(|((_, tls), listen)| {
-        let tls = tls.as_ref()?;
+    let served = listeners.iter().zip(&config.listen).filter_map(|(listening, listen)| {
+        let tls = listening.tls.as_ref()?;
         Some(match listen.server_names.as_slice() {
             [] => Hosts::Certified(tls.clone()),
             names => Hosts::Named(names.to_vec()),

@@ -141,14 +141,20 @@ mod tests {
     async fn a_user_that_is_blocked_after_the_grant_is_told_and_gets_no_stream() {
         let limits = Limits { age: Duration::MAX, events: 9, bytes: 999, max_bytes: 999, max_channels: 9 };
         let hub = Hub::new(1, Memory::new(limits), Epoch::from_bits(1));
-        let streams = Streams::new(hub.clone(), 0, std::sync::Arc::default(), None);
+        let streams = Streams::new(
+            hub.clone(),
+            0,
+            std::sync::Arc::default(),
+            std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+        );
         let grant = |user: &str| Grant {
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &StreamRoute::new(vec![0]))),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &StreamRoute::new(vec![0]))),
             user: Some(user.to_owned()),
             channels: vec![ChannelName::of_user(user).unwrap()],
             last_id: None,
             expires: None,
             again: None,
+            voucher: None,
             fields: None,
             permit: None,
             held: Held::default(),

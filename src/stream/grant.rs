@@ -14,7 +14,7 @@ use super::ticket::TicketError;
 use super::{InboxError, StreamSettings};
 use crate::auth::{
     self, Admission, AuthError, Authenticator, CredentialSource, Forwarding, GrantError, Identity, Presented,
-    Recheck,
+    Recheck, Voucher,
 };
 use crate::config::StreamRoute;
 use crate::event::{ChannelName, Event, Frame};
@@ -45,6 +45,8 @@ pub struct Grant {
     pub(super) last_id: Option<String>,
     pub(super) expires: Option<SystemTime>,
     pub(super) again: Option<Box<Again>>,
+    /// What stands behind the user; none is an anonymous route's.
+    pub(super) voucher: Option<Voucher>,
     pub(super) client: String,
     pub(super) target: String,
     /// Fields that the answer has besides those of its route.
@@ -184,8 +186,8 @@ impl Grant {
         let is_counted = context.admit_request()?;
         let route = &settings.route;
         let query = parts.uri.query();
-        let (identity, recheck) = if route.auth.is_empty() {
-            (None, None)
+        let (identity, recheck, voucher) = if route.auth.is_empty() {
+            (None, None, None)
         } else {
             let presented = context.presented();
             let admission = context
@@ -194,7 +196,7 @@ impl Grant {
                 .await
                 .map_err(StreamError::Unauthorized)?;
             let admission = recognise(admission, &context)?;
-            (Some(admission.identity), admission.recheck)
+            (Some(admission.identity), admission.recheck, Some(admission.voucher))
         };
         let user = identity.as_ref().map(|identity| &*identity.user);
         check_user_id(query, user)?;
@@ -216,6 +218,7 @@ impl Grant {
             settings: settings.clone(),
             expires: identity.as_ref().and_then(|identity| identity.expires),
             again,
+            voucher,
             user: identity.map(|identity| identity.user),
             channels,
             last_id,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::grant::Again;
 use super::{End, Streams, Subscriber};
-use crate::auth::{AuthError, Authenticator};
+use crate::auth::AuthError;
 
 /// How many questions of one worker are under way at once.
 const MAX_AT_ONCE: usize = 16;
@@ -48,6 +48,14 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// Puts a stream in line whose time has come, whatever its next one was to be.
+    pub(super) fn add(&self, subscriber: &Rc<Subscriber>, now: Instant) {
+        if let Some(rechecked) = &subscriber.rechecked {
+            rechecked.next.set(now);
+            self.add_if_due(subscriber, now);
+        }
+    }
+
     /// Puts a stream in line if its time has come.
     pub(super) fn add_if_due(&self, subscriber: &Rc<Subscriber>, now: Instant) {
         let Some(rechecked) = &subscriber.rechecked else { return };
@@ -65,14 +73,14 @@ impl Due {
 
 impl Streams {
     /// Asks again for the streams that are due, for ever.
-    pub async fn keep_asking(&self, auth: Arc<Authenticator>) {
+    pub async fn keep_asking(&self) {
         let turns = Arc::new(Semaphore::new(MAX_AT_ONCE));
         loop {
             let Ok(turn) = turns.clone().acquire_owned().await else { return };
             let subscriber = self.next_to_ask().await;
-            let (streams, auth) = (self.clone(), auth.clone());
+            let streams = self.clone();
             spawn_local(async move {
-                streams.ask_again(&auth, &subscriber).await;
+                streams.ask_again(&subscriber).await;
                 drop(turn);
             });
         }
@@ -88,13 +96,15 @@ impl Streams {
         }
     }
 
-    async fn ask_again(&self, auth: &Authenticator, subscriber: &Weak<Subscriber>) {
-        let recheck = match subscriber.upgrade().as_ref().and_then(|subscriber| subscriber.rechecked.as_ref())
-        {
-            Some(rechecked) => rechecked.again.recheck.clone(),
-            None => return,
+    async fn ask_again(&self, subscriber: &Weak<Subscriber>) {
+        // Not held while the app is asked: a socket is closed when the last hold on its subscriber is gone.
+        let (recheck, voucher) = {
+            let Some(subscriber) = subscriber.upgrade() else { return };
+            let rechecked = subscriber.rechecked.as_ref().map(|rechecked| rechecked.again.recheck.clone());
+            let Some(known) = rechecked.zip(subscriber.voucher.borrow().clone()) else { return };
+            known
         };
-        let answer = auth.admit_again(&recheck).await;
+        let answer = voucher.admit_again(&recheck).await;
         let Some(subscriber) = subscriber.upgrade() else { return };
         let Some(rechecked) = &subscriber.rechecked else { return };
         rechecked.is_waiting.set(false);

@@ -50,9 +50,8 @@ enum Told {
 }
 
 impl StreamSettings {
-    /// Encodes what can be. `name` tells the route from all others, and is the same in the next process; `place` is
-    /// where it stands in the routing table.
-    pub fn new(name: String, place: usize, route: &StreamRoute) -> Self {
+    /// Encodes what can be. `name` tells the route from all others, and is the same in the next process.
+    pub fn new(name: String, route: &StreamRoute) -> Self {
         let heartbeat = route.heartbeat.as_ref().map(|heartbeat| Beat {
             every: heartbeat.every,
             form: match &heartbeat.form {
@@ -65,7 +64,9 @@ impl StreamSettings {
         });
         Self {
             fields: fields(route),
-            own_limit: route.max_per_user.map(|max_per_user| RouteLimit { route: place, max_per_user }),
+            own_limit: route
+                .max_per_user
+                .map(|max_per_user| RouteLimit { route: RouteLimit::number(&name), max_per_user }),
             keep_alive: route.headers.iter().any(|(name, _)| name == header::CONNECTION),
             hello: route.hello.as_ref().map(own_event),
             heartbeat,

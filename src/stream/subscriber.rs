@@ -1,5 +1,6 @@
 //! One open stream.
 
+mod logged;
 mod state;
 
 use std::cell::{Cell, RefCell};
@@ -17,11 +18,13 @@ use super::backlog::Backlog;
 use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
-use crate::access_log::{Line, cut};
+use crate::auth::Voucher;
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap, GapNotice};
 use crate::store::Page;
 use crate::transport::Transport;
+
+pub(super) use logged::Logged;
 
 use state::{State, write_backlog};
 
@@ -36,6 +39,8 @@ pub enum End {
     MaxAge,
     /// Its token expired.
     Expired,
+    /// What it was let in by is not the configuration's any more.
+    Revoked,
     /// The app asked for it.
     Kicked,
     /// History cannot be read.
@@ -51,33 +56,11 @@ impl fmt::Display for End {
             Self::Evicted => "evicted",
             Self::MaxAge => "max-age",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Kicked => "disconnected",
             Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
         })
-    }
-}
-
-/// What the access log says of a stream when it ends.
-#[derive(Debug)]
-pub(super) struct Logged {
-    client: Box<str>,
-    target: Box<str>,
-}
-
-impl Logged {
-    /// Keeps of the target what a line holds: a client may send as much as a head may be long, and streams are many.
-    pub(super) fn new(client: String, target: &str) -> Self {
-        Self { client: client.into(), target: cut(target).into() }
-    }
-
-    /// Puts the fields that both lines of a stream have.
-    pub(super) fn put<'l>(&self, user: Option<&str>, line: Line<'l>) -> Line<'l> {
-        let line = line.text("client", &self.client).target(&self.target);
-        match user {
-            Some(user) => line.text("user", user),
-            None => line,
-        }
     }
 }
 
@@ -103,6 +86,8 @@ pub struct Subscriber {
     pub(super) ends: Option<(Instant, End)>,
     pub(super) next_heartbeat: Cell<Option<Instant>>,
     pub(super) rechecked: Option<Box<Rechecked>>,
+    /// What stands behind its user.
+    pub(super) voucher: RefCell<Option<Voucher>>,
     pub(super) logged: Option<Box<Logged>>,
     /// What is to be marked as read when it has been written; none where that is not asked.
     pub(super) marking: Option<Box<Marking>>,
@@ -153,6 +138,7 @@ pub(super) struct Parts {
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
     pub(super) rechecked: Option<Box<Rechecked>>,
+    pub(super) voucher: Option<Voucher>,
     pub(super) logged: Option<Box<Logged>>,
     pub(super) marking: Option<Box<Marking>>,
     pub(super) form: Form,
@@ -172,6 +158,7 @@ impl Subscriber {
             opened,
             ends,
             rechecked,
+            voucher,
             logged,
             marking,
             form,
@@ -192,6 +179,7 @@ impl Subscriber {
             ends,
             next_heartbeat,
             rechecked,
+            voucher: RefCell::new(voucher),
             logged,
             marking,
             state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
@@ -403,16 +391,5 @@ impl Subscriber {
             }
         }
         if state.ended.is_some() { Poll::Ready(None) } else { Poll::Pending }
-    }
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_keeps_no_more_of_its_target_than_is_logged() {
-        let target = format!("/events?x={}", "x".repeat(60_000));
-        let logged = Logged::new("10.0.0.1".to_owned(), &target);
-        assert_eq!((&*logged.target, logged.target.len()), (&target[..2048], 2048));
     }
 }

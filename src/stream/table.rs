@@ -18,6 +18,7 @@ use super::clock::next_due;
 use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
+use super::review::Review;
 use super::settings::failed;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
@@ -42,7 +43,7 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) worker: usize,
     pub(super) counters: Arc<Counters>,
-    log: Option<Rc<WorkerLog>>,
+    log: Rc<WorkerLog>,
     pub(super) table: RefCell<Table>,
     serial: Cell<u32>,
     /// Told when the soonest timer has become sooner.
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) due: Due,
     /// Those who read history.
     pub(super) catch_up: CatchUp,
+    /// What those that are open are judged by.
+    pub(super) review: RefCell<Option<Rc<Review>>>,
     /// The number of the last event that was handed out. All up to it are in history.
     pub(super) handed: Cell<u64>,
     /// Of which epoch that was, as the hub counts them.
@@ -75,7 +78,7 @@ pub(super) struct Entry {
 
 impl Streams {
     /// An empty table for a worker.
-    pub fn new(hub: Hub, worker: usize, counters: Arc<Counters>, log: Option<Rc<WorkerLog>>) -> Self {
+    pub fn new(hub: Hub, worker: usize, counters: Arc<Counters>, log: Rc<WorkerLog>) -> Self {
         Self(Rc::new(Shared {
             hub,
             worker,
@@ -86,6 +89,7 @@ impl Streams {
             sooner: Notify::new(),
             due: Due::default(),
             catch_up: CatchUp::default(),
+            review: RefCell::default(),
             handed: Cell::new(0),
             life: Cell::new(0),
         }))
@@ -100,6 +104,7 @@ impl Streams {
             last_id,
             expires,
             again,
+            voucher,
             client,
             target,
             fields,
@@ -119,10 +124,10 @@ impl Streams {
         let registered = self.0.hub.subscribe(worker, user.as_deref(), &channels, from, now);
         let user: Option<Box<str>> = user.map(Into::into);
         let Ok((subscription, start)) = registered else {
-            if let Some(log) = &self.0.log {
+            if self.0.log.is_on() {
                 let logged = Logged::new(client, &target);
                 let reason = End::Kicked.to_string();
-                log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
+                self.0.log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
             }
             return self.refused(settings, form, fields.as_deref());
         };
@@ -132,9 +137,9 @@ impl Streams {
         if is_uncounted {
             self.0.counters.streams_uncounted.inc();
         }
-        let logged = self.0.log.as_ref().map(|log| {
+        let logged = self.0.log.is_on().then(|| {
             let logged = Logged::new(client, &target);
-            log.write("open", |line| {
+            self.0.log.write("open", |line| {
                 let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", page.records.len() as u64)
             });
@@ -159,6 +164,7 @@ impl Streams {
             ends: ends(&settings.route, opened, expires),
             user,
             rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
+            voucher,
             marking,
             logged,
             form,
@@ -168,6 +174,7 @@ impl Streams {
         self.note(&subscriber, &subscription, &page, is_own);
         subscriber.take_page(&page, start.head);
         self.insert(subscriber.clone(), subscription, permit);
+        self.judge_new(&subscriber);
         if is_behind {
             self.0.catch_up.add(&subscriber);
         }
@@ -194,6 +201,7 @@ impl Streams {
             opened: Instant::now(),
             ends: None,
             rechecked: None,
+            voucher: None,
             logged: None,
             marking: None,
             form,
@@ -267,10 +275,11 @@ impl Streams {
         match end {
             End::Evicted => self.0.counters.evicted.inc(),
             End::Kicked => self.0.counters.disconnected.inc(),
+            End::Revoked => self.0.counters.revoked.inc(),
             End::Gone | End::MaxAge | End::Expired | End::StoreFailed | End::Drain => {}
         }
-        if let (Some(log), Some(logged)) = (&self.0.log, &subscriber.logged) {
-            log.write("close", |line| {
+        if let Some(logged) = &subscriber.logged {
+            self.0.log.write("close", |line| {
                 logged
                     .put(subscriber.user.as_deref(), line)
                     .text("reason", &end.to_string())
@@ -362,7 +371,7 @@ fn last_words(end: End) -> Option<Frame> {
     let event = match end {
         End::Expired => unauthorized(),
         End::StoreFailed => failed(),
-        End::Gone | End::Evicted | End::MaxAge | End::Kicked | End::Drain => return None,
+        End::Gone | End::Evicted | End::MaxAge | End::Revoked | End::Kicked | End::Drain => return None,
     };
     Some(event.frame_without_id())
 }

@@ -108,7 +108,7 @@ fn sentence(comment: &mut Vec<&str>) -> String {
 }
 
 /// Tables of what is held by which test, and how many tests each names at least.
-const HELD: [(&str, usize); 1] = [("docs/security.md", 40)];
+const HELD: [(&str, usize); 2] = [("docs/security.md", 40), ("docs/operations.md", 2)];
 
 #[test]
 fn every_test_that_a_document_names_is_there() {

@@ -83,6 +83,8 @@ mod publish_socket;
 #[cfg(test)]
 mod redirect;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod reloaded_certificates;
 #[cfg(test)]
 mod request_names;

@@ -66,7 +66,7 @@ where
     B: Body<Data = Bytes>,
 {
     let peer = Peer::new(PeerAddress::Unix, false, false);
-    let auth = Authenticator::new(&[], &[], Tickets::new(b"no tickets here")).0;
+    let auth = Authenticator::new(&[], &[], Tickets::new(b"no tickets here").into(), None).0;
     route
         .receive(
             route::Context {

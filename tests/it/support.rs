@@ -20,11 +20,12 @@ pub(crate) mod tls;
 pub(crate) mod tokens;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sidestream::config::Config;
-use sidestream::server::Server;
+use sidestream::server::{ReloadError, Reloaded, Reloads, Server, Source};
 use sidestream::shutdown::{self, Trigger};
 use tempfile::TempDir;
 
@@ -47,6 +48,9 @@ pub(crate) struct Sidestream {
     addresses: Vec<String>,
     trigger: Trigger,
     thread: Option<JoinHandle<()>>,
+    /// What it reads when it is to reload.
+    text: Arc<Mutex<String>>,
+    pub(crate) reloads: Reloads,
 }
 
 impl Sidestream {
@@ -59,11 +63,28 @@ impl Sidestream {
     pub(crate) fn start_in(folder: TempDir, text: &str) -> Self {
         let config =
             Config::parse(text, "test.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
-        let server = Server::bind(config).unwrap_or_else(|error| panic!("{error}"));
+        let mut server = Server::bind(config).unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().to_vec();
         let (trigger, signal) = shutdown::channel();
+        let text = Arc::new(Mutex::new(text.to_owned()));
+        let (newest, base) = (text.clone(), folder.path().to_owned());
+        let load = move || Config::parse(&newest.lock().unwrap(), "test.toml", &base);
+        let reloads = server.reload_from(Source::new(load));
         let thread = std::thread::spawn(move || server.run(signal).unwrap());
-        Self { folder, addresses, trigger, thread: Some(thread) }
+        Self { folder, addresses, trigger, thread: Some(thread), text, reloads }
+    }
+
+    /// Has it read another text.
+    pub(crate) fn reload(&self, text: &str) -> Result<Reloaded, ReloadError> {
+        text.clone_into(&mut self.text.lock().unwrap());
+        self.reloads.reload_blocking()
+    }
+
+    /// The same, with something in the text that it has read last put in the place of something else.
+    pub(crate) fn reload_with(&self, what: &str, instead: &str) -> Reloaded {
+        let before = self.text.lock().unwrap().clone();
+        assert!(before.contains(what), "{what} is not in {before}");
+        self.reload(&before.replace(what, instead)).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The address of the first listener.

@@ -90,7 +90,7 @@ impl Keeper {
         (keys, Self { provider: provider.to_owned(), source, known, wanted })
     }
 
-    /// Looks at the source now, every [`REFRESH`], and when a worker wants it; for ever.
+    /// Looks at the source now, every [`REFRESH`], and when a worker wants it, for as long as anybody has a use for it.
     pub(in crate::auth) async fn run(self) {
         let mut pause = FIRST_RETRY;
         loop {
@@ -115,7 +115,10 @@ impl Keeper {
                 pause = (pause * 2).min(SPACING);
                 next
             };
-            self.wait(looked, next).await;
+            tokio::select! {
+                () = self.wait(looked, next) => {}
+                () = self.known.closed() => return,
+            }
         }
     }
 

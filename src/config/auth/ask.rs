@@ -26,7 +26,7 @@ const COOKIES: [&str; 5] = [
 ];
 
 /// Identities by a request to the app.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AskProvider {
     /// Its name in the file.
     pub name: String,

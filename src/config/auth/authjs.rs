@@ -9,7 +9,7 @@ use crate::config::reader::Section;
 const MAX_SECRETS: usize = 8;
 
 /// Identities from the session cookie of NextAuth or Auth.js.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AuthJsProvider {
     /// Its name in the file.
     pub name: String,

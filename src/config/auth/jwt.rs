@@ -17,7 +17,7 @@ const LEEWAY: Duration = Duration::from_secs(5);
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 /// Identities from signed tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JwtProvider {
     /// Its name in the file.
     pub name: String,
@@ -44,7 +44,7 @@ pub struct JwtProvider {
 }
 
 /// What signatures are checked with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum JwtKeys {
     /// One key.
     One(JwtKey),

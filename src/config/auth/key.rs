@@ -86,6 +86,14 @@ impl JwtKey {
     }
 }
 
+impl PartialEq for JwtKey {
+    fn eq(&self, other: &Self) -> bool {
+        let bytes = |key: &Self| key.decoding.try_get_as_bytes().map(<[u8]>::to_vec).ok();
+        // A key whose bytes cannot be had is like no other.
+        self.kind == other.kind && bytes(self).is_some_and(|own| bytes(other) == Some(own))
+    }
+}
+
 impl fmt::Debug for JwtKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JwtKey({:?})", self.kind)

@@ -17,7 +17,7 @@ const MAX_PATTERNS: usize = 32;
 const INDEX: &str = "index.html";
 
 /// Serves the files of a folder.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FilesRoute {
     /// The folder. It need not be there yet, and what stands at its path may be replaced while requests come.
     pub root: PathBuf,

@@ -31,7 +31,7 @@ const COSTS: RangeInclusive<u32> = 4..=14;
 const KEYS: [&str; 4] = ["allow_from", "deny_from", "rate", "basic_auth"];
 
 /// What a request has to pass first, in this order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Front {
     /// Who is let in; none is everybody.
     pub allow_from: Option<Networks>,
@@ -66,7 +66,7 @@ pub enum RateBy {
 }
 
 /// Names and passwords (RFC 7617).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BasicAuth {
     /// How it is called to the user. Visible ASCII and spaces, without `"` and `\`.
     pub realm: String,
@@ -75,7 +75,7 @@ pub struct BasicAuth {
 }
 
 /// A password as it is known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Password {
     /// As it is.
     Plain(Secret),

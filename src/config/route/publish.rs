@@ -23,7 +23,7 @@ const WEBHOOK_PREFIX: &str = "whsec_";
 const RATE_BOUNDS: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Takes publications from outside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PublishRoute {
     /// How a publisher shows that it may.
     pub check: PublishCheck,
@@ -49,7 +49,7 @@ impl PublishRoute {
 }
 
 /// How a publisher shows that it may publish. There is no variant for "anybody".
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum PublishCheck {
     /// The Standard Webhooks scheme: the decoded bytes of the shared key, 24 to 64 of them.
     Webhook(Vec<u8>),

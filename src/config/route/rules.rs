@@ -42,7 +42,7 @@ const MAX_RULES: usize = 64;
 
 /// What is changed in the fields of a message. What is to be removed goes first; then comes what is set, and last what
 /// is added.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HeaderRules {
     /// Fields that are taken out, every line of them.
     pub remove: Vec<HeaderName>,

@@ -35,7 +35,7 @@ const OWN_HEADERS: [HeaderName; 9] = [
 ];
 
 /// A subscriber's stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamRoute {
     /// Indexes into [`Config::auth`](crate::config::Config::auth), in the order they are tried; empty is anonymous.
     pub auth: Vec<usize>,

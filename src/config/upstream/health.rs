@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const EVERY_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// A question that each server is asked again and again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     /// The path, and the query if there is one.
     pub path: String,

@@ -89,14 +89,14 @@ impl Bounds {
 }
 
 impl Link {
-    /// A link that is not connected yet, where to give it orders, and where it says what happened. It ends when nobody
-    /// can give orders any more.
+    /// A link that is not connected yet and takes these orders, and where it says what happened. It ends when nobody can
+    /// give orders any more.
     pub fn new(
         redis: &Redis,
         limits: &Limits,
         me: NodeId,
-    ) -> Result<(Self, mpsc::UnboundedSender<Order>, mpsc::Receiver<News>), ConnectError> {
-        let (orders_in, orders) = mpsc::unbounded_channel();
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Result<(Self, mpsc::Receiver<News>), ConnectError> {
         let (news, news_out) = mpsc::channel(NEWS);
         let shared = Shared {
             scripts: Arc::new(Scripts::new()),
@@ -114,7 +114,7 @@ impl Link {
             retry_for: redis.retry_for,
             waiting: VecDeque::new(),
         };
-        Ok((Self { connector: Some(Connector::new(redis)?), shared }, orders_in, news_out))
+        Ok((Self { connector: Some(Connector::new(redis)?), shared }, news_out))
     }
 
     /// Connects and looks whether this Redis will do, without joining a deployment there.
@@ -122,14 +122,8 @@ impl Link {
         Connector::new(redis)?.examine(&Scripts::new()).await
     }
 
-    /// Runs until nobody can give orders any more, on a runtime of its own. For a thread of its own.
-    pub fn run(self) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.keep());
-        Ok(())
-    }
-
-    async fn keep(mut self) {
+    /// Runs until nobody can give orders any more, and what was ordered is done or has had its time.
+    pub async fn run(mut self) {
         let Some(mut connector) = self.connector.take() else { return };
         let shared = &mut self.shared;
         let mut pause = Duration::ZERO;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::{PushInfo, RedisError};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use super::channels::Asked;
 use super::codec;
@@ -29,6 +29,8 @@ const LOAD_BYTES: usize = 1 << 20;
 const AT_ONCE: usize = 256;
 /// How often a connection on which nothing is awaited is tried.
 const PING: Duration = Duration::from_secs(1);
+/// How long what was ordered last may take when the process ends.
+const FINISH: Duration = Duration::from_secs(2);
 /// How often the same complaint is made.
 const COMPLAIN: Duration = Duration::from_secs(10);
 
@@ -119,6 +121,10 @@ impl<'l> Session<'l> {
                 break end;
             }
         };
+        if matches!(end, End::Done) {
+            // What was read meanwhile, and the like. Without an answer in time nobody knows, as after any break.
+            let _ = timeout(FINISH, self.finish()).await;
+        }
         let Self { commands, shared, .. } = self;
         for sent in commands.give_up() {
             lost(shared, sent);
@@ -151,6 +157,17 @@ impl<'l> Session<'l> {
             _ = self.pulse.tick() => self.ping().await,
         }
         Ok(())
+    }
+
+    /// Waits until all that was ordered is done.
+    async fn finish(&mut self) {
+        self.flush().await;
+        while self.commands.len() > 0 {
+            let (sent, reply) = self.commands.next().await;
+            if self.answered(sent, reply).is_err() {
+                return;
+            }
+        }
     }
 
     /// Sends what was gathered.

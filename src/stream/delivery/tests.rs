@@ -7,6 +7,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::access_log::WorkerLog;
 use crate::config::StreamRoute;
 use crate::event::{ChannelName, Epoch, Event, Timestamp};
 use crate::hub::{Held, Hub, Publication};
@@ -26,6 +27,7 @@ fn grant(settings: &Rc<StreamSettings>, channel: &ChannelName) -> Grant {
         last_id: None,
         expires: None,
         again: None,
+        voucher: None,
         fields: None,
         permit: None,
         held: Held::default(),
@@ -39,9 +41,9 @@ fn grant(settings: &Rc<StreamSettings>, channel: &ChannelName) -> Grant {
 fn readers(backlog: usize) -> (Hub, Streams, Vec<StreamBody>) {
     let limits = Limits { age: Duration::MAX, events: 9, bytes: 9999, max_bytes: 9999, max_channels: 9 };
     let hub = Hub::new(1, Memory::new(limits), Epoch::from_bits(1));
-    let streams = Streams::new(hub.clone(), 0, std::sync::Arc::default(), None);
+    let streams = Streams::new(hub.clone(), 0, std::sync::Arc::default(), Rc::new(WorkerLog::off()));
     let route = StreamRoute { backlog, ..StreamRoute::new(Vec::new()) };
-    let settings = Rc::new(StreamSettings::new("/events".to_owned(), 0, &route));
+    let settings = Rc::new(StreamSettings::new("/events".to_owned(), &route));
     let channel = ChannelName::new("all").unwrap();
     let bodies = (0..READERS).map(|_| StreamBody::respond(&streams, grant(&settings, &channel)).into_body());
     let bodies = bodies.collect();

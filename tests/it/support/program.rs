@@ -148,6 +148,24 @@ impl Program {
         self.folder.path().join("publish.sock")
     }
 
+    /// Has it read another configuration, and waits for what it says of it: one line more of this kind.
+    pub(crate) fn reload(&self, config: &str, says: &str) {
+        let count = || self.said().matches(says).count();
+        let before = count();
+        std::fs::write(self.folder.path().join("sidestream.toml"), config).unwrap();
+        self.signal(Signal::HUP);
+        let begun = Instant::now();
+        while count() == before {
+            assert!(begun.elapsed() < PATIENCE, "no {says:?} more in {}", self.said());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// How many files it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// How much memory it has, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

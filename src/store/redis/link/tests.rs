@@ -20,8 +20,12 @@ fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::Receiver<Ne
     };
     let limits =
         Limits { age: Duration::from_secs(60), events: 10, bytes: 1000, max_bytes: 1000, max_channels: 10 };
-    let (link, orders, news) = Link::new(&redis, &limits, NodeId(1)).unwrap();
-    std::thread::spawn(move || link.run());
+    let (orders, given) = mpsc::unbounded_channel();
+    let (link, news) = Link::new(&redis, &limits, NodeId(1), given).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(link.run());
+    });
     (orders, news)
 }
 

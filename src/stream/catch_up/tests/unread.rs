@@ -67,8 +67,13 @@ impl World {
             ..StreamRoute::new(vec![0])
         };
         Self {
-            streams: Streams::new(hub.clone(), 0, std::sync::Arc::default(), None),
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &route)),
+            streams: Streams::new(
+                hub.clone(),
+                0,
+                std::sync::Arc::default(),
+                std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+            ),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &route)),
             hub,
             own: BTreeSet::new(),
             other: BTreeSet::new(),
@@ -104,6 +109,7 @@ impl World {
             last_id: None,
             expires: None,
             again: None,
+            voucher: None,
             fields: None,
             permit: None,
             held: Held::default(),

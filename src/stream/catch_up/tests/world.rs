@@ -101,8 +101,13 @@ impl World {
     pub(super) fn over(hub: Hub) -> Self {
         let route = StreamRoute { backlog: 400, heartbeat: None, ..StreamRoute::new(vec![]) };
         Self {
-            streams: Streams::new(hub.clone(), 0, Arc::default(), None),
-            settings: Rc::new(StreamSettings::new("/events".to_owned(), 0, &route)),
+            streams: Streams::new(
+                hub.clone(),
+                0,
+                Arc::default(),
+                std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+            ),
+            settings: Rc::new(StreamSettings::new("/events".to_owned(), &route)),
             hub,
             published: BTreeMap::new(),
             expired: 0,
@@ -124,10 +129,23 @@ impl World {
         } else {
             // The store is free again when the last hold on it is gone.
             let (hub, _) = open(None, 0);
-            (self.streams, self.hub) = (Streams::new(hub.clone(), 0, Arc::default(), None), hub);
+            (self.streams, self.hub) = (
+                Streams::new(
+                    hub.clone(),
+                    0,
+                    Arc::default(),
+                    std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+                ),
+                hub,
+            );
         }
         (self.hub, self.committer) = open(self.folder.as_ref(), self.epoch);
-        self.streams = Streams::new(self.hub.clone(), 0, Arc::default(), None);
+        self.streams = Streams::new(
+            self.hub.clone(),
+            0,
+            Arc::default(),
+            std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+        );
     }
 
     fn stop(&mut self) {
@@ -212,6 +230,7 @@ impl World {
             last_id: id.map(|place| said(place).to_string()),
             expires: None,
             again: None,
+            voucher: None,
             fields: None,
             permit: None,
             held,
