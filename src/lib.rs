@@ -107,7 +107,7 @@
 //! main, cli
 //! server
 //! worker
-//! router, connection, listener
+//! router, connection, listener, source
 //! proxy, files, stream, publish
 //! unread
 //! hub, auth
@@ -179,6 +179,7 @@ pub mod publish;
 pub mod router;
 pub mod server;
 pub mod shutdown;
+pub mod source;
 pub mod store;
 pub mod stream;
 pub mod tls;

@@ -32,6 +32,7 @@ use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
+use crate::source::Sources;
 use crate::store::DiskError;
 use crate::tls::{Tls, TlsError};
 use crate::worker::{self, Setup};
@@ -218,7 +219,9 @@ impl Server {
             config.server.max_connections.unwrap_or_else(descriptors::default_connections),
         );
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
-        let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
+        let read = Arc::default();
+        let all_counters = counters.iter().chain([&read]).cloned().collect();
+        let publisher = Publisher::new(hub.clone(), bounds, all_counters);
         let publisher = publisher.with_rates(&config.routes);
         let (ended, all_ended) = mpsc::channel(1);
 
@@ -248,6 +251,7 @@ impl Server {
         let committing = committer
             .map(|committer| Builder::new().name("store".to_owned()).spawn(move || committer.run()))
             .transpose()?;
+        let sources = Sources::start(&config.sources, &publisher, &read, signal.clone())?;
         let mut threads = Vec::new();
         for (index, (sockets, runtime)) in sockets.into_iter().zip(runtimes).enumerate() {
             let setup = Setup {
@@ -282,6 +286,9 @@ impl Server {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
+        }
+        if let Some(sources) = sources {
+            sources.finish();
         }
         // Nobody publishes any more; what waits is written.
         hub.close();

@@ -21,8 +21,8 @@ const fn shape(title: &'static str, keys: &'static [&'static str], later: &'stat
 /// The file itself.
 pub(super) static ROOT: Shape = shape(
     "the top level of the file",
-    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "limits", "route"],
-    &["admin", "source"],
+    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "limits", "route", "source"],
+    &["admin"],
 );
 
 pub(super) static SERVER: Shape = shape(
@@ -224,6 +224,31 @@ pub(super) static MAP: Shape = shape(
     &[],
 );
 
+/// The keys of all kinds; what reads them says which kind has which.
+pub(super) static SOURCE: Shape = shape(
+    "[[source]]",
+    &[
+        "kind",
+        "url",
+        "ca",
+        "username",
+        "password",
+        "prefix",
+        "map",
+        "channel",
+        "lease",
+        "key",
+        "read",
+        "every",
+        "configure",
+        "stream",
+        "group",
+    ],
+    &[],
+);
+
+pub(super) static SOURCE_READ: Shape = shape("`read` of a [[source]]", &["key", "id", "ttl"], &[]);
+
 /// Every shape, a table before the tables in it.
 pub(super) static ALL: &[&Shape] = &[
     &ROOT,
@@ -254,10 +279,13 @@ pub(super) static ALL: &[&Shape] = &[
     &HEARTBEAT,
     &ROUTE_PUBLISH,
     &MAP,
+    &SOURCE,
+    &SOURCE_READ,
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.
-const SECRETS: [&str; 6] = ["secret", "token", "webhook", "jwt_secret", "public_key", "passwords"];
+const SECRETS: [&str; 7] =
+    ["secret", "token", "webhook", "jwt_secret", "public_key", "passwords", "password"];
 
 /// Whether the value of a key must not be shown. A misspelt or foreign key counts when it looks like a secret's.
 pub(super) fn is_secret(key: &str) -> bool {
@@ -337,6 +365,7 @@ mod tests {
             &HELLO,
             &HEARTBEAT,
             &ON_GAP,
+            &SOURCE_READ,
         ] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);
