@@ -20,9 +20,10 @@ mod publish;
 mod queue;
 mod subscription;
 mod unread;
+mod watch;
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -39,6 +40,7 @@ pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
 pub use unread::{MarkError, Read, ReadNotice, Unread};
+pub use watch::{Seen, Watch};
 
 use blocks::Blocks;
 use inbox::Tally;
@@ -63,6 +65,8 @@ struct Shared {
     state: Mutex<State>,
     /// Told when there is more for the committer.
     more: Condvar,
+    /// Who wants to know which users come, go and read. Told without the lock.
+    watch: OnceLock<Box<[Arc<Watch>]>>,
 }
 
 #[derive(Debug)]
@@ -132,6 +136,7 @@ impl Hub {
             epoch,
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
             more: Condvar::new(),
+            watch: OnceLock::new(),
             state: Mutex::new(State {
                 given: head,
                 head,
@@ -263,6 +268,7 @@ impl Hub {
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
         let start = Start::new(self.0.epoch, state.head, from);
         drop(state);
+        self.tell_watch(|watch| watch.changed(channels.iter()));
         Ok((Subscription::new(self.clone(), worker, interests), start))
     }
 
@@ -284,12 +290,14 @@ impl Hub {
         disk.page(&channels, after, upto, now)
     }
 
-    fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName>) {
+    fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName> + Clone) {
         let mut state = self.lock();
         state.streams[worker] -= 1;
-        for channel in channels {
+        for channel in channels.clone() {
             state.interest.leave(channel, worker);
         }
+        drop(state);
+        self.tell_watch(|watch| watch.changed(channels.clone()));
     }
 
     /// What is known of a channel; `None` if nobody is subscribed and nothing is kept.

@@ -251,7 +251,7 @@ impl Server {
         let committing = committer
             .map(|committer| Builder::new().name("store".to_owned()).spawn(move || committer.run()))
             .transpose()?;
-        let sources = Sources::start(&config.sources, &publisher, &read, signal.clone())?;
+        let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
         let mut threads = Vec::new();
         for (index, (sockets, runtime)) in sockets.into_iter().zip(runtimes).enumerate() {
             let setup = Setup {

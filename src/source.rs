@@ -7,8 +7,10 @@
 
 mod channel;
 mod feed;
+mod group;
 mod lease;
 mod link;
+mod lists;
 
 use std::io;
 use std::rc::Rc;
@@ -19,15 +21,21 @@ use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::config;
+use crate::hub::{Hub, Watch};
 use crate::metrics::Counters;
 use crate::publish::{Intake, Publisher};
 use crate::shutdown::{Signal, Stage};
 
 use channel::Channel;
 use feed::Feed;
+use group::Group;
 use link::Link;
+use lists::Lists;
 
 pub use link::{Unreachable, check};
+
+/// How the names of nodes begin.
+const NODE: &str = "node-";
 
 /// The thread that reads sources.
 #[derive(Debug)]
@@ -45,7 +53,7 @@ impl Sources {
     /// If there can be no thread, or no random name for this node.
     pub fn start(
         sources: &[config::Source],
-        publisher: &Publisher,
+        (hub, publisher): (&Hub, &Publisher),
         counters: &Arc<Counters>,
         mut signal: Signal,
     ) -> io::Result<Option<Self>> {
@@ -54,7 +62,10 @@ impl Sources {
         }
         let node = node()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (sources, publisher, counters) = (sources.to_vec(), publisher.clone(), counters.clone());
+        let (sources, hub, publisher) = (sources.to_vec(), hub.clone(), publisher.clone());
+        let counters = counters.clone();
+        // Before there are streams, so that none is missed.
+        watchers(&sources, &hub);
         let (running, ended) = oneshot::channel();
         let thread = Builder::new().name("sources".to_owned()).spawn(move || {
             let ending = async move {
@@ -63,7 +74,7 @@ impl Sources {
                     _ = ended => {}
                 }
             };
-            LocalSet::new().block_on(&runtime, run(sources, &publisher, &counters, &node, ending));
+            LocalSet::new().block_on(&runtime, run(sources, (&hub, &publisher), &counters, &node, ending));
         })?;
         Ok(Some(Self { thread, running }))
     }
@@ -79,12 +90,13 @@ impl Sources {
 
 async fn run(
     sources: Vec<config::Source>,
-    publisher: &Publisher,
+    (hub, publisher): (&Hub, &Publisher),
     counters: &Arc<Counters>,
     node: &str,
     ending: impl Future<Output = ()>,
 ) {
     let (drain, draining) = tokio::sync::watch::channel(());
+    let mut watchers = watchers(&sources, hub).iter().cloned();
     let tasks: Vec<_> = sources
         .into_iter()
         .map(|source| {
@@ -100,7 +112,16 @@ async fn run(
                     let source = Channel::new(link, feed, &prefix, name, (node, lease));
                     spawn_local(source.run(ending))
                 }
-                config::SourceKind::Lists { .. } | config::SourceKind::Stream { .. } => spawn_local(ending),
+                config::SourceKind::Lists { key, read, every, configure } => {
+                    let settings = lists::Settings { key, read, every, configure };
+                    // There is one for each source of this kind.
+                    let watch = watchers.next().unwrap_or_default();
+                    let source = Lists::new(link, feed, (hub.clone(), watch), (prefix, node), settings);
+                    spawn_local(source.run(ending))
+                }
+                config::SourceKind::Stream { key, group } => {
+                    spawn_local(Group::new(link, feed, (key, group), node).run(ending))
+                }
             }
         })
         .collect();
@@ -110,6 +131,15 @@ async fn run(
         if task.await.is_err() {
             tracing::error!("a source panicked");
         }
+    }
+}
+
+/// One for each source that asks which users are there.
+fn watchers<'h>(sources: &[config::Source], hub: &'h Hub) -> &'h [Arc<Watch>] {
+    let is_of_users = |source: &&config::Source| matches!(source.kind, config::SourceKind::Lists { .. });
+    match sources.iter().filter(is_of_users).count() {
+        0 => &[],
+        count => hub.watch(count),
     }
 }
 
@@ -126,5 +156,5 @@ fn label(kind: &config::SourceKind) -> String {
 fn node() -> io::Result<String> {
     let mut bits = [0; 8];
     aws_lc_rs::rand::fill(&mut bits).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    Ok(format!("node-{:016x}", u64::from_ne_bytes(bits)))
+    Ok(format!("{NODE}{:016x}", u64::from_ne_bytes(bits)))
 }

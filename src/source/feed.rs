@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::event::{EventId, Timestamp};
+use crate::event::{Epoch, EventId, Timestamp};
 use crate::hub::Publication;
 use crate::limits::Quiet;
 use crate::metrics::Counters;
@@ -38,9 +38,9 @@ impl Feed {
         Self { intake, counters, source, wrong: Quiet::new(), refused: Quiet::new() }
     }
 
-    /// The numbers of this thread.
-    pub(super) fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    /// The epoch of the events.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.intake.epoch()
     }
 
     /// Makes a publication of what was read; none if that is wrong.
