@@ -33,7 +33,7 @@
 //! upstream that has several of them or a limit ([`proxy::Standings`]): atomics, and a lock where one has failed. The
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
-//! delivers what it has written ([`hub::Committer`]).
+//! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]).
 //!
 //! # A request
 //!
@@ -80,6 +80,10 @@
 //! has written, in batches, and browsers and the app say the rest ([`unread`]); the user's streams are told the same way
 //! as of an event. On disk the committer writes marks as well, before the events of the same round; a word of somebody's
 //! is told and answered when it is synced.
+//!
+//! What an app writes to Redis takes that way too ([`source`]): a channel, users' lists or a stream are read, mapped like a
+//! webhook's body, and handed in under a key that is made of the entry; only when it is kept is Redis told. The hub says which
+//! users have come and what they have read ([`hub::Watch`]), noted under its lock and told after it.
 //!
 //! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
 //! [`hub::Kick`] into its inbox, behind what was published before.
@@ -157,6 +161,9 @@
 //!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
+//! * Sources are a module of their own above `publish`, whose maps and refusals they use, and not a part of it: they also ask
+//!   the hub who is there. Users' lists are read by every node for the users it has, and by no lease: only it knows them, and the
+//!   key of an entry makes one event of what two nodes publish to the same store.
 //! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which
 //!   is cut between the two is told again.
 

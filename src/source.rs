@@ -144,7 +144,7 @@ fn watchers<'h>(sources: &[config::Source], hub: &'h Hub) -> &'h [Arc<Watch>] {
 }
 
 /// What a source is called in the log.
-fn label(kind: &config::SourceKind) -> String {
+pub fn label(kind: &config::SourceKind) -> String {
     match kind {
         config::SourceKind::Channel { name, .. } => format!("channel {name}"),
         config::SourceKind::Lists { key, .. } => format!("lists {}", key.of("{user}")),

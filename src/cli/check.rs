@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::config::{Action, Config, Listen, Route};
+use crate::source;
 
 use super::failure::Failure;
 use super::terminal;
@@ -16,11 +17,26 @@ pub(super) struct Args {
     config: PathBuf,
 }
 
-/// Prints `FILE: ok` and what would be served, or every mistake.
+/// Prints `FILE: ok` and what would be served, or every mistake; then tries what it would read.
 pub(super) fn command(args: Args) -> Result<(), Failure> {
     let help = "name the file with --config; the README has one to begin with";
     let config = super::run::from_file(&args.config, help)?;
-    terminal::line(format_args!("{}: ok\n{}", args.config.display(), summary(&config)))
+    terminal::line(format_args!("{}: ok\n{}", args.config.display(), summary(&config)))?;
+    try_sources(&config)
+}
+
+/// Tries the Redis of each source. One that is not there is waited for when it runs, so it is no mistake.
+fn try_sources(config: &Config) -> Result<(), Failure> {
+    let mut tried = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for source in &config.sources {
+        let (kind, redis) = (&source.kind, &source.redis);
+        match runtime.block_on(source::check(source)) {
+            Ok(()) => tried.push(format!("  source   {} of {redis}", source::label(kind))),
+            Err(error) => terminal::note(format_args!("warning: {error}")),
+        }
+    }
+    if tried.is_empty() { Ok(()) } else { terminal::line(format_args!("\n{}", tried.join("\n"))) }
 }
 
 /// The listeners and the routing table, aligned.

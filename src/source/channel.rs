@@ -43,7 +43,13 @@ struct Queue {
 }
 
 impl Channel {
-    pub(super) fn new(link: Link, feed: Feed, prefix: &str, name: String, (node, term): (&str, Duration)) -> Self {
+    pub(super) fn new(
+        link: Link,
+        feed: Feed,
+        prefix: &str,
+        name: String,
+        (node, term): (&str, Duration),
+    ) -> Self {
         let lease = Lease::new(format!("{prefix}source:lease:{name}"), node, term);
         Self { link, feed, name, lease }
     }
@@ -86,11 +92,7 @@ impl Channel {
     }
 
     /// Listens on one connection for as long as that lasts.
-    async fn hear(
-        &self,
-        queue: &Arc<Queue>,
-        connection: &mut Option<Connected>,
-    ) -> RedisResult<Infallible> {
+    async fn hear(&self, queue: &Arc<Queue>, connection: &mut Option<Connected>) -> RedisResult<Infallible> {
         let (held, lease) = (self.lease.held(), self.lease.key.clone());
         let free = Arc::new(Notify::new());
         let (queue, is_free) = (queue.clone(), free.clone());

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::redis::RedisError;
 use tokio::time::sleep;
 
 use crate::event::{Epoch, EventId, Timestamp};
@@ -31,11 +32,19 @@ pub(super) struct Feed {
     source: Rc<str>,
     wrong: Quiet,
     refused: Quiet,
+    unreadable: Quiet,
 }
 
 impl Feed {
     pub(super) fn new(intake: Intake, counters: Arc<Counters>, source: Rc<str>) -> Self {
-        Self { intake, counters, source, wrong: Quiet::new(), refused: Quiet::new() }
+        Self {
+            intake,
+            counters,
+            source,
+            wrong: Quiet::new(),
+            refused: Quiet::new(),
+            unreadable: Quiet::new(),
+        }
     }
 
     /// The epoch of the events.
@@ -83,6 +92,13 @@ impl Feed {
             left = again;
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Says that something in Redis cannot be read or written, and is left alone.
+    pub(super) fn unreadable(&self, key: &str, error: &RedisError) {
+        if let Some(times) = self.unreadable.happened(Instant::now()) {
+            tracing::warn!(source = %self.source, times, key, %error, "something of a source cannot be used");
         }
     }
 

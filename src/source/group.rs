@@ -116,7 +116,8 @@ impl Group {
         let known: StreamInfoConsumersReply =
             ask.arg("CONSUMERS").arg(&self.stream).arg(&self.group).query_async(redis).await?;
         for consumer in known.consumers {
-            let is_gone = consumer.pending == 0 && u128::try_from(consumer.idle).unwrap_or(0) > GONE.as_millis();
+            let is_gone =
+                consumer.pending == 0 && u128::try_from(consumer.idle).unwrap_or(0) > GONE.as_millis();
             if is_gone && consumer.name != self.consumer && consumer.name.starts_with(super::NODE) {
                 let mut forget = cmd("XGROUP");
                 forget.arg("DELCONSUMER").arg(&self.stream).arg(&self.group).arg(consumer.name);

@@ -85,7 +85,7 @@ impl Link {
         if !self.is_away.replace(true) {
             tracing::warn!(
                 source = %self.source, redis = %self.redis, %error,
-                "the Redis of a source is away; it is tried again until it is back"
+                "the Redis of a source is away; it is tried again and again"
             );
         }
         let pause = self.pause.get();

@@ -127,7 +127,8 @@ impl Lists {
         let is_told = notices.begin(&mut redis).await?;
         self.link.is_there();
         tracing::info!(
-            lists = self.key.of("{user}"), is_told,
+            lists = self.key.of("{user}"),
+            is_told,
             "the lists of a source are read; whether Redis tells of changes or is asked, is_told says"
         );
         let mut ticks = interval(if is_told { UNTOLD } else { self.every });
@@ -175,7 +176,8 @@ impl Lists {
     /// Takes note of users that have come, gone and read; gives those that have come.
     fn note(&mut self, seen: Seen) -> Vec<String> {
         let Seen { changed, read, lost } = seen;
-        let there: HashSet<_> = self.hub.with_streams(changed.iter().cloned().collect()).into_iter().collect();
+        let there: HashSet<_> =
+            self.hub.with_streams(changed.iter().cloned().collect()).into_iter().collect();
         let mut come = Vec::new();
         for channel in changed {
             let user = user_of(&channel);
@@ -199,7 +201,11 @@ impl Lists {
     }
 
     /// Looks at lists and publishes what is new. Gives the users whose lists are to be looked at once more.
-    async fn look(&mut self, redis: &mut MultiplexedConnection, users: &[String]) -> RedisResult<Vec<String>> {
+    async fn look(
+        &mut self,
+        redis: &mut MultiplexedConnection,
+        users: &[String],
+    ) -> RedisResult<Vec<String>> {
         let users: Vec<_> = users.iter().filter(|user| self.users.contains_key(*user)).collect();
         let mut ask = pipe();
         for user in &users {
@@ -214,9 +220,13 @@ impl Lists {
         let mut found = Vec::new();
         for (user, answer) in users.into_iter().zip(answers) {
             let list = self.key.of(user);
-            let Ok(entries) = from_redis_value::<Vec<Vec<u8>>>(answer) else {
-                tracing::debug!(list, "what a source takes for a list is none");
-                continue;
+            let entries = match from_redis_value::<Vec<Vec<u8>>>(answer) {
+                Ok(entries) => entries,
+                // One that is no list, or that may not be read, must not keep the others from being read.
+                Err(error) => {
+                    self.feed.unreadable(&list, &error.into());
+                    continue;
+                }
             };
             let Some(place) = self.users.get_mut(user) else { continue };
             let length = match entries.len() {
@@ -255,7 +265,10 @@ impl Lists {
         let mut named: Vec<(Digest, Option<String>)> = Vec::with_capacity(entries.len());
         for (at, entry) in entries.iter().enumerate() {
             let id = self.books.read.as_ref().map_or(&[][..], |read| &read.id);
-            let id = std::str::from_utf8(entry).ok().filter(|_| !id.is_empty()).and_then(|json| Intake::find(json, id));
+            let id = std::str::from_utf8(entry)
+                .ok()
+                .filter(|_| !id.is_empty())
+                .and_then(|json| Intake::find(json, id));
             named.push((entry::name(entry, id.is_some(), first + at), id));
         }
         let fresh = match is_whole {
@@ -299,14 +312,16 @@ impl Lists {
         if by_user.is_empty() {
             return Ok(());
         }
-        let users: Vec<_> = by_user
-            .into_iter()
-            .map(|(user, seqs)| (user.to_owned(), self.key.of(user), seqs))
-            .collect();
+        let users: Vec<_> =
+            by_user.into_iter().map(|(user, seqs)| (user.to_owned(), self.key.of(user), seqs)).collect();
         let mut unknown = HashSet::new();
         for some in users.chunks(BATCH) {
             let answers = self.books.read(redis, self.feed.epoch(), some).await?;
-            for ((user, ..), seqs) in some.iter().zip(answers) {
+            for ((user, list, _), answer) in some.iter().zip(answers) {
+                let seqs = answer.unwrap_or_else(|error| {
+                    self.feed.unreadable(list, &error);
+                    Vec::new()
+                });
                 unknown.extend(seqs.into_iter().map(|seq| (user.clone(), seq)));
             }
         }

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from http.client import HTTPConnection
@@ -155,6 +156,11 @@ replay = "unread"
         answer = connection.getresponse().read()
         connection.close()
         return json.loads(answer)
+
+    def check(self) -> subprocess.CompletedProcess:
+        """What `sidestream check` says of its configuration."""
+        command = [str(BINARY), "check", "--config", str(self.folder / "sidestream.toml")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30)
 
     def stream(self, user: str) -> "Stream":
         """A stream of a user."""

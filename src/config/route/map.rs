@@ -85,9 +85,7 @@ impl Map {
     /// The map of a list that is given none: each entry is for its user, as it is.
     pub(in crate::config) fn of_list() -> Self {
         let body = Pointer { written: String::new(), names: Vec::new(), optional: false };
-        Self {
-            fields: vec![("user", Template::Text(vec![Piece::User])), ("data", Template::Value(body))],
-        }
+        Self { fields: vec![("user", Template::Text(vec![Piece::User])), ("data", Template::Value(body))] }
     }
 
     fn read_of(value: &Value<'_>, of_list: bool) -> Option<Self> {

@@ -121,7 +121,9 @@ fn address(text: &str, base: &Path) -> Result<ConnectionInfo, Fault> {
             let path: PathBuf = unix_path(path.strip_prefix("//").unwrap_or(path), base)?;
             let database = match query.split_once('=') {
                 None if query.is_empty() => 0,
-                Some(("db", number)) => number.parse().map_err(|_| Fault::new("has no number behind `db=`"))?,
+                Some(("db", number)) => {
+                    number.parse().map_err(|_| Fault::new("has no number behind `db=`"))?
+                }
                 _ => return Err(Fault::new("has a query other than `?db=NUMBER`")),
             };
             let info = ConnectionAddr::Unix(path).into_connection_info();
@@ -183,9 +185,15 @@ mod tests {
         ] {
             assert_eq!(shown(&address(text, base).unwrap()), expected, "{text}");
         }
-        for text in
-            ["", "cache", "http://cache", "rediss://cache/#insecure", "redis://cache/x", "unix:", "unix:/a?b=1"]
-        {
+        for text in [
+            "",
+            "cache",
+            "http://cache",
+            "rediss://cache/#insecure",
+            "redis://cache/x",
+            "unix:",
+            "unix:/a?b=1",
+        ] {
             assert!(address(text, base).is_err(), "{text}");
         }
     }

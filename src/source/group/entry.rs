@@ -111,7 +111,10 @@ mod tests {
             entry.json().map(|json| String::from_utf8(json).unwrap())
         };
         assert_eq!(json(&["data", "{\"user\": 1}"]).as_deref(), Some("{\"user\": 1}"));
-        assert_eq!(json(&["user", "1", "title", "a \"b\""]).as_deref(), Some(r#"{"title":"a \"b\"","user":"1"}"#));
+        assert_eq!(
+            json(&["user", "1", "title", "a \"b\""]).as_deref(),
+            Some(r#"{"title":"a \"b\"","user":"1"}"#)
+        );
         assert_eq!(json(&["data", "1", "user", "2"]).as_deref(), Some(r#"{"data":"1","user":"2"}"#));
         assert_eq!(json(&[]), None);
         let odd = Entry { id: "1-0".to_owned(), fields: vec![(b"a".to_vec(), b"\xff".to_vec())] };

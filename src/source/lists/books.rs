@@ -77,14 +77,13 @@ impl Books {
         if let Some(read) = self.read.as_ref().filter(|_| !ids.is_empty()) {
             ask.cmd("SMISMEMBER").arg(read.key.of(user)).arg(&ids);
         }
-        let mut answers: Vec<Value> = ask.query_async(redis).await?;
-        let mut is_read = match answers.len() {
-            2.. => answers.pop().map(from_redis_value::<Vec<bool>>).transpose()?.unwrap_or_default(),
-            _ => Vec::new(),
-        }
-        .into_iter();
+        let answers: Vec<Value> = ask.ignore_errors().query_async(redis).await?;
+        let mut answers = answers.into_iter();
         let published: Vec<Option<u64>> =
-            answers.pop().map(from_redis_value).transpose()?.unwrap_or_default();
+            answers.next().map(from_redis_value).transpose()?.unwrap_or_default();
+        let is_read = answers.next().map(from_redis_value::<Vec<bool>>);
+        // Where the set is none, nothing is read.
+        let mut is_read = is_read.and_then(Result::ok).unwrap_or_default().into_iter();
         let fresh = entries.iter().zip(published).map(|((_, id), published)| {
             let is_read = id.is_some() && is_read.next().unwrap_or(false);
             published.is_none() && !is_read
@@ -113,14 +112,16 @@ impl Books {
         redis: &mut MultiplexedConnection,
         epoch: Epoch,
         users: &[(String, String, Vec<u64>)],
-    ) -> RedisResult<Vec<Vec<u64>>> {
+    ) -> RedisResult<Vec<RedisResult<Vec<u64>>>> {
         let Some(read) = &self.read else { return Ok(Vec::new()) };
         let mut scripts = pipe();
         for (user, list, seqs) in users {
             let script = scripts.cmd("EVAL").arg(READ).arg(2).arg(self.key(list, epoch));
             script.arg(read.key.of(user)).arg(millis(read.ttl)).arg(seqs);
         }
-        scripts.query_async(redis).await
+        // A set of one user that is none must not keep the others from being marked.
+        let answers: Vec<Value> = scripts.ignore_errors().query_async(redis).await?;
+        Ok(answers.into_iter().map(|answer| Ok(from_redis_value(answer)?)).collect())
     }
 
     /// Forgets what was published of a list that is gone: another one may begin with the same words.

@@ -116,7 +116,9 @@ mod tests {
     fn a_long_list_is_looked_at_from_its_end() {
         let mut place = Place::default();
         let long: Vec<_> = (0..MOST + 5).map(|number| number.to_string().into_bytes()).collect();
-        let Looked::Whole(first, found) = place.look(range(&long, place.range()), long.len()) else { panic!() };
+        let Looked::Whole(first, found) = place.look(range(&long, place.range()), long.len()) else {
+            panic!()
+        };
         assert_eq!((first, found.len()), (5, MOST));
         assert_eq!(found[0], b"5");
         // From a place on, no more than that are taken, and the rest the next time.

@@ -41,6 +41,19 @@ const REQUIRED: &str = r#"
     path = "/hooks/publish"
     [route.publish]
     token = "env:HOOK_TOKEN"
+    [[source]]
+    kind = "redis-pubsub"
+    url = "rediss://127.0.0.1"
+    ca = "ca.pem"
+    channel = "notifications"
+    [[source]]
+    kind = "redis-list"
+    url = "redis://127.0.0.1"
+    key = "notifications:{user}"
+    [[source]]
+    kind = "redis-stream"
+    url = "redis://127.0.0.1"
+    stream = "notifications"
 "#;
 
 /// The first line or key that is taken out, and lines beginning with `#` that take effect then.
@@ -83,6 +96,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),
     ("kind = \"memory\"", &["#kind", "#path", "#sync"]),
+    ("", &["#username", "#password"]),
 ];
 
 #[test]
