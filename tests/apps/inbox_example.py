@@ -47,7 +47,8 @@ class Inbox(Example):
             "JWT_SECRET": secrets.token_urlsafe(50),
             "INBOX_DATABASE": str(self.folder / "inbox.sqlite3"),
         }
-        self.web = next_build(self.source / "web")
+        self.pages = self.source / "web"
+        self.web = next_build(self.pages)
         self.changes = {"0.0.0.0:8000": f"127.0.0.1:{self.port}", "127.0.0.1:8001": f"127.0.0.1:{self.django_port}"}
         self.publishing: subprocess.Popen | None = None
         self.app_folder = self.source
@@ -58,7 +59,7 @@ class Inbox(Example):
             self._manage("migrate", "--verbosity", "0")
             self._manage("shell", "--verbosity", "0", "--command", CREATE_USERS)
             self.start_app()
-            next_js = str(packages(self.source / "web") / "node_modules/.bin/next")
+            next_js = str(packages(self.pages) / "node_modules/.bin/next")
             self.environment = {**next_environment(), **self.environment}
             command = [next_js, "start", "--hostname", "127.0.0.1", "--port", str(self.web_port)]
             self.start("web", command, self.web_port, cwd=self.web)

@@ -53,6 +53,8 @@ impl Redis {
             Some(ca) => Some(ca.parse(|path| authorities(&base.join(path)))?),
         };
         let mut settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        // One right less that a user of ours needs.
+        settings = settings.set_skip_set_lib_name();
         for (key, given, is_there) in [
             ("username", username.is_some(), settings.username().is_some()),
             ("password", password.is_some(), settings.password().is_some()),
