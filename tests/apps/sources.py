@@ -200,3 +200,59 @@ class Stream:
         """Waits for so many events; all there are by then."""
         self.raw.read_until(lambda: len(self.data) >= count, seconds, f"{count} events")
         return self.data
+
+
+CHANNEL = """
+[[source]]
+kind = "redis-pubsub"
+url = "{url}"
+channel = "{channel}"
+map = {{ channel = "all", event = "/eventType", data = "/payload" }}
+lease = "1s"
+"""
+
+
+def notification(number: int) -> str:
+    """As the document's `sendNotification` publishes it."""
+    return json.dumps({"eventType": "notification", "payload": {"number": number}, "eventId": 1642678901240 + number})
+
+
+def holder(*nodes: Node) -> Node:
+    """The node that reads a channel."""
+    wait_for(lambda: any("is_ours=true" in node.log for node in nodes), 10, "a node reads the channel")
+    return next(node for node in nodes if node.log.rfind("is_ours=true") > node.log.rfind("is_ours=false"))
+
+
+LISTS = """
+[[source]]
+kind = "redis-list"
+url = "{url}"
+key = "notifications:{{user}}"
+read = {{ key = "read_notifications:{{user}}" }}
+{more}
+"""
+
+
+def messages(data: list) -> list[str]:
+    """The texts of notifications."""
+    return [notification["message"] for notification in data]
+
+
+STREAM = """
+[[source]]
+kind = "redis-stream"
+url = "{url}"
+stream = "{stream}"
+map = {{ channel = "all", data = {{ number = "/number" }} }}
+"""
+
+
+def add(server: RedisServer, stream: str, *numbers: int) -> None:
+    """Adds entries as an app does."""
+    for number in numbers:
+        server.client.xadd(stream, {"data": json.dumps({"number": number})})
+
+
+def pending(server: RedisServer, stream: str) -> int:
+    """How many entries were given to a node and are not acknowledged."""
+    return server.client.xpending(stream, "sidestream")["pending"]

@@ -78,7 +78,10 @@ impl Notices {
         match begun.await {
             Ok(()) => Ok(timeout(TRIAL, self.tried.notified()).await.is_ok()),
             // A user that may not do this can still look.
-            Err(error) if is_refusal(&error) => Ok(false),
+            Err(error) if is_refusal(&error) => {
+                tracing::warn!(%error, "Redis does not let a source listen for changes of lists, so they are asked for");
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
