@@ -31,7 +31,7 @@ use entry::{Digest, Looked, Place};
 use notices::Notices;
 
 /// How often all lists are looked at where the server tells of changes: it may have been told not to meanwhile.
-const UNTOLD: Duration = Duration::from_secs(30);
+const UNTOLD: Duration = Duration::from_secs(10);
 /// How many lists are asked for at once.
 const BATCH: usize = 128;
 /// How long a mark waits for the node that has published the event to have noted that.

@@ -288,7 +288,7 @@ fn who_watches_is_told_who_comes_and_goes_and_what_is_read() {
         mark(hub, "a", &Read::UpTo(ids[1]));
         assert_eq!(wait(watch.next()).read, [(own.clone(), ids[1].seq)]);
         drop(subscription);
-        assert_eq!(wait(watch.next()).changed, [own.clone()].into());
+        assert_eq!(wait(watch.next()).changed, [own].into());
         assert_eq!(there(), []);
         let seen = wait(other.next());
         assert_eq!((seen.changed.len(), seen.read.len(), seen.lost), (1, 2, 0));
