@@ -20,6 +20,7 @@ mod route;
 mod schema;
 mod secret;
 mod server;
+mod source;
 mod store;
 mod suggest;
 mod units;
@@ -46,6 +47,7 @@ pub use route::{
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
+pub use source::{ReadSet, RedisServer, Source, SourceKind, UserKey};
 pub use store::{Redis, RedisPlace, Store, StoreKind};
 pub use upstream::{Balance, Health, Origin, Upstream, UpstreamKind, UpstreamTls};
 
@@ -79,6 +81,8 @@ pub struct Config {
     pub limits: Limits,
     /// The routing table; at least one row.
     pub routes: Vec<Route>,
+    /// Publishers that speak Redis.
+    pub sources: Vec<Source>,
 }
 
 impl Config {
@@ -128,11 +132,14 @@ impl Config {
             upstreams: (!misspelt("upstreams")).then(|| upstreams.iter().map(|(name, _)| *name).collect()),
             auth: (!misspelt("auth")).then(|| auth.iter().map(|(name, _)| *name).collect()),
         };
+        let sources = file.sections("source", &schema::SOURCE);
         let (listen, taken) = Listen::read_all(&listen, &server.trusted_proxies);
         let upstreams: Vec<_> =
             upstreams.iter().filter_map(|(name, section)| Upstream::read(name, section)).collect();
+        let routes = Route::read_all(&routes, &names, &upstreams);
         Self {
             server,
+            sources: Source::read_all(&sources, &routes),
             publish: Publish::read(file.section("publish", &schema::PUBLISH), report.base, &taken),
             listen,
             auth: auth
@@ -142,7 +149,7 @@ impl Config {
             store,
             log: Log::read(file.section("log", &schema::LOG), report.base),
             limits: Limits::read(file.section("limits", &schema::LIMITS)),
-            routes: Route::read_all(&routes, &names, &upstreams),
+            routes,
             upstreams,
         }
     }
@@ -189,6 +196,7 @@ impl Config {
             log: Log::default(),
             limits: Limits::default(),
             routes,
+            sources: Vec::new(),
         })
     }
 }

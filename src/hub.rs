@@ -23,10 +23,11 @@ mod publish;
 mod queue;
 mod subscription;
 mod unread;
+mod watch;
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -44,6 +45,7 @@ pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
 pub use unread::{MarkError, Read, ReadNotice, Unread, UnreadableError};
+pub use watch::{Seen, Watch};
 
 use blocks::Blocks;
 use inbox::Tally;
@@ -71,6 +73,8 @@ struct Shared {
     state: Mutex<State>,
     /// Told when there is more for the committer.
     more: Condvar,
+    /// Who wants to know which users come, go and read. Told without the lock.
+    watch: OnceLock<Box<[Arc<Watch>]>>,
 }
 
 #[derive(Debug)]
@@ -155,6 +159,7 @@ impl Hub {
             is_node: node.is_some(),
             inboxes: (0..workers).map(|_| Arc::default()).collect(),
             more: Condvar::new(),
+            watch: OnceLock::new(),
             state: Mutex::new(State {
                 epoch,
                 life: 0,
@@ -305,6 +310,7 @@ impl Hub {
             channels.iter().map(|name| (state.interest.join(name, worker), name.clone())).collect();
         let (start, life) = (Start::new(&state, from), state.life);
         drop(state);
+        self.tell_watch(|watch| watch.changed(channels.iter()));
         Ok((Subscription::new(self.clone(), worker, life, interests), start))
     }
 
@@ -333,13 +339,15 @@ impl Hub {
         disk.page(&channels, after, upto, now)
     }
 
-    fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName>) {
+    fn leave<'c>(&self, worker: usize, channels: impl Iterator<Item = &'c ChannelName> + Clone) {
         let mut state = self.lock();
         state.streams[worker] -= 1;
-        for channel in channels {
+        for channel in channels.clone() {
             state.interest.leave(channel, worker);
             state.release(channel);
         }
+        drop(state);
+        self.tell_watch(|watch| watch.changed(channels.clone()));
     }
 
     /// What is known of a channel; `None` if nobody is subscribed and nothing is kept.

@@ -34,7 +34,7 @@
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic; files of a new configuration
 //! are read by a thread that may wait for them. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
-//! delivers what it has written ([`hub::Committer`]).
+//! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]).
 //!
 //! # A request
 //!
@@ -91,6 +91,10 @@
 //! as of an event. On disk the committer writes marks as well, before the events of the same round; a word of somebody's
 //! is told and answered when it is synced.
 //!
+//! What an app writes to Redis takes that way too ([`source`]): a channel, users' lists or a stream are read, mapped like a
+//! webhook's body, and handed in under a key that is made of the entry; only when it is kept is Redis told. The hub says which
+//! users have come and what they have read ([`hub::Watch`]), noted under its lock and told after it.
+//!
 //! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
 //! [`hub::Kick`] into its inbox, behind what was published before.
 //!
@@ -117,7 +121,7 @@
 //! main, cli
 //! server
 //! worker
-//! router, connection, listener
+//! router, connection, listener, source
 //! proxy, files, stream, publish
 //! unread
 //! hub, auth
@@ -169,6 +173,9 @@
 //!   a new configuration is taken, as PostgreSQL does it; a file with a mistake is refused whole.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
+//! * Sources are a module of their own above `publish`, whose maps and refusals they use, and not a part of it: they also ask
+//!   the hub who is there. Users' lists are read by every node for the users it has, and by no lease: only it knows them, and the
+//!   key of an entry makes one event of what two nodes publish to the same store.
 //! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which
 //!   is cut between the two is told again.
 
@@ -191,6 +198,7 @@ pub mod publish;
 pub mod router;
 pub mod server;
 pub mod shutdown;
+pub mod source;
 pub mod store;
 pub mod stream;
 pub mod tls;

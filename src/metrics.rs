@@ -151,6 +151,12 @@ cells! {
     replayed,
     /// Requests to publish routes that came faster than the route's `rate`.
     publications_limited,
+    /// Publications that sources have read.
+    source_events,
+    /// What sources have read and what can be no publication.
+    source_rejected,
+    /// What sources were told and had no room for.
+    source_dropped,
     /// Lines the access log had no room for.
     log_lines_dropped,
 }

@@ -33,6 +33,7 @@ use crate::metrics::Counters;
 use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
+use crate::source::Sources;
 use crate::worker::{self, Change, Setup};
 
 pub use error::BindError;
@@ -150,7 +151,9 @@ impl Server {
         let log = sink.map(AccessLog::start).transpose()?;
         let (source, requests) = reloading.unzip();
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
-        let publisher = Publisher::new(hub.clone(), bounds, counters.clone().into());
+        let read = Arc::default();
+        let all_counters = counters.iter().chain([&read]).cloned().collect();
+        let publisher = Publisher::new(hub.clone(), bounds, all_counters);
         let limit = ConnectionLimit::new(parts::max_connections(&config));
         let made = Made { tickets, fronts };
         let alive = requests.as_ref().map(Requests::alive).unwrap_or_default();
@@ -167,6 +170,7 @@ impl Server {
         let keeping = keeper
             .map(|keeper| Builder::new().name("store".to_owned()).spawn(move || keeper.run()))
             .transpose()?;
+        let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
         let doors = listeners.become_those(plan, &config);
         let secret_parameters = parts::secret_parameters(&config, &[]);
         let (mut threads, mut workers) = (Vec::new(), Vec::new());
@@ -210,6 +214,9 @@ impl Server {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
+        }
+        if let Some(sources) = sources {
+            sources.finish();
         }
         // Nobody publishes any more; what waits is written.
         hub.close();

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::config::{Action, Config, Listen, Redis, Route, StoreKind};
+use crate::source;
 use crate::store::redis::Link;
 
 use super::failure::Failure;
@@ -18,7 +19,7 @@ pub(super) struct Args {
     config: PathBuf,
 }
 
-/// Prints `FILE: ok` and what would be served, or every mistake.
+/// Prints `FILE: ok` and what would be served, or every mistake; then tries what it would read.
 pub(super) fn command(args: Args) -> Result<(), Failure> {
     let help = "name the file with --config; the README has one to begin with";
     let config = super::run::from_file(&args.config, help)?;
@@ -26,7 +27,8 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
         StoreKind::Redis(redis) => asked(redis)?,
         StoreKind::Memory | StoreKind::Disk { .. } => String::new(),
     };
-    terminal::line(format_args!("{}: ok\n{}{redis}", args.config.display(), summary(&config)))
+    terminal::line(format_args!("{}: ok\n{}{redis}", args.config.display(), summary(&config)))?;
+    try_sources(&config)
 }
 
 /// Asks Redis whether it will do, and says what it is.
@@ -50,6 +52,20 @@ fn asked(redis: &Redis) -> Result<String, Failure> {
         );
     }
     Ok(said)
+}
+
+/// Tries the Redis of each source. One that is not there is waited for when it runs, so it is no mistake.
+fn try_sources(config: &Config) -> Result<(), Failure> {
+    let mut tried = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for source in &config.sources {
+        let (kind, redis) = (&source.kind, &source.redis);
+        match runtime.block_on(source::check(source)) {
+            Ok(()) => tried.push(format!("  source   {} of {redis}", source::label(kind))),
+            Err(error) => terminal::note(format_args!("warning: {error}")),
+        }
+    }
+    if tried.is_empty() { Ok(()) } else { terminal::line(format_args!("\n{}", tried.join("\n"))) }
 }
 
 /// The listeners and the routing table, aligned.

@@ -6,7 +6,7 @@ impl Config {
     /// The sections that are not what they were, as they are written in the file.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         // Taken apart, so that a section that is added later is not forgotten here.
-        let Self { server, listen, upstreams, auth, publish, store, log, limits, routes } = self;
+        let Self { server, listen, upstreams, auth, publish, store, log, limits, sources, routes } = self;
         let sections = [
             ("[server]", *server != before.server),
             ("[[listen]]", *listen != before.listen),
@@ -16,6 +16,7 @@ impl Config {
             ("[store]", *store != before.store),
             ("[log]", *log != before.log),
             ("[limits]", *limits != before.limits),
+            ("[[source]]", *sources != before.sources),
             ("[[route]]", *routes != before.routes),
         ];
         sections.into_iter().filter(|(_, is_changed)| *is_changed).map(|(section, _)| section).collect()
@@ -41,6 +42,10 @@ impl Config {
         if self.store != before.store {
             self.store = before.store.clone();
             kept.push("[store]");
+        }
+        if self.sources != before.sources {
+            self.sources.clone_from(&before.sources);
+            kept.push("[[source]]");
         }
         kept
     }

@@ -24,6 +24,7 @@ pub use compress::{Compress, Compression};
 pub use cors::{Cors, Origins};
 pub use files::{FilesRoute, Immutable};
 pub use front::{BasicAuth, Front, Password, RateBy, RateLimit};
+pub(super) use map::pointer;
 pub use map::{Map, Piece, Pointer, Template};
 pub use publish::{PublishCheck, PublishRoute, To};
 pub use replay::{ReadWhen, Replay};

@@ -21,8 +21,8 @@ const fn shape(title: &'static str, keys: &'static [&'static str], later: &'stat
 /// The file itself.
 pub(super) static ROOT: Shape = shape(
     "the top level of the file",
-    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "limits", "route"],
-    &["admin", "source"],
+    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "limits", "route", "source"],
+    &["admin"],
 );
 
 pub(super) static SERVER: Shape = shape(
@@ -241,6 +241,31 @@ pub(super) static MAP: Shape = shape(
     &[],
 );
 
+/// The keys of all kinds; what reads them says which kind has which.
+pub(super) static SOURCE: Shape = shape(
+    "[[source]]",
+    &[
+        "kind",
+        "url",
+        "ca",
+        "username",
+        "password",
+        "prefix",
+        "map",
+        "channel",
+        "lease",
+        "key",
+        "read",
+        "every",
+        "configure",
+        "stream",
+        "group",
+    ],
+    &[],
+);
+
+pub(super) static SOURCE_READ: Shape = shape("`read` of a [[source]]", &["key", "id", "ttl"], &[]);
+
 /// Every shape, a table before the tables in it.
 pub(super) static ALL: &[&Shape] = &[
     &ROOT,
@@ -271,6 +296,8 @@ pub(super) static ALL: &[&Shape] = &[
     &HEARTBEAT,
     &ROUTE_PUBLISH,
     &MAP,
+    &SOURCE,
+    &SOURCE_READ,
 ];
 
 /// Keys whose values are secrets or may hold one, and are never shown.
@@ -355,6 +382,7 @@ mod tests {
             &HELLO,
             &HEARTBEAT,
             &ON_GAP,
+            &SOURCE_READ,
         ] {
             for key in shape.keys {
                 assert!(inline.contains(&format!("{key} = ")), "{} {key}", shape.title);

@@ -16,7 +16,7 @@ use tokio::time;
 use super::outcome::NotKept;
 use super::queue::{Pending, QUEUE_EVENTS, Taken};
 use super::unread::Marked;
-use super::{Hub, State};
+use super::{Hub, State, Watch};
 use crate::event::{ChannelName, Timestamp};
 use crate::store::{DiskError, DiskWriter, KeptKey, SyncMode};
 
@@ -348,5 +348,6 @@ impl Hub {
         for worker in workers {
             self.0.inboxes[*worker].wake();
         }
+        self.tell_watch(Watch::wake);
     }
 }

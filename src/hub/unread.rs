@@ -19,7 +19,7 @@ use crate::event::{ChannelName, Event, EventId, EventName, Frame, Timestamp};
 use crate::store::{DiskError, MAX_UNSETTLED, Mark, Page, Record, Store};
 
 use super::inbox::Work;
-use super::{ChannelId, Hub, INBOX_LIMIT, NotKept, NotReady, PATIENCE, State};
+use super::{ChannelId, Hub, INBOX_LIMIT, NotKept, NotReady, PATIENCE, State, Watch};
 
 pub(super) use keeping::{Marked, Wanted};
 pub(super) use nodes::Wish;
@@ -217,8 +217,10 @@ impl Hub {
     /// Marks events that were written to a stream of their user, each with the user's own channel, which must have
     /// carried it. On disk they are kept a moment later.
     pub fn mark_delivered<'c>(&self, written: impl Iterator<Item = (&'c ChannelName, u64)>, now: Timestamp) {
-        let state = &mut *self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         for (own, seq) in written {
+            self.tell_watch(|watch| watch.note(own, seq));
             let mark = state.marks.change(own, now);
             mark.add(seq);
             match state.store.logs() {
@@ -238,6 +240,8 @@ impl Hub {
         if state.marks.has_changed() {
             self.0.more.notify_one();
         }
+        drop(guard);
+        self.tell_watch(Watch::wake);
     }
 
     /// Reads the first page of what the user of a channel has not read of it, past `after` and up to `upto`. What is
@@ -336,6 +340,7 @@ impl Hub {
         if newly.is_empty() {
             return;
         }
+        self.tell_watch(|watch| newly.iter().for_each(|seq| watch.note(own, *seq)));
         let frame = state.notice(newly, read, left);
         for (worker, channels) in state.interest.targets(std::slice::from_ref(own)).workers {
             for channel in channels {

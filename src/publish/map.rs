@@ -24,17 +24,28 @@ pub(super) fn publication(
     limits: &Limits,
     whom: Whom<'_>,
 ) -> Result<Publication, Refusal> {
-    let text = apply(map, json)?;
+    publication_of_list(map, json, limits, whom, "")
+}
+
+/// The same of an entry of a user's list.
+pub(super) fn publication_of_list(
+    map: &Map,
+    json: &str,
+    limits: &Limits,
+    whom: Whom<'_>,
+    user: &str,
+) -> Result<Publication, Refusal> {
+    let text = apply(map, json, user)?;
     publication::parse_for(text.as_bytes(), limits, whom).map_err(|refusal| as_sent(map, refusal))
 }
 
 /// Writes the publication as JSON.
-fn apply(map: &Map, json: &str) -> Result<String, Refusal> {
+fn apply(map: &Map, json: &str, user: &str) -> Result<String, Refusal> {
     let json = json.trim_ascii();
     let body = Body { json, top: Object::of(json) };
     let mut text = String::from("{");
     for (field, template) in &map.fields {
-        let writer = Writer { body: &body, is_recipient: Map::is_recipient(field) };
+        let writer = Writer { body: &body, user, is_recipient: Map::is_recipient(field) };
         writer.put_entry(&mut text, field, template)?;
     }
     text.push('}');
@@ -63,7 +74,7 @@ impl<'a> Body<'a> {
 }
 
 /// The value of a name in an object or of a place in a list.
-fn inside<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn inside<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     match json.as_bytes().first()? {
         b'{' => Object::of(json)?.get(name),
         b'[' => {
@@ -80,6 +91,8 @@ fn inside<'a>(json: &'a str, name: &str) -> Option<&'a str> {
 /// Writes the value of one field.
 struct Writer<'b> {
     body: &'b Body<'b>,
+    /// Whose list it is an entry of. Only the map of a list asks for it.
+    user: &'b str,
     is_recipient: bool,
 }
 
@@ -139,6 +152,10 @@ impl Writer<'_> {
             let pointer = match piece {
                 Piece::Said(said) => {
                     filled.push_str(said);
+                    continue;
+                }
+                Piece::User => {
+                    filled.push_str(self.user);
                     continue;
                 }
                 Piece::Hole(pointer) => pointer,

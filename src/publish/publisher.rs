@@ -237,7 +237,7 @@ pub(super) fn not_kept(error: NotKept, is_batch: bool) -> Refusal {
     Refusal::new(RefusalKind::Unavailable, format!("{error}; {advice}"))
 }
 
-fn refused(error: PublishError, batch: bool) -> Refusal {
+pub(super) fn refused(error: PublishError, batch: bool) -> Refusal {
     let (message, index) = match error {
         PublishError::NotKept => {
             return Refusal::new(

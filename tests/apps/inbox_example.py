@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from deployment import PASSWORD, free_port, wait_for
 from example import Example, Tab, chromium, next_build, next_environment
 from npm import packages
 from selenium.webdriver.common.by import By
+from sources import RedisServer
 
 STREAM = "/api/communication/notifications/sse/"
 WEB = "http://localhost:3000"  # the page's origin, which Chromium takes to a free port
@@ -45,23 +47,26 @@ class Inbox(Example):
             "JWT_SECRET": secrets.token_urlsafe(50),
             "INBOX_DATABASE": str(self.folder / "inbox.sqlite3"),
         }
-        self.web = next_build(self.source / "web")
+        self.pages = self.source / "web"
+        self.web = next_build(self.pages)
         self.changes = {"0.0.0.0:8000": f"127.0.0.1:{self.port}", "127.0.0.1:8001": f"127.0.0.1:{self.django_port}"}
         self.publishing: subprocess.Popen | None = None
+        self.app_folder = self.source
 
     def __enter__(self) -> "Inbox":
         try:
+            self.prepare()
             self._manage("migrate", "--verbosity", "0")
             self._manage("shell", "--verbosity", "0", "--command", CREATE_USERS)
             self.start_app()
-            next_js = str(packages(self.source / "web") / "node_modules/.bin/next")
+            next_js = str(packages(self.pages) / "node_modules/.bin/next")
             self.environment = {**next_environment(), **self.environment}
             command = [next_js, "start", "--hostname", "127.0.0.1", "--port", str(self.web_port)]
             self.start("web", command, self.web_port, cwd=self.web)
             self.configure(self.changes)
             self.start_sidestream()
             command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", PUBLISHER]
-            options = {"cwd": self.source, "env": self.environment, "text": True}
+            options = {"cwd": self.app_folder, "env": self.environment, "text": True}
             options |= {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             with (self.folder / "publisher.log").open("w") as log:
                 self.publishing = subprocess.Popen(command, stderr=log, **options)
@@ -77,9 +82,12 @@ class Inbox(Example):
             self.publishing.stdout.close()
         super().__exit__(*details)
 
+    def prepare(self) -> None:
+        """What has to be there before the app."""
+
     def start_app(self) -> None:
         """Starts Django and waits until it answers."""
-        command = [sys.executable, "-m", "uvicorn", "inbox.asgi:application", "--app-dir", str(self.source)]
+        command = [sys.executable, "-m", "uvicorn", "inbox.asgi:application", "--app-dir", str(self.app_folder)]
         command += ["--port", str(self.django_port)]
         self.app = self.start("django", command, self.django_port, cwd=self.folder)
 
@@ -121,8 +129,42 @@ class Inbox(Example):
 
     def _manage(self, *arguments: str) -> None:
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=self.source, env=self.environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.app_folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+class RedisInbox(Inbox):
+    """The same with the app's Redis code as it was, and a Redis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis = RedisServer("--notify-keyspace-events", "Kl")
+        self.environment["REDIS_PORT"] = str(self.redis.port)
+        self.changes["127.0.0.1:6379"] = f"127.0.0.1:{self.redis.port}"
+
+    def prepare(self) -> None:
+        """Starts Redis, and puts the app's own code back."""
+        self.redis.__enter__()
+        self.app_folder = self.folder / "app"
+        shutil.copytree(self.source, self.app_folder, ignore=shutil.ignore_patterns("web", "node_modules"))
+        shutil.copy(self.app_folder / "with-redis/notifications.py", self.app_folder / "inbox")
+        self.source = self.app_folder / "with-redis"
+
+    def __exit__(self, *details: object) -> None:
+        super().__exit__(*details)
+        self.redis.__exit__()
+
+    def unread(self, user: int) -> list[str]:
+        """What the app's own view would send now."""
+        read = self.redis.client.smembers(f"read_notifications:{user}")
+        queue = [json.loads(text) for text in self.redis.client.lrange(f"notifications:{user}", 0, -1)]
+        return [notification["message"] for notification in queue if str(notification["id"]) not in read]
+
+    def read_all(self, user: int) -> None:
+        """Leaves nothing unread of what an earlier test has sent."""
+        for text in self.redis.client.lrange(f"notifications:{user}", 0, -1):
+            self.redis.client.sadd(f"read_notifications:{user}", json.loads(text)["id"])
+        super().read_all(user)
 
 
 def restart(inbox: Inbox, changes: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ const TIERS: [&[&str]; 11] = [
     &["cli"],
     &["server"],
     &["worker", "admin"],
-    &["router", "connection", "listener"],
+    &["router", "connection", "listener", "source"],
     &["proxy", "files", "stream", "publish"],
     &["unread"],
     &["hub", "auth"],

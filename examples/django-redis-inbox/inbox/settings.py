@@ -41,6 +41,11 @@ SIMPLE_JWT = {
 
 SIDESTREAM_SOCKET = os.environ.get("SIDESTREAM_SOCKET", BASE_DIR / "sidestream.sock")
 
+# Only for the form in which notifications stay in Redis (with-redis/notifications.py).
+REDIS_HOST = "127.0.0.1"
+REDIS_PORT = int(os.environ.get("REDIS_PORT", "6379"))
+REDIS_DB = 0
+
 # Also of notifications that could not be published; without this, Django shows errors only to a developer.
 LOGGING = {
     "version": 1,

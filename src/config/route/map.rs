@@ -13,6 +13,9 @@ use crate::event::{ChannelName, EventName, is_user_id};
 /// The fields that say who gets a publication.
 const RECIPIENTS: [&str; 4] = ["user", "users", "channel", "channels"];
 
+/// What stands for the user whose list a source reads.
+const USER: &str = "{user}";
+
 /// The fields of a publication, each with what it is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Map {
@@ -42,6 +45,8 @@ pub enum Piece {
     Said(String),
     /// The value that a pointer finds, as text.
     Hole(Pointer),
+    /// The user whose list a source reads.
+    User,
 }
 
 /// Where a value is in a body.
@@ -63,12 +68,33 @@ impl Map {
 
     /// Reads a `map`.
     pub(super) fn read(value: &Value<'_>) -> Option<Self> {
+        Self::read_of(value, false)
+    }
+
+    /// Reads the `map` of a source. Of a list, `{user}` is the user whose list it is, and the only recipient there is.
+    pub(in crate::config) fn read_of_source(value: &Value<'_>, of_list: bool) -> Option<Self> {
+        let map = Self::read_of(value, of_list)?;
+        let own = ("user", Template::Text(vec![Piece::User]));
+        if of_list && !map.fields.contains(&own) {
+            let fault = Fault::new("has a recipient other than the user whose list it is");
+            value.fault(fault.hint("write user = \"{user}\""));
+        }
+        Some(map)
+    }
+
+    /// The map of a list that is given none: each entry is for its user, as it is.
+    pub(in crate::config) fn of_list() -> Self {
+        let body = Pointer { written: String::new(), names: Vec::new(), optional: false };
+        Self { fields: vec![("user", Template::Text(vec![Piece::User])), ("data", Template::Value(body))] }
+    }
+
+    fn read_of(value: &Value<'_>, of_list: bool) -> Option<Self> {
         let section = value.section(&schema::MAP)?;
         let mut fields: Vec<_> = schema::MAP
             .keys
             .iter()
             .filter_map(|field| Some((*field, section.value(field)?)))
-            .map(|(field, value)| (section.key_span(field).start, field, template(&value, field)))
+            .map(|(field, value)| (section.key_span(field).start, field, template(&value, (field, of_list))))
             .collect();
         fields.sort_by_key(|(at, ..)| *at);
         let recipients: Vec<_> = RECIPIENTS.into_iter().filter(|field| section.has(field)).collect();
@@ -94,11 +120,12 @@ impl Map {
 }
 
 /// Reads the value of a field.
-fn template(value: &Value<'_>, field: &str) -> Option<Template> {
+fn template(value: &Value<'_>, of: (&str, bool)) -> Option<Template> {
+    let (field, of_list) = of;
     match value.node() {
-        DeValue::String(_) => value.parse(|text| string(text, field)),
+        DeValue::String(_) => value.parse(|text| string(text, field, of_list)),
         DeValue::Array(_) => {
-            let entries: Vec<_> = value.list().iter().map(|entry| template(entry, field)).collect();
+            let entries: Vec<_> = value.list().iter().map(|entry| template(entry, of)).collect();
             entries.into_iter().collect::<Option<_>>().map(Template::List)
         }
         DeValue::Table(_) if Map::is_recipient(field) => {
@@ -110,7 +137,7 @@ fn template(value: &Value<'_>, field: &str) -> Option<Template> {
             // TOML's tables come sorted by name.
             entries.sort_by_key(|(name, _)| name.span().start);
             let entry = |(name, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, Value<'_>)| {
-                Some((name.get_ref().clone().into_owned(), template(&value, field)?))
+                Some((name.get_ref().clone().into_owned(), template(&value, of)?))
             };
             // All of them are looked at before it is given up for one.
             let entries: Vec<_> = entries.into_iter().map(entry).collect();
@@ -136,7 +163,7 @@ fn template(value: &Value<'_>, field: &str) -> Option<Template> {
 }
 
 /// Reads a string: a text with pointers in it, a pointer, or what stands for itself.
-fn string(text: &str, field: &str) -> Result<Template, Fault> {
+fn string(text: &str, field: &str, of_list: bool) -> Result<Template, Fault> {
     let is_recipient = Map::is_recipient(field);
     let required = |pointer: Pointer| {
         if is_recipient && pointer.optional {
@@ -144,10 +171,10 @@ fn string(text: &str, field: &str) -> Result<Template, Fault> {
         }
         Ok(pointer)
     };
-    if text.contains("{/") {
-        let pieces = pieces(text)?.into_iter().map(|piece| match piece {
+    if text.contains("{/") || of_list && text.contains(USER) {
+        let pieces = pieces(text, of_list)?.into_iter().map(|piece| match piece {
             Piece::Hole(hole) => required(hole).map(Piece::Hole),
-            said => Ok(said),
+            other => Ok(other),
         });
         return pieces.collect::<Result<_, _>>().map(Template::Text);
     }
@@ -171,7 +198,13 @@ fn literal(text: &str) -> Template {
 }
 
 /// Takes a text with pointers in braces apart. A brace that no `/` follows is text.
-fn pieces(text: &str) -> Result<Vec<Piece>, Fault> {
+fn pieces(text: &str, of_list: bool) -> Result<Vec<Piece>, Fault> {
+    if of_list && let Some((before, after)) = text.split_once(USER) {
+        let mut all = pieces(before, false)?;
+        all.push(Piece::User);
+        all.extend(pieces(after, true)?);
+        return Ok(all);
+    }
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((before, from)) = rest.split_once("{/") {
@@ -191,7 +224,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, Fault> {
 }
 
 /// Reads a JSON pointer, and the `?` behind it.
-fn pointer(text: &str) -> Result<Pointer, Fault> {
+pub(in crate::config) fn pointer(text: &str) -> Result<Pointer, Fault> {
     let (written, optional) = match text.strip_suffix('?') {
         Some(written) => (written, true),
         None => (text, false),
@@ -272,9 +305,15 @@ mod tests {
             // An address, which a pointer would be by its first character.
             ("/orders/{/id}", Template::Text(vec![said("/orders/"), hole("/id", false)])),
         ] {
-            assert_eq!(string(text, "data").unwrap(), template, "{text}");
+            assert_eq!(string(text, "data", false).unwrap(), template, "{text}");
         }
-        assert!(string("{/a", "data").is_err());
+        assert!(string("{/a", "data", false).is_err());
+        let list = Template::Text(vec![said("for "), Piece::User, said(" of "), hole("/b", false)]);
+        assert_eq!(string("for {user} of {/b}", "data", true).unwrap(), list);
+        assert_eq!(string("{user}", "user", true).unwrap(), Template::Text(vec![Piece::User]));
+        // Elsewhere it is text, and no user's id.
+        assert!(matches!(string("{user}", "data", false).unwrap(), Template::Literal(_)));
+        assert!(string("{user}", "user", false).is_err());
     }
 
     #[test]
@@ -287,12 +326,12 @@ mod tests {
             ("a,b", "channel"),
             ("error", "event"),
         ] {
-            assert!(string(text, field).is_err(), "{field} = {text}");
+            assert!(string(text, field, false).is_err(), "{field} = {text}");
         }
         for (text, field) in
             [("/user", "user"), ("42", "user"), ("news.{/sub}", "channel"), ("message", "event")]
         {
-            assert!(string(text, field).is_ok(), "{field} = {text}");
+            assert!(string(text, field, false).is_ok(), "{field} = {text}");
         }
     }
 }

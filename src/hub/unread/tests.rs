@@ -269,3 +269,28 @@ fn what_is_marked_in_a_rush_is_settled_by_and_by() {
     drop(disk);
     assert!(unread(&OnDisk::open(folder.path(), limits).hub, "a", NOW).is_empty());
 }
+
+#[test]
+fn who_watches_is_told_who_comes_and_goes_and_what_is_read() {
+    on_both(|hub| {
+        // Each of two is told all of it.
+        let [watch, other] = hub.watch(2) else { panic!() };
+        let own = ChannelName::of_user("a").unwrap();
+        let there = || hub.with_streams(names(&["user:a", "user:b"]));
+        let (subscription, _) =
+            hub.subscribe(0, Some("a"), &names(&["user:a", "all"]), Position::Now, NOW).unwrap();
+        assert_eq!(wait(watch.next()).changed, [own.clone()].into());
+        assert_eq!(there(), names(&["user:a"]));
+        let ids = [publish(hub, &["user:a"]), publish(hub, &["user:a"])];
+        deliver(hub, &[("user:a", ids[0].seq)]);
+        assert_eq!(wait(watch.next()).read, [(own.clone(), ids[0].seq)]);
+        // What is read already is no news.
+        mark(hub, "a", &Read::UpTo(ids[1]));
+        assert_eq!(wait(watch.next()).read, [(own.clone(), ids[1].seq)]);
+        drop(subscription);
+        assert_eq!(wait(watch.next()).changed, [own].into());
+        assert_eq!(there(), []);
+        let seen = wait(other.next());
+        assert_eq!((seen.changed.len(), seen.read.len(), seen.lost), (1, 2, 0));
+    });
+}

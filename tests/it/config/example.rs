@@ -41,6 +41,19 @@ const REQUIRED: &str = r#"
     path = "/hooks/publish"
     [route.publish]
     token = "env:HOOK_TOKEN"
+    [[source]]
+    kind = "redis-pubsub"
+    url = "rediss://127.0.0.1"
+    ca = "ca.pem"
+    channel = "notifications"
+    [[source]]
+    kind = "redis-list"
+    url = "redis://127.0.0.1"
+    key = "notifications:{user}"
+    [[source]]
+    kind = "redis-stream"
+    url = "redis://127.0.0.1"
+    stream = "notifications"
 "#;
 
 /// The first line or key that is taken out, and the lines or keys beginning with `#` that take effect then.
@@ -85,6 +98,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("kind = \"memory\"", &["#kind = \"disk\"", "#path", "#sync"]),
     ("kind = \"memory\"", &["#kind = \"redis\"", "#url", "#username", "#password", "#prefix", "#retry_for"]),
     ("kind = \"memory\"", &["#kind = \"redis\"", "#sentinels", "#master", "#ca = \"redis-ca.pem\""]),
+    ("", &["#username", "#password"]),
 ];
 
 #[test]

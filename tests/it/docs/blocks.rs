@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::at_the_top;
 
 /// The documents, and how many blocks each has at least.
-const DOCUMENTS: [(&str, usize); 2] = [("README.md", 4), ("docs/from-nginx.md", 9)];
+const DOCUMENTS: [(&str, usize); 3] = [("README.md", 4), ("docs/from-nginx.md", 9), ("docs/sources.md", 3)];
 
 /// What a block gets that has nothing like the first: a part of a file says only what it is about.
 const COMPLETIONS: [(&str, &str); 4] = [

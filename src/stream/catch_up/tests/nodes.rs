@@ -95,7 +95,16 @@ impl Deployment {
         (0..NODES).for_each(|node| redis.attach(node));
         redis.settle();
         let hubs = redis.nodes.iter().map(|link| link.hub.clone());
-        let streams: Vec<_> = hubs.map(|hub| Streams::new(hub, 0, std::sync::Arc::default(), None)).collect();
+        let streams: Vec<_> = hubs
+            .map(|hub| {
+                Streams::new(
+                    hub,
+                    0,
+                    std::sync::Arc::default(),
+                    std::rc::Rc::new(crate::access_log::WorkerLog::off()),
+                )
+            })
+            .collect();
         let world = World::over(redis.nodes[0].hub.clone());
         Self { redis, streams, world, opening: Vec::new(), known: 0 }
     }
