@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::config::Map;
 use crate::event::{Epoch, EventId, Timestamp};
 use crate::hub::{NotKept, Publication};
-use crate::publish::publication::{self, Limits, Whom, fields};
+use crate::publish::publication::{self, Whom, fields};
 use crate::publish::publisher::{not_kept, refused};
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, map};
