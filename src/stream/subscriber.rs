@@ -1,5 +1,6 @@
 //! One open stream.
 
+mod logged;
 mod state;
 
 use std::cell::{Cell, RefCell};
@@ -17,11 +18,12 @@ use super::backlog::Backlog;
 use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
-use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap, GapNotice};
 use crate::store::Page;
 use crate::transport::Transport;
+
+pub(super) use logged::Logged;
 
 use state::{State, write_backlog};
 
@@ -55,29 +57,6 @@ impl fmt::Display for End {
             Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
         })
-    }
-}
-
-/// What the access log says of a stream when it ends.
-#[derive(Debug)]
-pub(super) struct Logged {
-    client: Box<str>,
-    target: Box<str>,
-}
-
-impl Logged {
-    /// Keeps of the target what a line holds: a client may send as much as a head may be long, and streams are many.
-    pub(super) fn new(client: String, target: &str) -> Self {
-        Self { client: client.into(), target: cut(target).into() }
-    }
-
-    /// Puts the fields that both lines of a stream have.
-    pub(super) fn put<'l>(&self, user: Option<&str>, line: Line<'l>) -> Line<'l> {
-        let line = line.text("client", &self.client).target(&self.target);
-        match user {
-            Some(user) => line.text("user", user),
-            None => line,
-        }
     }
 }
 
@@ -403,16 +382,5 @@ impl Subscriber {
             }
         }
         if state.ended.is_some() { Poll::Ready(None) } else { Poll::Pending }
-    }
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_keeps_no_more_of_its_target_than_is_logged() {
-        let target = format!("/events?x={}", "x".repeat(60_000));
-        let logged = Logged::new("10.0.0.1".to_owned(), &target);
-        assert_eq!((&*logged.target, logged.target.len()), (&target[..2048], 2048));
     }
 }
