@@ -4,6 +4,8 @@
 //! Nothing happens by itself: an order is done when [`Redis::work`] comes to it, and news are heard when [`Redis::tell`]
 //! does, so a test can let each node be as late as it likes.
 
+mod link;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
@@ -319,7 +321,7 @@ impl Redis {
         let link = &mut self.nodes[node];
         let published = News::Published { ticket, outcome: Ok(outcome) };
         // It comes by another connection than the events.
-        let place = if ticket.0 % 2 == 0 { link.news.len() } else { link.noted };
+        let place = if ticket.0.is_multiple_of(2) { link.news.len() } else { link.noted };
         link.news.insert(place, published);
     }
 
@@ -362,41 +364,5 @@ impl Redis {
             }
         }
         Stored::New { seq, copies }
-    }
-}
-
-impl Link {
-    /// Takes note of what a node has been told.
-    fn note(&mut self, news: &News) {
-        match news {
-            News::Event(told) => {
-                self.seen = self.seen.max(told.record.seq);
-                if let Some(newest) = self.follows.get_mut(&told.channel) {
-                    *newest = (*newest).max(told.record.seq);
-                }
-            }
-            News::Loaded { channel, records, .. } => {
-                let last = records.last().map_or(0, |record| record.seq);
-                self.seen = self.seen.max(last);
-                if let Some(newest) = self.follows.get_mut(channel) {
-                    *newest = (*newest).max(last);
-                }
-            }
-            News::Passed { head } | News::Attached { head, .. } => self.seen = self.seen.max(*head),
-            News::Published { outcome: Ok(stored), .. } => {
-                let seqs = stored.iter().map(|(Stored::New { seq, .. } | Stored::Before { seq, .. })| *seq);
-                self.seen = self.seen.max(seqs.max().unwrap_or(0));
-            }
-            _ => {}
-        }
-    }
-
-    /// The newest event of a channel that it has told of or will.
-    fn told(&self, channel: &ChannelName) -> Option<u64> {
-        self.follows.get(channel).copied()
-    }
-
-    fn fail(&mut self, ticket: Ticket, why: NotStored) {
-        self.news.push_back(News::Published { ticket, outcome: Err(why) });
     }
 }

@@ -11,6 +11,8 @@ mod follow;
 mod gathering;
 mod mending;
 mod publishing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,4 +1,6 @@
-//! What the access log says of a stream besides what happened to it.
+//! A stream in the access log.
+//!
+//! Invariant: no more of what a client has sent is kept than a line holds.
 
 use crate::access_log::{Line, cut};
 
