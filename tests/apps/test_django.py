@@ -209,11 +209,16 @@ def test_a_visitor_sees_the_same_with_and_without_it(site: Site) -> None:
 
 
 def test_a_streamed_answer_comes_as_it_is_made(site: Site) -> None:
-    for http2 in (False, True):
+    def took(http2: bool) -> float:
+        """The time from the first piece to the last."""
         with site.through(http2) as client, client.stream("GET", "/stream") as response:
             came = [(time.monotonic(), piece) for piece in response.iter_raw()]
         assert b"".join(piece for _, piece in came).count(b"piece") == 10
-        assert came[-1][0] - came[0][0] > 0.2, "it was held back"
+        return came[-1][0] - came[0][0]
+
+    # A visitor on a busy machine may look too late, but not each time.
+    for http2 in (False, True):
+        assert any(took(http2) > 0.2 for _ in range(5)), "it was held back"
 
 
 def test_a_websocket_knows_its_visitor(site: Site) -> None:
