@@ -86,6 +86,15 @@ pub struct Forward<'a> {
     pub body_min_rate: u64,
 }
 
+/// A request that can be sent.
+#[derive(Debug)]
+struct Ready {
+    upstream: Rc<Upstream>,
+    question: Question,
+    /// Whether it asks for a tunnel.
+    upgrade: bool,
+}
+
 /// What the app answered.
 #[derive(Debug)]
 pub enum Answer {
@@ -113,13 +122,26 @@ impl Proxy {
     }
 
     /// Makes ready a request, whose target and Host have been checked, and takes the fields out of its head. What it gives
-    /// sends it and waits for the head of the answer.
+    /// sends it and waits for the head of the answer, or says at once why it cannot be sent.
     pub fn forward(
         &self,
         parts: &mut Parts,
         body: Incoming,
         to: Forward<'_>,
-    ) -> Result<impl Future<Output = Result<Answer, ProxyError>> + use<>, ProxyError> {
+    ) -> impl Future<Output = Result<Answer, ProxyError>> + use<> {
+        // What has been made ready stays in the place that it takes in the future.
+        let mut made = self.make_ready(parts, body, to);
+        async move {
+            match made {
+                Ok(Ready { ref upstream, ref mut question, upgrade }) => {
+                    answer(exchange(upstream, question).await?, upstream, upgrade)
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    fn make_ready(&self, parts: &mut Parts, body: Incoming, to: Forward<'_>) -> Result<Ready, ProxyError> {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
         // With a body, nobody could say where it ends and the tunnel begins.
         let upgrade = is_upgrade(parts) && body.is_end_stream();
@@ -127,8 +149,8 @@ impl Proxy {
         // For the fields of the answer.
         let mut fields = std::mem::take(&mut parts.headers);
         fields.clear();
-        let mut question = Question { request, is_head: parts.method == Method::HEAD, fields };
-        Ok(async move { answer(exchange(&upstream, &mut question).await?, &upstream, upgrade) })
+        let question = Question { request, is_head: parts.method == Method::HEAD, fields };
+        Ok(Ready { upstream, question, upgrade })
     }
 
     /// Closes connections to apps that have been idle for too long. To be called every second or so.

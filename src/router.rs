@@ -279,11 +279,7 @@ impl Router {
                 let client = self
                     .takes_handed
                     .then(|| Box::new(Client::of(&parts.method, &parts.headers, origin.direct)));
-                let answer = match self.proxy.forward(parts, body, to) {
-                    Ok(answer) => answer.await,
-                    Err(error) => Err(error),
-                };
-                match answer {
+                match self.proxy.forward(parts, body, to).await {
                     Ok(Answer::Response(mut response)) => {
                         // Where no route takes files, an app that names one is answered for as if it had not.
                         if self.takes_handed
