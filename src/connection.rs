@@ -20,7 +20,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -87,10 +88,10 @@ pub struct Info {
 pub enum Outcome<B> {
     /// It is answered.
     Reply(Response<B>),
-    /// Its connection becomes a stream. Only on HTTP/1.
-    Park(Grant),
+    /// Its connection becomes a stream. Only on HTTP/1. Boxed, as is the next: rare beside answers, which are moved.
+    Park(Box<Grant>),
     /// It is answered, and then its connection belongs to client and app. Only on HTTP/1.
-    Tunnel(Response<B>, Switched),
+    Tunnel(Response<B>, Box<Switched>),
 }
 
 /// Who answers requests.
@@ -101,10 +102,11 @@ pub trait Handler: 'static {
         + Unpin
         + 'static;
 
-    /// Answers a request.
+    /// Answers a request. Its head is large, so it stays where it is; what is left of it afterwards is nobody's.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        parts: &mut Parts,
+        body: Incoming,
         info: &Rc<Info>,
     ) -> impl Future<Output = Outcome<Self::Body>>;
 

@@ -86,6 +86,15 @@ pub struct Forward<'a> {
     pub body_min_rate: u64,
 }
 
+/// A request that can be sent.
+#[derive(Debug)]
+struct Ready {
+    upstream: Rc<Upstream>,
+    question: Question,
+    /// Whether it asks for a tunnel.
+    upgrade: bool,
+}
+
 /// What the app answered.
 #[derive(Debug)]
 pub enum Answer {
@@ -93,7 +102,7 @@ pub enum Answer {
     /// sent.
     Response(Response<UpstreamBody>),
     /// A response after which the connection is the app's and the client's alone.
-    Upgrade(Response<UpstreamBody>, Switched),
+    Upgrade(Response<UpstreamBody>, Box<Switched>),
 }
 
 impl Proxy {
@@ -128,22 +137,36 @@ impl Proxy {
         Self { upstreams, kept }
     }
 
-    /// Makes ready a request, whose target and Host have been checked. What it gives sends it and waits for the head
-    /// of the answer.
+    /// Makes ready a request, whose target and Host have been checked, and takes the fields out of its head. What it gives
+    /// sends it and waits for the head of the answer, or says at once why it cannot be sent.
     pub fn forward(
         &self,
-        parts: Parts,
+        parts: &mut Parts,
         body: Incoming,
         to: Forward<'_>,
-    ) -> Result<impl Future<Output = Result<Answer, ProxyError>> + use<>, ProxyError> {
+    ) -> impl Future<Output = Result<Answer, ProxyError>> + use<> {
+        // What has been made ready stays in the place that it takes in the future.
+        let mut made = self.make_ready(parts, body, to);
+        async move {
+            match made {
+                Ok(Ready { ref upstream, ref mut question, upgrade }) => {
+                    answer(exchange(upstream, question).await?, upstream, upgrade)
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    fn make_ready(&self, parts: &mut Parts, body: Incoming, to: Forward<'_>) -> Result<Ready, ProxyError> {
         let upstream = self.upstreams.get(to.upstream).ok_or(ProxyError::NoUpstream)?.clone();
         // With a body, nobody could say where it ends and the tunnel begins.
-        let upgrade = is_upgrade(&parts) && body.is_end_stream();
-        let request = prepare(&parts, body, &upstream, &to, upgrade)?;
-        let mut fields = parts.headers;
+        let upgrade = is_upgrade(parts) && body.is_end_stream();
+        let request = prepare(parts, body, &upstream, &to, upgrade)?;
+        // For the fields of the answer.
+        let mut fields = std::mem::take(&mut parts.headers);
         fields.clear();
         let question = Question { request, is_head: parts.method == Method::HEAD, fields };
-        Ok(async move { answer(exchange(&upstream, question).await?, &upstream, upgrade) })
+        Ok(Ready { upstream, question, upgrade })
     }
 
     /// Closes connections to apps that have been idle for too long. To be called every second or so.
@@ -184,7 +207,7 @@ fn answer(answered: Answered, upstream: &Upstream, upgrade: bool) -> Result<Answ
             let _ = clean_response_fields(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-            Ok(Answer::Upgrade(response, Switched::new(link, early, lease)))
+            Ok(Answer::Upgrade(response, Box::new(Switched::new(link, early, lease))))
         }
     }
 }
@@ -207,8 +230,10 @@ fn prepare(
     let mut out = upstream.take_buffer();
     head::write_request_line(&mut out, &parts.method, target, to.prefix.unwrap_or_default());
     let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, prefix: to.prefix };
+    // Most routes have none, and every field would ask.
+    let rules = Some(to.rules).filter(|rules| !rules.is_empty());
     let fields = request_fields(&parts.headers, &told, |name, value| {
-        if !to.rules.hides(name) {
+        if rules.is_none_or(|rules| !rules.hides(name)) {
             head::write_field(&mut out, name, value);
         }
     });
@@ -245,7 +270,7 @@ fn prepare(
         out.extend_from_slice(b"\r\n");
     }
     let pace = Pace::new(to.body_stall, to.body_min_rate);
-    let body = framing.map(|framing| Body::new(body, to.max_body, pace, framing));
+    let body = framing.map(|framing| Box::new(Body::new(body, to.max_body, pace, framing)));
     let request = Outgoing::new(out, body, parts.method.is_idempotent());
     Ok(if is_gathered { request.gathered_first() } else { request })
 }

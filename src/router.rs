@@ -26,7 +26,7 @@ use std::time::SystemTime;
 
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
@@ -62,9 +62,10 @@ pub enum Routed {
     /// It is answered.
     Reply(Response<ReplyBody>),
     /// It is a stream that wants the connection's socket.
-    Park(Grant),
+    /// Boxed, as is the next: rare beside answers, which are moved many times.
+    Park(Box<Grant>),
     /// It is answered, and then the connection is the app's and the client's alone.
-    Tunnel(Response<ReplyBody>, Switched),
+    Tunnel(Response<ReplyBody>, Box<Switched>),
 }
 
 /// What routes lead to, and what they report to.
@@ -182,13 +183,12 @@ impl Router {
         &self.proxy
     }
 
-    /// Takes a request to its answer.
-    pub async fn route(&self, request: Request<Incoming>, origin: Origin<'_>) -> Routed {
+    /// Takes a request to its answer. Its head is large, and is not moved from one function's future to the next; its
+    /// fields are gone when it has been sent to an app.
+    pub async fn route(&self, parts: &mut Parts, body: Incoming, origin: &Origin<'_>) -> Routed {
         self.counters.requests.inc();
-        // Taken apart once: a head is large, and is not to be moved from one function's future to the next.
-        let (mut parts, body) = request.into_parts();
         let id = request_id(&parts.headers, origin.peer);
-        let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id);
+        let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), parts, origin.client(parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
         let mut asker = Asker {
@@ -199,34 +199,32 @@ impl Router {
         };
         // Boxed: rare beside proxied requests, whose future would grow by it.
         let mut allowed = None;
-        let found = self.find(&parts, &origin);
+        let found = self.find(parts, origin);
         let mut stopped = None;
         if let Ok((entry, _)) = &found {
             allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
             asker.is_script = matches!(*entry.action, Do::Stream(_) | Do::Publish(_));
             asker.rules = entry.action.rules();
         }
-        let fronts = found.as_ref().map(|(entry, host)| self.fronts(&parts, entry, host.as_ref()));
+        let fronts = found.as_ref().map(|(entry, host)| self.fronts(parts, entry, host.as_ref()));
         let fronts = fronts.unwrap_or_default();
-        let client = if fronts.is_empty() { None } else { origin.address(&parts) };
+        let client = if fronts.is_empty() { None } else { origin.address(parts) };
         for front in &fronts {
             stopped = stopped.or(front.let_in(client).err());
         }
         // Those for a method that is the app's to answer are the app's.
         let has_app = matches!(&found, Ok((entry, _)) if matches!(*entry.action, Do::Files(_, Some(_))));
         if let (Some(allowed), None, false) = (&allowed, &stopped, has_app)
-            && cors::is_preflight(&parts)
+            && cors::is_preflight(parts)
         {
             let response = allowed.preflight(&parts.headers);
             return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
         }
         let asks_password = fronts.iter().any(|front| front.asks_password());
         let keeps_out = fronts.iter().any(|front| front.keeps_out());
-        for front in fronts {
-            if stopped.is_none() {
-                // Boxed: rare beside other requests, whose future would grow by it.
-                stopped = Box::pin(front.pass(&parts.headers, client, &self.counters)).await.err();
-            }
+        if stopped.is_none() && !fronts.is_empty() {
+            // Boxed: rare beside other requests, whose future would grow by it.
+            stopped = Box::pin(front::pass(fronts, &parts.headers, client, &self.counters)).await.err();
         }
         let found = match (stopped, found) {
             (Some(stopped), _) => Err(stopped.into()),
@@ -234,7 +232,9 @@ impl Router {
         };
         let found = match found {
             Ok((Do::Files(files, otherwise), host)) => {
-                match files.answer(&parts.method, &parts.uri, &parts.headers, origin.direct).await {
+                // Boxed, as all that is not proxied: the future of a proxied request would grow by it.
+                let answer = files.answer(&parts.method, &parts.uri, &parts.headers, origin.direct);
+                match Box::pin(answer).await {
                     Ok(mut response) => {
                         cors::put(allowed.as_deref(), &mut response);
                         if keeps_out {
@@ -266,7 +266,7 @@ impl Router {
                     rules: &proxied.route.request_headers,
                     body_min_rate: origin.body_min_rate,
                 };
-                let asked = proxied.asked(&parts);
+                let asked = proxied.asked(parts);
                 if asks_password {
                     parts.headers.remove(AUTHORIZATION);
                 }
@@ -274,11 +274,7 @@ impl Router {
                 let client = self
                     .takes_handed
                     .then(|| Box::new(Client::of(&parts.method, &parts.headers, origin.direct)));
-                let answer = match self.proxy.forward(parts, body, to) {
-                    Ok(answer) => answer.await,
-                    Err(error) => Err(error),
-                };
-                match answer {
+                match self.proxy.forward(parts, body, to).await {
                     Ok(Answer::Response(mut response)) => {
                         // Where no route takes files, an app that names one is answered for as if it had not.
                         if self.takes_handed
@@ -306,7 +302,7 @@ impl Router {
             }
             Ok((Do::Publish(route), host)) => {
                 let context = publish::route::Context {
-                    parts: &parts,
+                    parts,
                     peer: origin.peer,
                     host: host.as_ref(),
                     secure: origin.peer.is_secure(&parts.headers),
@@ -326,12 +322,7 @@ impl Router {
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let asked = Asked {
-                    parts: &parts,
-                    host: host.as_ref(),
-                    origin: &origin,
-                    allowed: allowed.as_deref(),
-                };
+                let asked = Asked { parts, host: host.as_ref(), origin, allowed: allowed.as_deref() };
                 match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response, refused)) => {
                         return Routed::Reply(body::finish(response, because(log, refused)));

@@ -5,19 +5,24 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::Request;
+use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::{Handler, Info, Outcome, Shared};
 
 impl<H: Handler> Shared<H> {
     /// The handler's answer, or the one for a mistake of ours.
-    pub(super) async fn answer(&self, request: Request<Incoming>, info: &Rc<Info>) -> Outcome<H::Body> {
-        match caught(self.handler.handle(request, info)).await {
+    pub(super) async fn answer(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        info: &Rc<Info>,
+    ) -> Outcome<H::Body> {
+        match caught(pin!(self.handler.handle(parts, body, info))).await {
             Some(outcome) => outcome,
             None => {
                 self.counters.panics.inc();
@@ -27,15 +32,14 @@ impl<H: Handler> Shared<H> {
     }
 }
 
-/// What a future comes to; none if it panics. What the panic said has gone to the process's hook.
-async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+/// What a future comes to; none if it panics. What the panic said has gone to the process's hook. It is borrowed, since
+/// what is moved into a future takes its room twice.
+fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         // Never polled again.
         Err(_) => Poll::Ready(None),
     })
-    .await
 }
 
 #[cfg(test)]
@@ -87,11 +91,11 @@ mod tests {
     impl Handler for Fails {
         type Body = Full<Bytes>;
 
-        async fn handle(&self, request: Request<Incoming>, _info: &Rc<Info>) -> Outcome<Full<Bytes>> {
+        async fn handle(&self, parts: &mut Parts, _: Incoming, _info: &Rc<Info>) -> Outcome<Full<Bytes>> {
             self.held.set(self.held.get() + 1);
             let _held = Held(self.held.clone());
             tokio::task::yield_now().await;
-            assert_ne!(request.uri().path(), "/fails", "on purpose");
+            assert_ne!(parts.uri.path(), "/fails", "on purpose");
             Outcome::Reply(Response::new("fine".into()))
         }
 

@@ -24,7 +24,7 @@ type Answer<B> = Result<Response<Tracked<B>>, Infallible>;
 enum End {
     /// The connection is done, or its last response asked for a tunnel.
     Finished,
-    Park(Grant),
+    Park(Box<Grant>),
     Failed(ConnectionError),
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn serve<H: Handler>(
         }
         End::Failed(error) => Err(error),
         End::Park(grant) => {
-            park(&shared.streams, grant, transport, is_http_10.get(), held);
+            park(&shared.streams, *grant, transport, is_http_10.get(), held);
             Ok(())
         }
         End::Finished => {
@@ -99,7 +99,7 @@ pub(super) async fn serve<H: Handler>(
                 None => close(transport).await,
                 Some(app) => tokio::select! {
                     // A tunnel that breaks is the business of its two ends.
-                    _ = tunnel(transport, parts.read_buf, app) => {}
+                    _ = tunnel(transport, parts.read_buf, *app) => {}
                     () = settings.drain.tunnels.notified() => {}
                 },
             }
@@ -128,10 +128,11 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
             request.extensions_mut().insert(Fragment);
         }
         let in_flight = self.watch.begin();
-        let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
         self.is_http_10.set(request.version() == Version::HTTP_10);
+        let (mut parts, body) = request.into_parts();
+        let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
         Box::pin(async move {
-            match shared.answer(request, &info).await {
+            match shared.answer(&mut parts, body, &info).await {
                 Outcome::Reply(response) => {
                     watch.offer_ahead(response.body().read_ahead());
                     Ok(response.map(|body| Tracked::new(body, in_flight)))

@@ -100,7 +100,11 @@ async fn answer<H: Handler>(
     let in_flight = watch.begin();
     // Boxed, so that its state is gone once there is an answer: hyper's task lives for as long as the answer's body, and
     // that of a stream for an hour.
-    match Box::pin(shared.answer(request, &info)).await {
+    let answered = Box::pin(async {
+        let (mut parts, body) = request.into_parts();
+        shared.answer(&mut parts, body, &info).await
+    });
+    match answered.await {
         Outcome::Reply(response) => Ok(response.map(|body| {
             let ahead = body.read_ahead();
             Pieces::new(Tracked::new(body, in_flight), ahead)

@@ -41,9 +41,9 @@ pub(super) struct Watch {
     /// The rest of the answer that is being sent.
     ahead: RefCell<Option<ReadAhead>>,
     /// A stream that wants the socket.
-    parked: RefCell<Option<Grant>>,
+    parked: RefCell<Option<Box<Grant>>>,
     /// A tunnel that wants it.
-    tunnel: RefCell<Option<Switched>>,
+    tunnel: RefCell<Option<Box<Switched>>>,
     /// Looks for what hyper cuts off of request lines. Not on HTTP/2.
     pub(super) lines: LineWatch,
 }
@@ -76,11 +76,11 @@ impl Watch {
         InFlight(self.clone())
     }
 
-    pub(super) fn offer_stream(&self, grant: Grant) {
+    pub(super) fn offer_stream(&self, grant: Box<Grant>) {
         *self.parked.borrow_mut() = Some(grant);
     }
 
-    pub(super) fn offer_tunnel(&self, app: Switched) {
+    pub(super) fn offer_tunnel(&self, app: Box<Switched>) {
         *self.tunnel.borrow_mut() = Some(app);
     }
 
@@ -101,7 +101,7 @@ impl Watch {
     }
 
     /// The stream that wants the socket, if the socket is free for it.
-    pub(super) fn take_stream(&self) -> Option<Grant> {
+    pub(super) fn take_stream(&self) -> Option<Box<Grant>> {
         if self.flushed.get() { self.parked.borrow_mut().take() } else { None }
     }
 
@@ -114,7 +114,7 @@ impl Watch {
         Poll::Pending
     }
 
-    pub(super) fn take_tunnel(&self) -> Option<Switched> {
+    pub(super) fn take_tunnel(&self) -> Option<Box<Switched>> {
         self.tunnel.borrow_mut().take()
     }
 
@@ -133,8 +133,12 @@ impl Watch {
         self.in_flight.get() == 0 && self.head_since.get().is_none()
     }
 
-    /// What is due next, and what it is called.
+    /// What is due next, and what it is called. To be asked after each poll, since a head's time begins here: one that
+    /// came whole is a request by now, and the clock is not read for it.
     fn deadline(&self, deadlines: &Deadlines) -> Option<(Instant, &'static str)> {
+        if self.is_reading_head() && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
         let progress = match (self.in_flight.get(), self.head_since.get()) {
             (0, Some(since)) => Some((since + deadlines.header_timeout, "to send a request")),
             (0, None) => Some((self.idle_since.get() + deadlines.idle_timeout, "between requests")),
@@ -238,9 +242,6 @@ impl AsyncRead for Watched {
         }
         if buffer.filled().len() > before && watch.reads_heads && is_waited_for {
             watch.head_begun.set(true);
-            if watch.head_since.get().is_none() {
-                watch.head_since.set(Some(Instant::now()));
-            }
         }
         Poll::Ready(Ok(()))
     }

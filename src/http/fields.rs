@@ -9,26 +9,32 @@ use smallvec::SmallVec;
 
 use super::handed::HandedFile;
 
-/// Fields that concern one connection only (RFC 9110, section 7.6.1, and those of old).
-pub(super) const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
+/// Whether a field concerns one connection only (RFC 9110, section 7.6.1, and those of old). Asked of every field, so it is
+/// no list to be gone through.
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
 
 /// Fields that a client must not have removed by naming them in `Connection`.
 pub(super) const END_TO_END: [&str; 6] =
     ["host", "cookie", "authorization", "content-length", "content-type", "content-encoding"];
 
-/// Request fields that never go to an app: `Proxy` becomes `HTTP_PROXY` in a CGI environment, `Expect` is answered
+/// Whether a request's field never goes to an app, whatever its value: `Proxy` becomes `HTTP_PROXY` in a CGI environment, `Expect` is answered
 /// by us, and the last would skip the middleware of a Next.js app.
-pub(super) const DROPPED: [&str; 3] = ["proxy", "expect", "x-middleware-subrequest"];
+pub(super) fn is_kept_back(name: &str) -> bool {
+    matches!(name, "proxy" | "expect" | "x-middleware-subrequest")
+}
 
 /// The most names that a request's `Connection` may hold. Every field is held against every one of them.
 pub(super) const MAX_NAMED: usize = 32;
@@ -56,7 +62,7 @@ pub(super) fn removed_by_connection(fields: &HeaderMap) -> Result<Named, HopByHo
 
 /// Whether a request's field never goes to an app, whoever sends it.
 pub(super) fn is_dropped(name: &str) -> bool {
-    HOP_BY_HOP.contains(&name) || DROPPED.contains(&name) || name.as_bytes().contains(&b'_')
+    is_hop_by_hop(name) || is_kept_back(name) || name.as_bytes().contains(&b'_')
 }
 
 /// Takes out what concerns the upstream's connection only, and what an app says to its proxy. Gives the file that the
@@ -68,7 +74,7 @@ pub fn clean_response_fields(fields: &mut HeaderMap) -> Option<HandedFile> {
         fields.remove(header::CONTENT_LENGTH);
     }
     let mut handed = None;
-    for name in to_remove(fields, &named, is_for_proxy) {
+    for name in to_remove(fields, &named) {
         if is_for_proxy(name.as_str()) && handed.is_none() {
             handed = HandedFile::named(fields);
         }
@@ -125,16 +131,12 @@ fn tokens<'f>(lines: header::GetAll<'f, HeaderValue>) -> impl Iterator<Item = &'
         .filter(|token| !token.is_empty())
 }
 
-fn to_remove(
-    fields: &HeaderMap,
-    named: &[HeaderName],
-    also: impl Fn(&str) -> bool,
-) -> SmallVec<[HeaderName; 8]> {
-    fields
-        .keys()
-        .filter(|name| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name) || also(name.as_str()))
-        .cloned()
-        .collect()
+/// The names of what does not go to the client; seldom any.
+fn to_remove(fields: &HeaderMap, named: &[HeaderName]) -> Vec<HeaderName> {
+    let ends_here = |name: &&HeaderName| {
+        is_hop_by_hop(name.as_str()) || is_for_proxy(name.as_str()) || named.contains(name)
+    };
+    fields.keys().filter(ends_here).cloned().collect()
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 
 use http::header::HeaderMap;
 
-use super::fields::{DROPPED, END_TO_END, HOP_BY_HOP, is_for_proxy};
+use super::fields::{END_TO_END, is_for_proxy, is_hop_by_hop, is_kept_back};
 use super::forwarded::is_forwarding;
 
 /// Takes out of a request's trailers what a client must not tell an app, whoever the client is: a trusted proxy has
 /// its say in the head.
 pub fn clean_request_trailers(trailers: &mut HeaderMap) {
-    retain(trailers, |name| !DROPPED.contains(&name) && !name.contains('_') && !is_forwarding(name));
+    retain(trailers, |name| !is_kept_back(name) && !name.contains('_') && !is_forwarding(name));
 }
 
 /// Takes out of a response's trailers what concerns the app's connection, or was said to its proxy.
@@ -22,7 +22,7 @@ fn retain(trailers: &mut HeaderMap, stays: impl Fn(&str) -> bool) {
         .keys()
         .filter(|name| {
             let name = name.as_str();
-            HOP_BY_HOP.contains(&name) || END_TO_END.contains(&name) || !stays(name)
+            is_hop_by_hop(name) || END_TO_END.contains(&name) || !stays(name)
         })
         .cloned()
         .collect();

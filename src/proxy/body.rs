@@ -47,7 +47,7 @@ pub(super) struct Streamed {
 
 #[derive(Debug)]
 struct Reading {
-    connection: Connection,
+    connection: Box<Connection>,
     framing: Framing,
     /// Whether the connection is of use afterwards.
     keeps: bool,
@@ -61,7 +61,7 @@ impl UpstreamBody {
     /// The body whose head has just been taken off `connection`. `rest` is what is still to be sent of the request.
     pub(super) fn new(
         upstream: &Rc<Upstream>,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         mut framing: Framing,
         keeps: bool,
         is_quiet: bool,
@@ -202,7 +202,7 @@ impl Reading {
 }
 
 /// Gives the connection back, since the answer has come whole; unless it came before the request had been sent.
-fn end(connection: Connection, upstream: &Upstream, keeps: bool, upload: Option<Upload>) {
+fn end(connection: Box<Connection>, upstream: &Upstream, keeps: bool, upload: Option<Upload>) {
     match upload {
         Some(upload) => upload.detach(),
         None if keeps => upstream.keep(connection),

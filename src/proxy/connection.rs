@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Lets somebody else send the rest of the request. After that it serves no other.
-    pub(super) fn give_writer(self) -> (Self, Option<WriteHalf<Link>>) {
+    pub(super) fn give_writer(self) -> (Box<Self>, Option<WriteHalf<Link>>) {
         let Self { side, .. } = self;
         let (side, writer) = match side {
             Side::Whole(link) => {
@@ -124,7 +124,7 @@ impl Connection {
             }
             side @ Side::Reading(_) => (side, None),
         };
-        (Self { side, ..self }, writer)
+        (Box::new(Self { side, ..self }), writer)
     }
 
     /// What it consists of, and what was read of it and is not HTTP; none if something else writes to it.

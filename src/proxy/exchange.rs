@@ -45,7 +45,7 @@ pub(super) struct Question {
 pub(super) enum Answered {
     Response(Response<UpstreamBody>),
     /// The app has agreed to switch protocols (RFC 9110, section 15.2.2), or says so.
-    Switched(Response<()>, Connection),
+    Switched(Response<()>, Box<Connection>),
 }
 
 /// Sends the request. On a connection that waited, the app may just have closed it: a request that was not sent, or
@@ -53,7 +53,7 @@ pub(super) enum Answered {
 /// for one that the app cannot have read, see [`may_go_on`].
 pub(super) async fn exchange(
     upstream: &Rc<Upstream>,
-    mut question: Question,
+    question: &mut Question,
 ) -> Result<Answered, ProxyError> {
     if question.request.is_to_be_gathered() {
         gather(upstream, &mut question.request).await?;
@@ -70,10 +70,16 @@ pub(super) async fn exchange(
         connection.clock.moved();
         connection.clock.allow(upstream.response_timeout);
         let mut wait = Wait::default();
-        match poll_fn(|cx| wait.poll(cx, &mut connection, &mut question)).await {
+        match poll_fn(|cx| wait.poll(cx, &mut connection, question)).await {
             Ok(head) => {
                 upstream.praise(connection.server);
-                return Ok(answered(upstream, connection, question, head, wait.broken.is_some()));
+                return Ok(answered(
+                    upstream,
+                    connection,
+                    &mut question.request,
+                    head,
+                    wait.broken.is_some(),
+                ));
             }
             // However it ended: by a close, by a reset, or while the request was being written.
             Err(Failed::App(AppFault::Broken(fault)))
@@ -219,8 +225,8 @@ fn failure(error: BodyError, max: u64) -> ProxyError {
 
 fn answered(
     upstream: &Rc<Upstream>,
-    mut connection: Connection,
-    question: Question,
+    mut connection: Box<Connection>,
+    request: &mut Outgoing,
     head: Head,
     is_broken: bool,
 ) -> Answered {
@@ -234,12 +240,11 @@ fn answered(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Answered::Switched(response, connection);
     }
-    let mut request = question.request;
     let rest = if request.is_sent() {
         upstream.keep_buffer(request.take_buffer());
         None
     } else {
-        (!is_broken).then_some(request)
+        (!is_broken).then(|| request.take())
     };
     let is_quiet = is_event_stream(response.headers());
     // A request that could not be sent whole has left its connection in the middle of something.

@@ -110,7 +110,8 @@ pub(super) fn take_answer(
     if !seen.is_due(read) {
         return Ok(None);
     }
-    let Some(lines) = Lines::find(read)? else {
+    let mut places = Places::new();
+    let Some(lines) = Lines::find(read, &mut places)? else {
         return if read.len() >= MAX_HEAD { Err(AnswerFault::HeadTooLarge) } else { Ok(None) };
     };
     if lines.length > MAX_HEAD {
@@ -125,24 +126,27 @@ pub(super) fn take_answer(
         extensions.insert(reason);
     }
     let mut fields = std::mem::take(fields);
-    let said = Said::take(&bytes, &lines.fields, &mut fields)?;
+    let said = Said::take(&bytes, &places, &mut fields)?;
     let (framing, is_whole) = said.framing(lines.status, lines.is_http_10, to_head)?;
     let keeps = is_whole && said.keeps(lines.is_http_10);
     let keep_alive = said.keep_alive_for;
     Ok(Some(Head { status: lines.status, fields, extensions, framing, keeps, keep_alive }))
 }
 
-/// Where the parts of a head are.
+/// Where the name and the value of each field are.
+type Places = SmallVec<[(Range<usize>, Range<usize>); 24]>;
+
+/// Where the other parts of a head are.
 struct Lines {
     length: usize,
     status: StatusCode,
     is_http_10: bool,
     reason: Option<Range<usize>>,
-    fields: SmallVec<[(Range<usize>, Range<usize>); 24]>,
 }
 
 impl Lines {
-    fn find(read: &[u8]) -> Result<Option<Self>, AnswerFault> {
+    /// Finds them; `fields` is filled where it is, since it is large.
+    fn find(read: &[u8], fields: &mut Places) -> Result<Option<Self>, AnswerFault> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut head = httparse::Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut room);
@@ -157,16 +161,12 @@ impl Lines {
         // A reason that is missing or unreadable is an empty one that lies elsewhere, and has no place.
         let is_of_use = |reason: &&str| !reason.is_empty() && Some(*reason) != status.canonical_reason();
         let reason = head.reason.filter(is_of_use);
+        fields.extend(head.headers.iter().map(|line| (place(line.name.as_bytes()), place(line.value))));
         Ok(Some(Self {
             length,
             status,
             is_http_10: version == 0,
             reason: reason.map(|reason| place(reason.as_bytes())),
-            fields: head
-                .headers
-                .iter()
-                .map(|line| (place(line.name.as_bytes()), place(line.value)))
-                .collect(),
         }))
     }
 }

@@ -158,7 +158,7 @@ impl Upstream {
     }
 
     /// Takes a connection that waits, where that is all there is to it: one server, and no limit.
-    pub(super) fn take_idle(&self, attempt: &Attempt) -> Option<Connection> {
+    pub(super) fn take_idle(&self, attempt: &Attempt) -> Option<Box<Connection>> {
         self.savings.set((self.savings.get() + EARNED).min(SAVINGS));
         match &*self.servers {
             [server] if !server.standing.is_counted() => server.take_idle(attempt.is_only_chance),
@@ -168,7 +168,7 @@ impl Upstream {
 
     /// A connection to a server that has time for the request, new or not. An app that is not there is waited for, as
     /// long as the configuration says.
-    pub(super) async fn connection(&self, attempt: &mut Attempt) -> Result<Connection, ProxyError> {
+    pub(super) async fn connection(&self, attempt: &mut Attempt) -> Result<Box<Connection>, ProxyError> {
         let mut held = None;
         loop {
             let (error, is_absent) = match self.try_servers(attempt).await {
@@ -196,7 +196,7 @@ impl Upstream {
     }
 
     /// Tries one server after the other. On failure says whether one of them was not there at all.
-    async fn try_servers(&self, attempt: &mut Attempt) -> Result<Connection, (ProxyError, bool)> {
+    async fn try_servers(&self, attempt: &mut Attempt) -> Result<Box<Connection>, (ProxyError, bool)> {
         let (mut last, mut is_absent) = (None, false);
         loop {
             let first =
@@ -279,7 +279,7 @@ impl Upstream {
     }
 
     /// Keeps a connection whose answer was whole, if it is of use.
-    pub(super) fn keep(&self, connection: Connection) {
+    pub(super) fn keep(&self, connection: Box<Connection>) {
         if let Some(server) = self.servers.get(connection.server)
             && server.keep(connection)
         {

@@ -38,7 +38,8 @@ pub(super) struct Outgoing {
     data: Bytes,
     /// What stands behind it.
     after: &'static [u8],
-    body: Option<Body>,
+    /// Boxed: most have none, and all are moved.
+    body: Option<Box<Body>>,
     /// Whether the body is still to be read, all of it, before the head may be sent.
     is_to_be_gathered: bool,
     /// Whether anything at all has been written on the present connection.
@@ -63,7 +64,7 @@ pub(super) enum SendError {
 impl Outgoing {
     /// A request with its whole head. `is_idempotent` says that its method is. A body whose length is not known yet has
     /// to be gathered, with a head that lacks its last fields and the empty line.
-    pub(super) fn new(head: Vec<u8>, body: Option<Body>, is_idempotent: bool) -> Self {
+    pub(super) fn new(head: Vec<u8>, body: Option<Box<Body>>, is_idempotent: bool) -> Self {
         Self {
             is_to_be_gathered: false,
             before: head,
@@ -148,7 +149,12 @@ impl Outgoing {
 
     /// The bound of the body, in bytes.
     pub(super) fn max_body(&self) -> u64 {
-        self.body.as_ref().map_or(0, Body::max)
+        self.body.as_ref().map_or(0, |body| body.max())
+    }
+
+    /// What is left of it, for somebody else to send.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(Vec::new(), None, false))
     }
 
     /// The buffer of the head, for another request.

@@ -44,7 +44,8 @@ pub(super) struct Server {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    /// Boxed for all its life, since it is moved many times a request.
+    connection: Box<Connection>,
     until: Instant,
 }
 
@@ -65,7 +66,7 @@ impl Server {
 
     /// Takes a connection that waits, the one used last. `for_certain` asks the system whether it is still open, at the
     /// cost of a call: for a request that could not be sent again.
-    pub(super) fn take_idle(&self, for_certain: bool) -> Option<Connection> {
+    pub(super) fn take_idle(&self, for_certain: bool) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut connection, until }) = idle.pop() {
             if connection.is_silent() && Instant::now() < until && (!for_certain || connection.is_open()) {
@@ -77,10 +78,10 @@ impl Server {
     }
 
     /// Makes a new connection. `place` is the server's in the upstream.
-    pub(super) async fn connect(&self, place: usize, lease: Lease) -> Result<Connection, AppFault> {
+    pub(super) async fn connect(&self, place: usize, lease: Lease) -> Result<Box<Connection>, AppFault> {
         let link = self.address.connect(self.connect_timeout).await?;
         let tells_unread = link.tells_unread(self.kind);
-        let mut connection = Connection::new(link, place, self.response_timeout);
+        let mut connection = Box::new(Connection::new(link, place, self.response_timeout));
         connection.tells_unread = tells_unread;
         connection.lease = lease;
         Ok(connection)
@@ -88,7 +89,7 @@ impl Server {
 
     /// Keeps a connection whose answer was whole, unless something came behind it, it is too old, or the app is about to
     /// close it. Says whether it is the first that waits.
-    pub(super) fn keep(&self, mut connection: Connection) -> bool {
+    pub(super) fn keep(&self, mut connection: Box<Connection>) -> bool {
         let mut idle = self.idle.borrow_mut();
         if self.is_retired.get() || idle.len() >= MAX_IDLE || !connection.read.is_empty() {
             return false;
@@ -161,9 +162,9 @@ mod tests {
         Server::new(&origin, &config, shared.servers[0].clone())
     }
 
-    fn connection() -> (Connection, UnixStream) {
+    fn connection() -> (Box<Connection>, UnixStream) {
         let (ours, app) = UnixStream::pair().unwrap();
-        (Connection::new(Socket::from(ours).into(), 0, Duration::from_secs(1)), app)
+        (Box::new(Connection::new(Socket::from(ours).into(), 0, Duration::from_secs(1))), app)
     }
 
     #[tokio::test]

@@ -66,15 +66,12 @@ impl ReplyBody {
 }
 
 /// Adds the log's line to an answer.
-pub(super) fn finish(response: Response<ReplyBody>, log: Option<Box<RequestLog>>) -> Response<ReplyBody> {
-    let status = response.status().as_u16();
-    response.map(|mut body| {
-        body.log = log.map(|mut log| {
-            log.status = status;
-            log
-        });
-        body
-    })
+pub(super) fn finish(mut response: Response<ReplyBody>, log: Option<Box<RequestLog>>) -> Response<ReplyBody> {
+    if let Some(mut log) = log {
+        log.status = response.status().as_u16();
+        response.body_mut().log = Some(log);
+    }
+    response
 }
 
 impl Body for ReplyBody {

@@ -149,7 +149,7 @@ impl Front {
     }
 
     /// Asks all else.
-    pub(super) async fn pass(
+    async fn pass(
         &self,
         fields: &HeaderMap,
         client: Option<IpAddr>,
@@ -178,6 +178,19 @@ impl Front {
         }
         Ok(())
     }
+}
+
+/// Asks all else, of one after the other.
+pub(super) async fn pass(
+    fronts: SmallVec<[&Front; 1]>,
+    fields: &HeaderMap,
+    client: Option<IpAddr>,
+    counters: &Counters,
+) -> Result<(), Stopped> {
+    for front in fronts {
+        front.pass(fields, client, counters).await?;
+    }
+    Ok(())
 }
 
 impl Router {

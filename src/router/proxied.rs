@@ -37,25 +37,24 @@ impl Proxied {
     /// and of caches decides whether it is compressed.
     pub(super) fn answer(
         &self,
-        response: Response<UpstreamBody>,
+        mut response: Response<UpstreamBody>,
         asked: Option<Asked>,
     ) -> Response<ReplyBody> {
-        let (mut parts, body) = response.into_parts();
-        self.rules().apply(&mut parts.headers);
+        self.rules().apply(response.headers_mut());
         let start = match (&self.compressor, asked) {
             (Some(compressor), Some(asked)) => {
-                let said =
-                    parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+                let (status, hint) = (response.status(), response.body().size_hint());
+                let fields = response.headers_mut();
+                let said = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
                 // The body of an answer to a HEAD is none.
-                let length = said.or_else(|| body.size_hint().exact().filter(|_| !asked.is_head));
-                compressor.start(asked, parts.status, &mut parts.headers, length)
+                let length = said.or_else(|| hint.exact().filter(|_| !asked.is_head));
+                compressor.start(asked, status, fields, length)
             }
             _ => None,
         };
-        let body = match start {
+        response.map(|body| match start {
             Some(start) => ReplyBody::compressed(start.of(body)),
             None => ReplyBody::proxied(body),
-        };
-        Response::from_parts(parts, body)
+        })
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Asked<'a> {
 
 /// What a request on a stream's route gets that is not refused by status.
 pub(super) enum Granted {
-    Park(Grant),
+    Park(Box<Grant>),
     Body(Response<ReplyBody>),
     /// A ticket, an inbox, or word in the form of a stream that there is none, and why, in a word for the log.
     Answer(Response<ReplyBody>, Option<&'static str>),
@@ -87,7 +87,7 @@ impl Router {
                 let response = StreamBody::respond(&self.streams, grant);
                 Ok(Granted::Body(response.map(ReplyBody::stream)))
             }
-            Ok(grant) => Ok(Granted::Park(grant)),
+            Ok(grant) => Ok(Granted::Park(Box::new(grant))),
             Err(StreamError::Unauthorized(error)) if settings.refuses_by_event() => {
                 self.counters.streams_refused.inc();
                 tracing::debug!(%error, "stream refused");

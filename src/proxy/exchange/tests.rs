@@ -45,7 +45,7 @@ fn ask(pieces: &[&[u8]], is_head: bool) -> Result<Came, String> {
         let spools = Spools::new("/nowhere".into(), 0, 0);
         let upstream = Rc::new(Upstream::new(&config, shared, spools, Arc::default(), Rc::default()));
         let (ours, mut app) = UnixStream::pair().unwrap();
-        upstream.keep(Connection::new(Socket::from(ours).into(), 0, PATIENCE));
+        upstream.keep(Box::new(Connection::new(Socket::from(ours).into(), 0, PATIENCE)));
         let saying = async {
             // What is not read makes the end a reset.
             app.read_exact(&mut [0; REQUEST.len()]).await.unwrap();
@@ -69,8 +69,8 @@ fn ask(pieces: &[&[u8]], is_head: bool) -> Result<Came, String> {
 
 async fn hear(upstream: &Rc<Upstream>, is_head: bool) -> Result<Came, String> {
     let request = Outgoing::new(REQUEST.to_vec(), None, false);
-    let question = Question { request, is_head, fields: HeaderMap::new() };
-    let mut response = match exchange(upstream, question).await.map_err(|error| error.to_string())? {
+    let mut question = Question { request, is_head, fields: HeaderMap::new() };
+    let mut response = match exchange(upstream, &mut question).await.map_err(|error| error.to_string())? {
         Answered::Response(response) => response,
         Answered::Switched(response, connection) => {
             let (_, early, _) = connection.into_link().unwrap();
