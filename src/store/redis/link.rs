@@ -240,6 +240,9 @@ impl Shared {
     /// Joins another epoch or the same one: what is known now.
     pub(super) fn join(&mut self, epoch: Epoch, head: u64, holes: &str) {
         let is_new = self.epoch != Some(epoch);
+        if is_new && self.epoch.is_some() {
+            tracing::warn!(%epoch, "history in Redis has begun anew: subscribers are told of a gap");
+        }
         if is_new {
             // They speak of ids that are not there any more.
             self.waiting.retain(|(_, order)| matches!(order, Order::Publish { .. } | Order::Remember { .. }));
