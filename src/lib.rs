@@ -110,7 +110,7 @@
 //! router, connection, listener
 //! proxy, files, stream, publish
 //! unread
-//! hub, auth
+//! hub, auth, acme
 //! store, fetch, limits, compress
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
@@ -161,6 +161,7 @@
 //!   is cut between the two is told again.
 
 pub mod access_log;
+pub mod acme;
 pub mod auth;
 pub mod cli;
 pub mod compress;

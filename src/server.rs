@@ -21,6 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Sink};
+use crate::acme::Renewals;
 use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Action, Auth, Config, Secret};
 use crate::event::Timestamp;
@@ -36,7 +37,7 @@ use crate::store::DiskError;
 use crate::tls::{Tls, TlsError};
 use crate::worker::{self, Setup};
 
-use certificates::Keeper;
+use certificates::{Keeper, Served};
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -104,6 +105,9 @@ impl std::error::Error for BindError {
 pub struct Server {
     config: Arc<Config>,
     listeners: Vec<(Bound, Option<Tls>)>,
+    /// What listeners with TLS serve, by listener.
+    served: Vec<Option<Served>>,
+    renewals: Renewals,
     addresses: Vec<String>,
     sink: Option<Sink>,
     publish_socket: Option<PublishSocket>,
@@ -128,10 +132,13 @@ impl Server {
             }
         };
         let mut listeners = Vec::new();
+        let mut served = Vec::new();
         let mut addresses = Vec::new();
         for listen in &config.listen {
             let tls = certificates::tls_of(listen)
                 .map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
+            let (tls, serves) = tls.unzip();
+            served.push(serves);
             let all = config.listen.iter().map(|listen| &listen.endpoint);
             let bound =
                 Bound::bind(&listen.endpoint, all, config.server.workers).map_err(BindError::Listen)?;
@@ -158,10 +165,13 @@ impl Server {
         };
         let fronts = Fronts::new(&config).map_err(|_| BindError::Random)?;
         let counters = (0..config.server.workers).map(|_| Arc::default()).collect();
+        let renewals = Renewals::new(&config);
         let config = Arc::new(config);
         Ok(Self {
             config,
             listeners,
+            served,
+            renewals,
             addresses,
             sink,
             publish_socket,
@@ -194,6 +204,8 @@ impl Server {
         let Self {
             config,
             listeners,
+            served,
+            renewals,
             sink,
             publish_socket,
             publish_http,
@@ -224,9 +236,9 @@ impl Server {
 
         let redirects = redirects::of(&config, &listeners);
         let mut keeper = Keeper::default();
-        for ((bound, tls), listen) in listeners.iter().zip(&config.listen) {
-            if let Some(tls) = tls {
-                keeper.add(bound.endpoint.to_string(), tls.clone(), listen);
+        for ((bound, tls), served) in listeners.iter().zip(served) {
+            if let (Some(tls), Some(served)) = (tls, served) {
+                keeper.add(bound.endpoint.to_string(), tls.clone(), served);
             }
         }
         let mut files = Vec::new();
@@ -262,6 +274,7 @@ impl Server {
                 publisher: publisher.clone(),
                 sockets,
                 redirects: redirects.clone(),
+                challenges: renewals.challenges(),
                 fronts: fronts.clone(),
                 limit: limit.clone(),
                 addresses: addresses.clone(),
@@ -273,10 +286,10 @@ impl Server {
         }
         drop(ended);
 
-        LocalSet::new().block_on(
-            &runtime,
-            control(hub.clone(), background, checks, (keeper, fronts), serving, all_ended),
-        );
+        let renewing = renewals.run(signal);
+        let kept = (keeper, fronts, renewing);
+        LocalSet::new()
+            .block_on(&runtime, control(hub.clone(), background, checks, kept, serving, all_ended));
         drop(files);
         for thread in threads {
             if thread.join().is_err() {
@@ -299,12 +312,13 @@ async fn control(
     hub: Hub,
     background: Background,
     checks: HealthChecks,
-    (keeper, fronts): (Keeper, Fronts),
+    (keeper, fronts, renewing): (Keeper, Fronts, impl Future<Output = ()> + 'static),
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
 ) {
     spawn_local(background.run());
     spawn_local(keeper.run());
+    spawn_local(renewing);
     spawn_local(fronts.watch());
     spawn_local(checks.run());
     spawn_local(async move {

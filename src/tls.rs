@@ -6,6 +6,8 @@
 //!
 //! Invariant: what a connection was made with stays as it is to its end. New certificates are for new connections.
 
+mod leaf;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +20,8 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+
+pub use leaf::Leaf;
 
 /// The protocols by ALPN, the preferred first (RFC 7301).
 const H2: &[u8] = b"h2";
@@ -64,7 +68,7 @@ impl From<rustls::Error> for TlsError {
 /// What a listener shows its clients, and asks of them.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Certificates with their keys, at least one; the first is the default.
+    /// Certificates with their keys; the first is the default. Without any, every handshake is refused.
     pub keys: Vec<Arc<CertifiedKey>>,
     /// Who vouches for clients; none asks them for none.
     pub client_ca: Option<Arc<RootCertStore>>,
@@ -181,8 +185,7 @@ struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the names out of the certificates. At least one is needed, and the first is the default; of two for the
-    /// same name the first is taken.
+    /// Reads the names out of the certificates. The first is the default; of two for the same name the first is taken.
     fn new(keys: Vec<Arc<CertifiedKey>>) -> Self {
         let mut names = HashMap::new();
         for (place, key) in keys.iter().enumerate() {

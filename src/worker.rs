@@ -17,6 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::access_log::WorkerLog;
+use crate::acme::Challenges;
 use crate::auth::Authenticator;
 use crate::config::{Config, Listen};
 use crate::connection::{self, Drain, Handler, Handshakes, Info, Outcome, Refused, Settings, Shared};
@@ -64,6 +65,8 @@ pub struct Setup {
     pub sockets: Vec<(Unaccepted, Option<Tls>)>,
     /// Where requests of each listener are sent instead, in the order of the configuration.
     pub redirects: Vec<Option<Redirect>>,
+    /// What authorities may ask for that certify our hosts.
+    pub challenges: Challenges,
     /// What stands before the routes of all workers.
     pub fronts: Fronts,
     /// How many connections all workers may have.
@@ -106,6 +109,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         publisher,
         sockets,
         redirects,
+        challenges,
         fronts,
         limit,
         addresses,
@@ -123,6 +127,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         publisher,
         counters: counters.clone(),
         log: log.clone(),
+        challenges: challenges.clone(),
         fronts,
     };
     let router = Router::new(&config, features);
@@ -133,6 +138,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         counters: counters.clone(),
         drain: Drain::default(),
         handshakes: Handshakes::default(),
+        challenges,
         addresses,
         refused: Refused::default(),
         log: log.clone(),

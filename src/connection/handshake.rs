@@ -19,6 +19,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{ConnectionError, Credentials, Settings, Tls};
+use crate::acme::Challenges;
 use crate::http::covers;
 use crate::tls::is_address;
 use crate::transport::Socket;
@@ -78,15 +79,22 @@ impl Drop for InProgress<'_> {
 /// A fatal alert, `unrecognized_name` (RFC 8446, section 6.2; RFC 6066, section 3), as a record before any key is known.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Shakes hands.
+/// Shakes hands. None is an authority that has looked whether a host is ours, and is done (RFC 8737).
 pub(super) async fn accept(
     socket: Socket,
     tls: &Tls,
     settings: &Settings,
     handshakes: &Handshakes,
-) -> Result<(TlsStream<Socket>, Arc<Credentials>), ConnectionError> {
+    challenges: &Challenges,
+) -> Result<Option<(TlsStream<Socket>, Arc<Credentials>)>, ConnectionError> {
     let mut hello =
         LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(ConnectionError::Handshake)?;
+    if let Some(config) = challenges.handshake(&hello.client_hello()) {
+        let mut stream = hello.into_stream(config).await.map_err(ConnectionError::Handshake)?;
+        // Whether it arrives or not, the connection ends.
+        let _ = stream.shutdown().await;
+        return Ok(None);
+    }
     if !is_served(&settings.server_names, hello.client_hello().server_name()) {
         // Whether it arrives or not, the connection ends.
         let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
@@ -99,7 +107,7 @@ pub(super) async fn accept(
         made = hello.into_stream(credentials.config.clone()) => made,
         () = in_progress.overtaken.notified() => Err(io::Error::other("too many were begun after it")),
     };
-    Ok((made.map_err(ConnectionError::Handshake)?, credentials))
+    Ok(Some((made.map_err(ConnectionError::Handshake)?, credentials)))
 }
 
 /// Whether a listener with these names serves a client that named this host, or none: such a one may have asked for an
@@ -194,7 +202,7 @@ mod tests {
             let world = world.clone();
             let handshake = async move {
                 let (tls, settings, handshakes) = &*world;
-                accept(server.into(), tls, settings, handshakes).await.map(drop)
+                accept(server.into(), tls, settings, handshakes, &Challenges::default()).await.map(drop)
             };
             (client, tokio::task::spawn_local(handshake))
         };

@@ -25,6 +25,11 @@ pub(super) fn read(ca: Option<Value<'_>>, servers: &[Origin], base: &Path) -> Op
     if !servers.is_empty() && !servers.iter().any(Origin::is_tls) {
         ca.fault(Fault::new("is for servers at https://…, and there is none"));
     }
+    client_of(&ca, base)
+}
+
+/// What verifies by the certificates of a file.
+pub(in crate::config) fn client_of(ca: &Value<'_>, base: &Path) -> Option<Arc<ClientConfig>> {
     let roots = ca.parse(|path| load(&base.join(path)))?;
     client_config(roots)
 }
