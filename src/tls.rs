@@ -153,6 +153,12 @@ impl Credentials {
         Ok(Self { certificates, is_mutual, config: Arc::new(config) })
     }
 
+    /// What the certificates say of themselves, in their order.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let own = self.certificates.keys.iter().filter_map(|key| key.cert.first());
+        own.filter_map(Leaf::read).collect()
+    }
+
     /// Whether a certificate names a host.
     pub fn name(&self, host: &str) -> bool {
         self.certificates.find(host).is_some()
@@ -242,6 +248,18 @@ mod tests {
         let der = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
         Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], key))
+    }
+
+    #[test]
+    fn certificates_come_and_go_and_say_what_they_are() {
+        let identity = |keys| Identity { keys, client_ca: None };
+        let tls = Tls::new(identity(Vec::new()), true).unwrap();
+        assert!(tls.current().leaves().is_empty());
+        assert!(!tls.current().name("a.example"));
+        tls.replace(identity(vec![key(&["a.example", "b.example"]), key(&["c.example"])])).unwrap();
+        let names: Vec<_> = tls.current().leaves().into_iter().map(|leaf| leaf.names).collect();
+        assert_eq!(names, [vec!["a.example", "b.example"], vec!["c.example"]]);
+        assert!(tls.current().name("c.example"));
     }
 
     #[test]

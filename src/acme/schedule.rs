@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use crate::tls::Leaf;
 
 /// The wait after a first failure; each further one doubles it.
-const FIRST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// The longest wait that an authority is believed: more than the week after which its limits are counted anew is a mistake.
-const LONGEST_TOLD: Duration = Duration::from_secs(8 * 24 * 3600);
+pub(super) const LONGEST_TOLD: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// A number from 0 to 1000, by chance: it spreads over time what many do.
 #[derive(Debug, Clone, Copy)]

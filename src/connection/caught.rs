@@ -112,6 +112,7 @@ mod tests {
             streams: Streams::new(hub, 0, std::sync::Arc::clone(&counters), None),
             counters,
             drain: Drain::default(),
+            challenges: crate::acme::Challenges::default(),
             handshakes: Handshakes::default(),
             addresses: None,
             refused: Refused::default(),

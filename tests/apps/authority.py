@@ -147,8 +147,7 @@ class _Answers(BaseHTTPRequestHandler):
         try:
             directory = json.loads(authority.ask(f"https://localhost:{authority.port}/dir"))
         except OSError:
-            self.send_response(503)
-            self.end_headers()
+            self._say(503, {}, {})
             return
         if authority.advice is not None:
             directory["renewalInfo"] = f"{own}/advice"

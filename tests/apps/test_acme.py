@@ -155,8 +155,6 @@ def test_a_certificate_for_several_hosts_is_got_kept_and_used_again(site: Site, 
         assert site.shown("shop.test") == first
         assert site.process.stop() == 0
 
-        # Other hosts are another order, of the same account; what there is goes on meanwhile.
-        authority.start()
         assert site.log.count("an account was made") == 1
         key = account.split('"key_pkcs8":"')[1].split('"')[0]
         assert key not in site.log and "PRIVATE" not in site.log
@@ -188,6 +186,9 @@ def test_a_certificate_is_renewed_and_connections_notice_nothing(site: Site) -> 
         trust = authority.trust()
         with socket.create_connection(("127.0.0.1", site.tls), 10) as plain:
             with trust.wrap_socket(plain, server_hostname="shop.test") as old:
+                get = b"GET /page.txt HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+                old.sendall(get)
+                assert old.recv(65536).startswith(b"HTTP/1.1 200")
                 while (now := site.shown("shop.test")) == first:
                     assert site.get(authority, "shop.test") == "a page"
                     assert datetime.datetime.now(datetime.UTC) < first.not_valid_after_utc, site.log
@@ -195,8 +196,8 @@ def test_a_certificate_is_renewed_and_connections_notice_nothing(site: Site) -> 
                 # A third of its life was left, or a little more, and less by what an order takes.
                 left = first.not_valid_after_utc - now.not_valid_before_utc
                 assert 0 < left.total_seconds() < lifetime / 3 + lifetime / 30 + 2, left
-                old.sendall(b"GET /page.txt HTTP/1.1\r\nHost: shop.test\r\n\r\n")
-                assert old.recv(65536).startswith(b"HTTP/1.1 200")
+                old.sendall(get)
+                assert old.recv(65536).startswith(b"HTTP/1.1 200"), "the old connection goes on"
         assert site.get(authority, "shop.test") == "a page"
         assert (site.kept / "account.json").read_bytes() == account
 
@@ -224,12 +225,13 @@ def test_a_host_that_is_not_ours_is_refused_and_the_others_are_served(site: Site
 
 def test_without_its_authority_it_serves_and_tries_again(site: Site) -> None:
     with Authority(site.http, site.tls) as authority:
+        authority.directory = f"https://localhost:{authority.port}/dir"
         site.configure(authority, ["shop.test"])
         site.start()
         wait_for(lambda: "no good certificate" in site.log, ISSUE, f"word of the failure\n{site.log}")
         assert site.shown("shop.test") is None, "a stand-in is shown"
         # There is nothing to send anybody to yet.
-        assert site.plain("/page.txt", "shop.test").status_code == 421
+        assert site.plain("/page.txt", "shop.test").status_code == 404
         authority.start()
         site.wait_for_certificate("shop.test", AGAIN)
         assert site.plain("/page.txt", "shop.test").status_code == 308
@@ -286,6 +288,11 @@ def test_the_authority_says_when_to_renew_and_when_to_come_back(site: Site) -> N
         assert authority.orders == 1 and site.shown("shop.test") == first
         assert site.process.stop() == 0
 
+        # A start is no reason to come back sooner; whoever knows better takes the note away.
         authority.limit = None
+        site.start()
+        wait_for(lambda: "has to wait" in site.log, ISSUE, f"word of what is left to wait\n{site.log}")
+        assert site.shown("shop.test") == first and site.process.stop() == 0
+        (site.kept / "shop.test.wait").unlink()
         site.start()
         wait_for(lambda: site.shown("shop.test") != first, ISSUE, f"what the authority advised\n{site.log}")
