@@ -76,9 +76,10 @@ impl Acme {
         let base = section.report.base;
         let tls = section.value("ca").and_then(|ca| client_of(&ca, base));
 
-        let (directory, dir) = (directory?, dir?.parse(|dir| folder(dir, base))?);
+        let dir = dir.and_then(|dir| dir.parse(|dir| folder(dir, base)));
         let domains = domains?;
-        let names = names(&domains, around.server_names, &directory);
+        let names = names(&domains, around.server_names, directory.as_deref());
+        let (directory, dir) = (directory?, dir?);
         let new = Self { domains: names, email, directory, dir, challenges, tls };
         if others.iter().any(|other| new.is_in_the_way_of(other)) {
             let fault =
@@ -96,7 +97,7 @@ impl Acme {
 }
 
 /// Reads the hosts. What is wrong with them is said at the very one.
-fn names(domains: &Value<'_>, served: &[String], directory: &str) -> Vec<String> {
+fn names(domains: &Value<'_>, served: &[String], directory: Option<&str>) -> Vec<String> {
     let names = hosts(Some(domains.clone()));
     let entries = domains.list();
     if entries.is_empty() && domains.node().is_array() {
@@ -105,7 +106,7 @@ fn names(domains: &Value<'_>, served: &[String], directory: &str) -> Vec<String>
     if names.len() > MAX_DOMAINS {
         domains.fault(Fault::new(format!("has more than {MAX_DOMAINS} entries")));
     }
-    let is_public = [LETSENCRYPT, STAGING].contains(&directory);
+    let is_public = directory.is_some_and(|url| [LETSENCRYPT, STAGING].contains(&url));
     for entry in entries {
         let Some(name) = entry.node().as_str().map(str::to_ascii_lowercase) else { continue };
         if !names.contains(&name) && !is_address(&name) {
