@@ -56,6 +56,9 @@ const REQUIRED: &str = r#"
     stream = "notifications"
 "#;
 
+const USER: &str = "#username = \"sidestream\"";
+const PASSWORD: &str = "#password = \"env:REDIS_PASSWORD\"";
+
 /// The first line or key that is taken out, and the lines or keys beginning with `#` that take effect then.
 const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#max_connections"]),
@@ -63,6 +66,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#error_pages"]),
     ("", &["#maintenance"]),
     ("tls", &["#tls"]),
+    ("tls", &["#acme"]),
     ("tls", &["#tls", "#client_ca"]),
     ("tls", &["#tls", "#hsts"]),
     ("", &["#allow_from"]),
@@ -96,9 +100,9 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("token", &["#auth", "#to"]),
     ("", &["#map"]),
     ("kind = \"memory\"", &["#kind = \"disk\"", "#path", "#sync"]),
-    ("kind = \"memory\"", &["#kind = \"redis\"", "#url", "#username", "#password", "#prefix", "#retry_for"]),
+    ("kind = \"memory\"", &["#kind = \"redis\"", "#url", "#prefix", "#retry_for", USER, PASSWORD]),
     ("kind = \"memory\"", &["#kind = \"redis\"", "#sentinels", "#master", "#ca = \"redis-ca.pem\""]),
-    ("", &["#username", "#password"]),
+    ("", &["#username = \"reader\"", "#password = \"env:SOURCE_PASSWORD\""]),
 ];
 
 #[test]
