@@ -34,7 +34,7 @@ use toml::de::DeTable;
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
 pub use limits::Limits;
-pub use listen::{Deadlines, Endpoint, Hsts, Listen, RedirectPort};
+pub use listen::{Acme, ChallengeKind, Deadlines, Endpoint, Hsts, Listen, RedirectPort};
 pub use log::{AccessLog, Log};
 pub use networks::Networks;
 pub use pages::{ErrorPages, Page, PagePiece};

@@ -27,6 +27,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::WorkerLog;
+use crate::acme::Challenges;
 use crate::config::{Deadlines, TrustedProxies};
 use crate::http::{Peer, PeerAddress};
 use crate::limits::{AddressLimit, Entry, Place, Quiet};
@@ -125,6 +126,8 @@ pub struct Shared<H> {
     pub counters: Arc<Counters>,
     /// The handshakes in progress.
     pub handshakes: Handshakes,
+    /// The handshakes of authorities that certify our hosts.
+    pub challenges: Challenges,
     /// What is refused before it is HTTP, for the log.
     pub refused: Refused,
     /// The access log, for what is refused before there is a request.
@@ -209,11 +212,11 @@ async fn run<H: Handler>(
         return http1::serve(shared, Rc::new(info), Transport::Plain(socket), held).await;
     };
     // Boxed: the handshake's state is large and is gone soon.
-    let handshake = handshake::accept(socket, tls, &settings, &shared.handshakes);
+    let handshake = handshake::accept(socket, tls, &settings, &shared.handshakes, &shared.challenges);
     let Ok(made) = Box::pin(timeout_at(deadline, handshake)).await else {
         return Err(ConnectionError::Handshake(std::io::ErrorKind::TimedOut.into()));
     };
-    let (mut stream, credentials) = made?;
+    let Some((mut stream, credentials)) = made? else { return Ok(()) };
     let session = stream.get_mut().1;
     session.set_buffer_limit(Some(SESSION_BUFFER));
     let (sni, h2) = (session.server_name().map(str::to_owned), is_h2(session.alpn_protocol()));

@@ -1,4 +1,4 @@
-//! Questions of our own: one bounded GET over HTTP/1.1, on a connection of its own.
+//! Questions of our own: one bounded request over HTTP/1.1, on a connection of its own; a GET, but for certificates.
 //!
 //! Invariant: every wait and every size has a bound that is named here, and a redirect is an answer like any other:
 //! nothing is sent to a place that the configuration does not name.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -57,11 +57,29 @@ pub struct Answer {
 /// # Errors
 /// No answer within the bounds. Nothing is tried twice.
 pub async fn get(place: &Place, question: Question<'_>) -> Result<Answer, FetchError> {
+    let Question { target, fields, max_body } = question;
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = target.parse().map_err(|_| FetchError::Target)?;
+    *request.headers_mut() = fields;
+    send(place, request, max_body, ANSWER_TIMEOUT).await
+}
+
+/// Sends a request whose target is a path, and waits for the whole answer: of `max_body` bytes at most, and for `limit` once
+/// there is a connection.
+///
+/// # Errors
+/// No answer within the bounds. Nothing is tried twice.
+pub async fn send(
+    place: &Place,
+    request: Request<Bytes>,
+    max_body: usize,
+    limit: Duration,
+) -> Result<Answer, FetchError> {
     let connected = timeout(CONNECT_TIMEOUT, place.connect()).await;
     let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     // Boxed: it holds a connection's state.
-    let answered = timeout(ANSWER_TIMEOUT, Box::pin(exchange(stream, place, question))).await;
-    answered.map_err(|_| FetchError::Timeout { limit: ANSWER_TIMEOUT })?
+    let answered = timeout(limit, Box::pin(exchange(stream, place, request, max_body))).await;
+    answered.map_err(|_| FetchError::Timeout { limit })?
 }
 
 /// Asks the first of several places that can be reached.
@@ -85,16 +103,15 @@ pub async fn get_from(
 async fn exchange(
     stream: Pin<Box<dyn Stream>>,
     place: &Place,
-    question: Question<'_>,
+    mut request: Request<Bytes>,
+    max_body: usize,
 ) -> Result<Answer, FetchError> {
-    let Question { target, mut fields, max_body } = question;
+    let fields = request.headers_mut();
     if !fields.contains_key(HOST) {
         fields.insert(HOST, place.host());
     }
     fields.insert(CONNECTION, HeaderValue::from_static("close"));
-    let mut request = Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = target.parse().map_err(|_| FetchError::Target)?;
-    *request.headers_mut() = fields;
+    let request = request.map(Full::new);
 
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;

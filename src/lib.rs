@@ -31,8 +31,9 @@
 //! 64 parts with a lock each; the only shared write is the count of connections. What
 //! bounds streams ([`limits`]) is shared too, and is asked when one opens or ends; and what is known of the servers of an
 //! upstream that has several of them or a limit ([`proxy::Standings`]): atomics, and a lock where one has failed. The
-//! thread that called [`server::Server::run`] is the control thread and carries no traffic; files of a new configuration
-//! are read by a thread that may wait for them. A third kind of thread
+//! thread that called [`server::Server::run`] is the control thread and carries no traffic; certificates are got from authorities
+//! there too ([`acme`]): what came is a file, which is read again like any other, and workers are asked for a table that is empty
+//! unless an order is in flight. Files of a new configuration are read by a thread that may wait for them. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
 //! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]).
 //!
@@ -124,7 +125,7 @@
 //! router, connection, listener, source
 //! proxy, files, stream, publish
 //! unread
-//! hub, auth
+//! hub, auth, acme
 //! store, fetch, limits, compress
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown
@@ -161,6 +162,9 @@
 //! * Passwords of `basic_auth` are known as they are or by a bcrypt hash; the older kinds of an htpasswd file are refused. An
 //!   address list, a rate or a password is also asked for at paths that an app may take for the route's (`/%61dmin/`), while
 //!   routes themselves are found by the path as it is written.
+//! * `acme` has a `challenge`, and a `ca` for authorities of one's own; its `dir` has no default. The authority is spoken to by
+//!   [`fetch`] and not by the library's own client, which has no deadlines and forgets `Retry-After`. Without a certificate
+//!   handshakes are refused: there is no stand-in.
 //! * `OPTIONS *` is about this server, which has nothing to say of itself: 404.
 //! * A response is read ahead by the task that sends it, while its client takes nothing (`proxy/ahead.rs`), and not by one
 //!   of its own: an answer that is taken as fast as it comes costs no task, no copy and no timer. A file is used when a client
@@ -180,6 +184,7 @@
 //!   is cut between the two is told again.
 
 pub mod access_log;
+pub mod acme;
 pub mod auth;
 pub mod cli;
 pub mod compress;

@@ -1,8 +1,8 @@
 //! From a request to what is done with it, and from what went wrong to its status: the one place where errors of the
 //! features meet HTTP.
 //!
-//! Order: the request is checked (method, target, Host, framing, `Expect`); the host is one that the listener and the TLS
-//! session serve; the request came by `https`, if the listener wants that; the route is found by path; what stands before
+//! Order: an authority that asks whether a host is ours is answered; the request is checked (method, target, Host,
+//! framing, `Expect`); the host is one that the listener and the TLS session serve; the request came by `https`, if the listener wants that; the route is found by path; what stands before
 //! it is passed (`front`: addresses, a preflight's answer, maintenance, rate, password); its action is taken, which looks
 //! at the length of a body before it asks for any of it; and whatever the outcome is, it is logged.
 
@@ -30,6 +30,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::access_log::WorkerLog;
+use crate::acme::Challenges;
 use crate::auth::Authenticator;
 use crate::compress::Room;
 use crate::config::{Config, Cors, ErrorPages, Route};
@@ -85,6 +86,8 @@ pub struct Features {
     pub counters: Arc<Counters>,
     /// The access log, if there is one.
     pub log: Option<Rc<WorkerLog>>,
+    /// What authorities may ask for that certify our hosts.
+    pub challenges: Challenges,
     /// What stands before routes.
     pub fronts: Fronts,
 }
@@ -108,6 +111,7 @@ pub struct Router {
     streams: Streams,
     counters: Arc<Counters>,
     log: Option<Rc<WorkerLog>>,
+    challenges: Challenges,
     /// Pages in the place of ours.
     pages: Option<Arc<ErrorPages>>,
 }
@@ -124,7 +128,8 @@ impl Router {
     /// Makes a worker's routes. Of the router that was there `before` it takes over what did not change: files that are
     /// known, what streams have in common.
     pub fn new(config: &Arc<Config>, features: Features, before: Option<&Self>) -> Self {
-        let Features { auth, limits, proxy, streams, publisher, counters, log, fronts } = features;
+        let Features { auth, limits, proxy, streams, publisher, counters, log, challenges, fronts } =
+            features;
         let room = before.map(|before| before.room.clone()).unwrap_or_default();
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let same = before.and_then(|before| before.same(route));
@@ -147,6 +152,7 @@ impl Router {
             streams,
             counters,
             log,
+            challenges,
             pages: fronts.pages,
         }
     }
@@ -191,6 +197,10 @@ impl Router {
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), parts, origin.client(parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
+        if let Some(page) = self.challenges.page(parts.uri.path()) {
+            let response = Response::new(ReplyBody::small(page.into()));
+            return Routed::Reply(body::finish(response, log));
+        }
         let mut asker = Asker {
             accept: parts.headers.get(ACCEPT).cloned(),
             id: self.pages.is_some().then(|| Box::new(id.clone())),

@@ -24,6 +24,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
 use crate::access_log::AccessLog;
+use crate::acme::Renewals;
 use crate::auth::Tickets;
 use crate::config::{Config, Secret};
 use crate::event::Timestamp;
@@ -157,7 +158,9 @@ impl Server {
         let limit = ConnectionLimit::new(parts::max_connections(&config));
         let made = Made { tickets, fronts };
         let alive = requests.as_ref().map(Requests::alive).unwrap_or_default();
-        let (parts, background) = parts::first(config.clone(), made, &publisher, alive);
+        let renewals = Renewals::new(signal.clone());
+        let (parts, background) =
+            parts::first(config.clone(), made, &publisher, renewals.challenges(), alive);
         let (ended, all_ended) = mpsc::channel(1);
 
         // Every descriptor of our own is there before the first client can take one.
@@ -203,7 +206,7 @@ impl Server {
             limit,
             log,
             secret_parameters,
-            chores: Chores::default(),
+            chores: Chores::new(renewals),
         };
         let local = LocalSet::new();
         let log = local.block_on(&runtime, async {
@@ -215,6 +218,8 @@ impl Server {
                 tracing::error!("a worker panicked");
             }
         }
+        drop(local);
+        runtime.shutdown_timeout(worker::LEFT_OVER);
         if let Some(sources) = sources {
             sources.finish();
         }

@@ -6,6 +6,8 @@
 //!
 //! Invariant: what a connection was made with stays as it is to its end. New certificates are for new connections.
 
+mod leaf;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +20,8 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+
+pub use leaf::Leaf;
 
 /// The protocols by ALPN, the preferred first (RFC 7301).
 const H2: &[u8] = b"h2";
@@ -64,7 +68,7 @@ impl From<rustls::Error> for TlsError {
 /// What a listener shows its clients, and asks of them.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Certificates with their keys, at least one; the first is the default.
+    /// Certificates with their keys; the first is the default. Without any, every handshake is refused.
     pub keys: Vec<Arc<CertifiedKey>>,
     /// Who vouches for clients; none asks them for none.
     pub client_ca: Option<Arc<RootCertStore>>,
@@ -162,6 +166,12 @@ impl Credentials {
         Ok(Self { certificates, is_mutual, http2, config: Arc::new(config) })
     }
 
+    /// What the certificates say of themselves, in their order.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let own = self.certificates.keys.iter().filter_map(|key| key.cert.first());
+        own.filter_map(Leaf::read).collect()
+    }
+
     /// Whether a certificate names a host.
     pub fn name(&self, host: &str) -> bool {
         self.certificates.find(host).is_some()
@@ -194,8 +204,7 @@ struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the names out of the certificates. At least one is needed, and the first is the default; of two for the
-    /// same name the first is taken.
+    /// Reads the names out of the certificates. The first is the default; of two for the same name the first is taken.
     fn new(keys: Vec<Arc<CertifiedKey>>) -> Self {
         let mut names = HashMap::new();
         for (place, key) in keys.iter().enumerate() {
@@ -252,6 +261,18 @@ mod tests {
         let der = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
         Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], key))
+    }
+
+    #[test]
+    fn certificates_come_and_go_and_say_what_they_are() {
+        let identity = |keys| Identity { keys, client_ca: None };
+        let tls = Tls::new(identity(Vec::new()), true).unwrap();
+        assert!(tls.current().leaves().is_empty());
+        assert!(!tls.current().name("a.example"));
+        tls.replace(identity(vec![key(&["a.example", "b.example"]), key(&["c.example"])])).unwrap();
+        let names: Vec<_> = tls.current().leaves().into_iter().map(|leaf| leaf.names).collect();
+        assert_eq!(names, [vec!["a.example", "b.example"], vec!["c.example"]]);
+        assert!(tls.current().name("c.example"));
     }
 
     #[test]

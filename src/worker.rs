@@ -40,6 +40,9 @@ const DRAIN_SHARE: u32 = 3;
 /// How often a draining worker looks for streams that were opened by requests already on their way.
 const LATE_STREAMS: Duration = Duration::from_millis(100);
 
+/// How long the end is held up by what waits for the system and cannot be told to stop, like a name that is looked up.
+pub const LEFT_OVER: Duration = Duration::from_secs(1);
+
 /// What a worker is given. Everything here can cross to its thread.
 pub struct Setup {
     /// Its number, from 0.
@@ -85,6 +88,8 @@ pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
         if let Err(error) = local.block_on(&runtime, run(setup)) {
             tracing::error!(%error, "a worker could not start");
         }
+        drop(local);
+        runtime.shutdown_timeout(LEFT_OVER);
     })
 }
 
@@ -102,6 +107,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         streams: streams.clone(),
         counters,
         handshakes: Handshakes::default(),
+        challenges: parts.challenges.clone(),
         refused: Refused::default(),
         log,
     });
@@ -164,6 +170,7 @@ fn features(
         publisher: parts.publisher.clone(),
         counters: counters.clone(),
         log: log.is_on().then(|| log.clone()),
+        challenges: parts.challenges.clone(),
         fronts: parts.fronts.clone(),
     }
 }

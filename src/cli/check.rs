@@ -91,7 +91,7 @@ fn summary(config: &Config) -> String {
 
 fn listening(listen: &Listen) -> String {
     let mut said = String::new();
-    if !listen.tls.is_empty() {
+    if listen.is_tls() {
         said.push_str(if listen.http2 { " (TLS, HTTP/2)" } else { " (TLS)" });
     }
     if !listen.server_names.is_empty() {

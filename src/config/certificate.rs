@@ -35,8 +35,9 @@ impl PartialEq for Certificate {
     }
 }
 
-/// What tells a file from another one in its place, and from itself when it has been written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells a file from another one in its place, and from itself when it has been written to. The default is that of no
+/// file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileStamp(Option<(u64, u64, i64, i64, u64)>);
 
 impl FileStamp {

@@ -1,5 +1,6 @@
 //! `[[listen]]`: where clients come in, and how long they may take.
 
+mod acme;
 mod hsts;
 
 use std::error::Error as _;
@@ -17,7 +18,10 @@ use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
 use super::{Certificate, CertificateError, ClientCa, TrustedProxies, schema};
 
+pub use acme::{Acme, ChallengeKind};
 pub use hsts::Hsts;
+
+use acme::Surroundings;
 
 /// Room for the head of a request, all its lines together.
 const MAX_HEADERS: usize = 64 * 1024;
@@ -36,15 +40,17 @@ pub struct Listen {
     pub endpoint: Endpoint,
     /// The hosts it answers for, in lower case; empty is any. `*.example.com` covers one or more labels.
     pub server_names: Vec<String>,
-    /// The certificates, chosen by SNI; empty is cleartext.
+    /// The certificates, chosen by SNI; empty is cleartext, unless there is `acme`.
     pub tls: Vec<Certificate>,
+    /// The certificate that is got from an authority. It comes after the others.
+    pub acme: Option<Acme>,
     /// Who vouches for clients, which have to show a certificate then; none asks them for none.
     pub client_ca: Option<ClientCa>,
     /// Whether HTTP/2 is offered (under TLS only).
     pub http2: bool,
-    /// Whether requests are sent on to `https`, and to which port. Never with `tls`.
+    /// Whether requests are sent on to `https`, and to which port. Never under TLS.
     pub redirect_https: Option<RedirectPort>,
-    /// How long browsers are to come by `https` only; none is not said. Only with `tls`.
+    /// How long browsers are to come by `https` only; none is not said. Only under TLS.
     pub hsts: Option<Hsts>,
     /// Whether each connection begins with a header of the PROXY protocol. Some peer is trusted then.
     pub proxy_protocol: bool,
@@ -67,22 +73,26 @@ impl Listen {
     /// Reads the `[[listen]]` sections. Returns with them the addresses that are taken.
     pub(super) fn read_all(sections: &[Section<'_>], trusted: &TrustedProxies) -> (Vec<Self>, Vec<Endpoint>) {
         let mut taken = Vec::new();
-        let has_tls = sections.iter().any(|section| section.has("tls") && !section.is_empty_list("tls"));
-        let read = |section| Self::read(section, &mut taken, trusted, has_tls);
+        let mut acmes = Vec::new();
+        let has = (sections.iter().any(ends_tls), !sections.iter().all(ends_tls));
+        let read = |section| Self::read(section, &mut taken, &mut acmes, trusted, has);
         let listen = sections.iter().filter_map(read).collect();
         (listen, taken)
     }
 
-    /// Reads a `[[listen]]`. `taken` are the addresses of those before it; `has_tls` is whether any of them all ends TLS.
+    /// Reads a `[[listen]]`. `taken` are the addresses of those before it and `acmes` their certificates by ACME; `has_tls`
+    /// is whether any of them all ends TLS, and `has_plain` whether any does not.
     fn read(
         section: &Section<'_>,
         taken: &mut Vec<Endpoint>,
+        acmes: &mut Vec<Acme>,
         trusted: &TrustedProxies,
-        has_tls: bool,
+        (has_tls, has_plain): (bool, bool),
     ) -> Option<Self> {
         let address = section.required("address", "write address = \"0.0.0.0:8080\" or \"unix:PATH\"");
         let server_names = hosts(section.value("server_names"));
         let tls = section.value("tls");
+        let acme = section.value("acme");
         let client_ca = section.value("client_ca");
         let http2 = section.value("http2").and_then(|value| value.flag()).unwrap_or(true);
         let redirect = section.value("redirect_https");
@@ -93,8 +103,11 @@ impl Listen {
 
         let endpoint = address.and_then(|value| endpoint(&value, section.report.base, taken));
         let on_unix = matches!(endpoint, Some(Endpoint::Unix(_)));
-        let is_tls = tls.is_some() && !section.is_empty_list("tls");
+        let is_tls = ends_tls(section);
         let tls = tls.map_or_else(Vec::new, |value| certificates(&value, on_unix));
+        let around = Surroundings { on_unix, has_plain, server_names: &server_names };
+        let acme = acme.and_then(|value| Acme::read(&value, &around, acmes));
+        acmes.extend(acme.clone());
         let client_ca = client_ca.and_then(|value| clients(&value, section.report.base, is_tls));
         let has_names = section.has("server_names") && !section.is_empty_list("server_names");
         let redirect_https = redirect.and_then(|value| redirect_port(&value, is_tls, has_names || has_tls));
@@ -104,6 +117,7 @@ impl Listen {
         Some(Self {
             server_names,
             tls,
+            acme,
             client_ca,
             http2,
             redirect_https,
@@ -115,12 +129,18 @@ impl Listen {
         })
     }
 
+    /// Whether it ends TLS.
+    pub fn is_tls(&self) -> bool {
+        !self.tls.is_empty() || self.acme.is_some()
+    }
+
     /// A cleartext listener with the defaults of the file.
     pub(super) fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
             server_names: Vec::new(),
             tls: Vec::new(),
+            acme: None,
             client_ca: None,
             http2: true,
             redirect_https: None,
@@ -130,6 +150,10 @@ impl Listen {
             max_headers: MAX_HEADERS,
         }
     }
+}
+
+fn ends_tls(section: &Section<'_>) -> bool {
+    section.has("acme") || section.has("tls") && !section.is_empty_list("tls")
 }
 
 /// How long a client may take. Every time is above zero.

@@ -48,6 +48,7 @@ pub(super) static LISTEN: Shape = shape(
         "address",
         "server_names",
         "tls",
+        "acme",
         "client_ca",
         "http2",
         "redirect_https",
@@ -63,10 +64,13 @@ pub(super) static LISTEN: Shape = shape(
         "ping_timeout",
         "max_headers",
     ],
-    &["acme"],
+    &[],
 );
 
 pub(super) static TLS: Shape = shape("an entry of `tls`", &["cert", "key"], &[]);
+
+pub(super) static ACME: Shape =
+    shape("`acme`", &["domains", "dir", "email", "directory", "challenge", "ca"], &[]);
 
 pub(super) static HSTS: Shape = shape("`hsts`", &["max_age", "include_subdomains", "preload"], &[]);
 
@@ -272,6 +276,7 @@ pub(super) static ALL: &[&Shape] = &[
     &SERVER,
     &LISTEN,
     &TLS,
+    &ACME,
     &HSTS,
     &UPSTREAM,
     &HEALTH,
@@ -372,6 +377,7 @@ mod tests {
         assert!(shown.is_empty(), "{shown:?}");
         for shape in [
             &TLS,
+            &ACME,
             &HSTS,
             &HEALTH,
             &CORS,

@@ -15,6 +15,8 @@ pub use authorities::UpstreamTls;
 pub use health::Health;
 pub use origin::Origin;
 
+pub(super) use authorities::client_of;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);

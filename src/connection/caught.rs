@@ -116,6 +116,7 @@ mod tests {
             handler: Fails { held: Rc::clone(&held) },
             streams: Streams::new(hub, 0, std::sync::Arc::clone(&counters), Rc::new(WorkerLog::off())),
             counters,
+            challenges: crate::acme::Challenges::default(),
             handshakes: Handshakes::default(),
             refused: Refused::default(),
             log: Rc::new(WorkerLog::off()),

@@ -1,6 +1,7 @@
 //! The TLS handshake of a connection: first the host that the client names is looked at, then the work is done.
 //!
-//! Invariants: a host that the listener does not serve gets no certificate, not even the first one; a bounded number of
+//! Invariants: a host that the listener does not serve gets no certificate, not even the first one (but an authority that
+//! was asked to look whether it is ours gets what it looks for, and nothing else); a bounded number of
 //! handshakes is in progress, counted from when a client has said whom it wants, so that silent ones do not count. When
 //! there is one too many the oldest is given up, so nobody keeps others out by beginning many and finishing none: who
 //! goes on with his own needs a moment of his own network, and to be overtaken by so many within it takes more of them
@@ -19,6 +20,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{ConnectionError, Credentials, Settings, Tls};
+use crate::acme::Challenges;
 use crate::http::covers;
 use crate::tls::is_address;
 use crate::transport::Socket;
@@ -78,28 +80,37 @@ impl Drop for InProgress<'_> {
 /// A fatal alert, `unrecognized_name` (RFC 8446, section 6.2; RFC 6066, section 3), as a record before any key is known.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Shakes hands.
+/// Shakes hands. None is an authority that has looked whether a host is ours, and is done (RFC 8737).
 pub(super) async fn accept(
     socket: Socket,
     tls: &Tls,
     settings: &Settings,
     handshakes: &Handshakes,
-) -> Result<(TlsStream<Socket>, Arc<Credentials>), ConnectionError> {
+    challenges: &Challenges,
+) -> Result<Option<(TlsStream<Socket>, Arc<Credentials>)>, ConnectionError> {
     let mut hello =
         LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(ConnectionError::Handshake)?;
-    if !is_served(&settings.server_names, hello.client_hello().server_name()) {
+    let authority = challenges.handshake(&hello.client_hello());
+    if authority.is_none() && !is_served(&settings.server_names, hello.client_hello().server_name()) {
         // Whether it arrives or not, the connection ends.
         let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
         return Err(ConnectionError::UnknownName);
     }
     let in_progress = handshakes.begin();
     let credentials = tls.current();
+    let config = authority.as_ref().unwrap_or(&credentials.config).clone();
     let made = tokio::select! {
         biased;
-        made = hello.into_stream(credentials.config.clone()) => made,
+        made = hello.into_stream(config) => made,
         () = in_progress.overtaken.notified() => Err(io::Error::other("too many were begun after it")),
     };
-    Ok((made.map_err(ConnectionError::Handshake)?, credentials))
+    let mut stream = made.map_err(ConnectionError::Handshake)?;
+    if authority.is_some() {
+        // Whether it arrives or not, the connection ends.
+        let _ = stream.shutdown().await;
+        return Ok(None);
+    }
+    Ok(Some((stream, credentials)))
 }
 
 /// Whether a listener with these names serves a client that named this host, or none: such a one may have asked for an
@@ -196,7 +207,7 @@ mod tests {
             let world = world.clone();
             let handshake = async move {
                 let (tls, settings, handshakes) = &*world;
-                accept(server.into(), tls, settings, handshakes).await.map(drop)
+                accept(server.into(), tls, settings, handshakes, &Challenges::default()).await.map(drop)
             };
             (client, tokio::task::spawn_local(handshake))
         };

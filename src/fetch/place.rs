@@ -34,6 +34,11 @@ impl Place {
         Self { origin, tls: None }
     }
 
+    /// A place whose certificate is verified as `tls` says; none is by the public authorities.
+    pub fn with(origin: Origin, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { origin, tls }
+    }
+
     /// The servers of an upstream, in their order.
     pub fn of(upstream: &Upstream) -> Vec<Self> {
         let tls = upstream.tls.as_ref().map(|tls| &tls.config);

@@ -4,13 +4,14 @@
 //! can still be refused.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Endpoint, Listen};
 use crate::listener::{Bound, SocketFile, Unaccepted};
-use crate::tls::{Credentials, Tls};
+use crate::tls::{Credentials, Tls, TlsError};
 use crate::worker::Door;
 
-use super::certificates::{self, Keeper};
+use super::certificates::{self, Keeper, Served};
 use super::{BindError, redirects};
 
 /// One that is open.
@@ -22,6 +23,8 @@ pub(super) struct Listening {
     /// As it is bound.
     pub(super) bound: Endpoint,
     pub(super) tls: Option<Tls>,
+    /// What its TLS is made of, shared with who looks after the files.
+    served: Option<Arc<Mutex<Served>>>,
     /// Removed with this.
     _file: Option<SocketFile>,
 }
@@ -47,11 +50,11 @@ enum Source {
 #[derive(Debug)]
 enum PlannedTls {
     Cleartext,
-    New(Tls),
+    New(Tls, Served),
     /// That of the listener as it is.
     Same,
     /// That of the listener, which makes new connections with these.
-    With(Box<Credentials>),
+    With(Box<Credentials>, Served),
 }
 
 impl Plan {
@@ -75,7 +78,7 @@ impl Listeners {
                 |(place, open): &(usize, &Listening)| open.asked == listen.endpoint && !is_taken[*place];
             let known = self.open.iter().enumerate().find(is_it);
             let old = known.and_then(|(place, _)| before?.listen.get(place));
-            let tls = plan_tls(listen, known.and_then(|(_, open)| open.tls.as_ref()), old);
+            let tls = plan_tls(listen, known.map(|(_, open)| open), old);
             let tls = tls.map_err(|cause| BindError::Tls { listener: listen.endpoint.to_string(), cause })?;
             let source = match known {
                 Some((place, _)) => {
@@ -110,17 +113,23 @@ impl Listeners {
                     self.next_number += 1;
                     let endpoint = bound.endpoint.clone();
                     let (sockets, _file) = bound.into_parts();
-                    (Listening { number, asked, bound: endpoint, tls: None, _file }, sockets.into())
+                    (
+                        Listening { number, asked, bound: endpoint, tls: None, served: None, _file },
+                        sockets.into(),
+                    )
                 }
             };
             match planned {
-                PlannedTls::Cleartext => listening.tls = None,
-                PlannedTls::New(tls) => listening.tls = Some(tls),
+                PlannedTls::Cleartext => (listening.tls, listening.served) = (None, None),
+                PlannedTls::New(tls, served) => {
+                    (listening.tls, listening.served) = (Some(tls), Some(Arc::new(Mutex::new(served))));
+                }
                 PlannedTls::Same => {}
-                PlannedTls::With(credentials) => {
+                PlannedTls::With(credentials, served) => {
                     if let Some(tls) = &listening.tls {
                         tls.set(*credentials);
                     }
+                    listening.served = Some(Arc::new(Mutex::new(served)));
                 }
             }
             self.open.push(listening);
@@ -145,32 +154,38 @@ impl Listeners {
     }
 
     /// What looks after the files of the certificates.
-    pub(super) fn keeper(&self, config: &Config) -> Keeper {
+    pub(super) fn keeper(&self) -> Keeper {
         let mut keeper = Keeper::default();
-        for (listening, listen) in self.open.iter().zip(&config.listen) {
-            if let Some(tls) = &listening.tls {
-                keeper.add(listening.bound.to_string(), tls.clone(), listen);
+        for listening in &self.open {
+            if let (Some(tls), Some(served)) = (&listening.tls, &listening.served) {
+                keeper.add(listening.bound.to_string(), tls.clone(), served.clone());
             }
         }
         keeper
     }
 }
 
-/// `known` is the TLS of the listener as it is open, `before` what the file said of it.
+/// `known` is the listener if it is open, `before` what the file said of it.
 fn plan_tls(
     listen: &Listen,
-    known: Option<&Tls>,
+    known: Option<&Listening>,
     before: Option<&Listen>,
-) -> Result<PlannedTls, crate::tls::TlsError> {
-    let Some(known) = known.filter(|_| !listen.tls.is_empty()) else {
-        return Ok(certificates::tls_of(listen)?.map_or(PlannedTls::Cleartext, PlannedTls::New));
+) -> Result<PlannedTls, TlsError> {
+    let known = known.filter(|_| listen.is_tls());
+    let Some((known, served)) = known.and_then(|open| open.tls.as_ref().zip(open.served.as_ref())) else {
+        let new = certificates::tls_of(listen)?;
+        return Ok(new.map_or(PlannedTls::Cleartext, |(tls, served)| PlannedTls::New(tls, served)));
     };
     let is_same = |old: &Listen| {
-        old.tls == listen.tls && old.client_ca == listen.client_ca && old.http2 == listen.http2
+        old.tls == listen.tls
+            && old.acme == listen.acme
+            && old.client_ca == listen.client_ca
+            && old.http2 == listen.http2
     };
     if before.is_some_and(is_same) {
         return Ok(PlannedTls::Same);
     }
-    let identity = certificates::identity(&listen.tls, listen.client_ca.as_ref());
-    Ok(PlannedTls::With(Box::new(known.prepare(identity, listen.http2)?)))
+    let served = Served::new(listen, Some(&served.lock().unwrap_or_else(PoisonError::into_inner)));
+    let credentials = known.prepare(served.identity(), listen.http2)?;
+    Ok(PlannedTls::With(Box::new(credentials), served))
 }

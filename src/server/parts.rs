@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::access_log::Sink;
+use crate::acme::{Challenges, Renewals};
 use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Action, Auth, Config};
 use crate::limits::{AddressLimit, Limits};
@@ -81,6 +82,7 @@ pub(super) fn first(
     config: Arc<Config>,
     made: Made,
     publisher: &Publisher,
+    challenges: Challenges,
     alive: Arc<AtomicUsize>,
 ) -> (Parts, Background) {
     let Made { tickets, fronts } = made;
@@ -93,6 +95,7 @@ pub(super) fn first(
         addresses: config.limits.connections_per_address.map(AddressLimit::new),
         standings: Standings::new(&config.upstreams),
         spools: spools(&config.server),
+        challenges,
         publisher: publisher.with_rates(&config.routes, &[]),
         fronts,
         alive,
@@ -125,6 +128,7 @@ pub(super) fn next(config: Arc<Config>, made: Made, before: &Parts) -> (Parts, B
             true => before.spools.clone(),
             false => spools(&config.server),
         },
+        challenges: before.challenges.clone(),
         publisher: before.publisher.with_rates(&config.routes, &old.routes),
         fronts,
         alive: before.alive.clone(),
@@ -134,15 +138,22 @@ pub(super) fn next(config: Arc<Config>, made: Made, before: &Parts) -> (Parts, B
 }
 
 /// What a configuration needs done on the control thread, over and over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chores {
+    renewals: Renewals,
     checks: HealthChecks,
     others: Vec<AbortHandle>,
 }
 
 impl Chores {
+    /// Nothing yet.
+    pub(super) fn new(renewals: Renewals) -> Self {
+        Self { renewals, checks: HealthChecks::default(), others: Vec::new() }
+    }
+
     /// Does what a configuration needs from now on. Runs within a `LocalSet`.
     pub(super) fn become_those(&mut self, parts: &Parts, keeper: Keeper) {
+        self.renewals.become_those(&parts.config);
         self.checks.become_those(&parts.config.upstreams, &parts.standings);
         self.others.drain(..).for_each(|task| task.abort());
         self.others.push(spawn_local(keeper.run()).abort_handle());

@@ -176,7 +176,7 @@ pub(super) struct Running {
 impl Running {
     /// Begins with what the first configuration needs done over and over.
     pub(super) fn begin(&mut self) {
-        let keeper = self.listeners.keeper(&self.parts.config);
+        let keeper = self.listeners.keeper();
         self.chores.become_those(&self.parts, keeper);
     }
 

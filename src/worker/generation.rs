@@ -13,6 +13,7 @@ use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts as Head;
 use hyper::body::Incoming;
 
+use crate::acme::Challenges;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::connection::{Drain, Handler, Info, Outcome};
@@ -38,6 +39,8 @@ pub struct Parts {
     pub standings: Arc<Standings>,
     /// What is kept of bodies, of all workers.
     pub spools: Arc<Spools>,
+    /// What authorities may ask for that certify our hosts; the same for all configurations.
+    pub challenges: Challenges,
     /// What takes publications of public routes.
     pub publisher: Publisher,
     /// What stands before the routes of all workers.

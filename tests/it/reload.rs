@@ -1,5 +1,6 @@
 //! Another configuration while it runs: what follows it, what goes on, and what is refused.
 
+mod certificates;
 mod listeners;
 mod load;
 mod publishers;

@@ -41,6 +41,11 @@ pub(super) fn read(ca: Option<Value<'_>>, servers: &[Origin], base: &Path) -> Op
     if !servers.is_empty() && !servers.iter().any(Origin::is_tls) {
         ca.fault(Fault::new("is for servers at https://…, and there is none"));
     }
+    client_of(&ca, base)
+}
+
+/// What verifies by the certificates of a file.
+pub(in crate::config) fn client_of(ca: &Value<'_>, base: &Path) -> Option<UpstreamTls> {
     ca.parse(|path| {
         let path = base.join(path);
         let stamp = FileStamp::of(&path);

@@ -66,6 +66,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#error_pages"]),
     ("", &["#maintenance"]),
     ("tls", &["#tls"]),
+    ("tls", &["#acme"]),
     ("tls", &["#tls", "#client_ca"]),
     ("tls", &["#tls", "#hsts"]),
     ("", &["#allow_from"]),
