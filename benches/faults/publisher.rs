@@ -108,7 +108,8 @@ impl Draft {
 struct Publisher<'w> {
     world: &'w World,
     way: Way,
-    /// Where it hands in.
+    /// Where it begins, and where it hands in after it was refused there.
+    home: usize,
     node: usize,
     door: Option<Door>,
     done: Vec<Publication>,
@@ -117,12 +118,14 @@ struct Publisher<'w> {
 
 impl<'w> Publisher<'w> {
     fn new(world: &'w World, way: Way, number: usize, rng: Rng) -> Self {
-        Self { world, way, node: number % world.sockets.len(), door: None, done: Vec::new(), rng }
+        let home = number % world.sockets.len();
+        Self { world, way, home, node: home, door: None, done: Vec::new(), rng }
     }
 
     /// Hands in a group until it is known of each publication what became of it, or it is given up.
     fn hand_in(&mut self, mut group: Vec<Draft>) -> io::Result<()> {
         self.world.published.fetch_add(group.len() as u64, Relaxed);
+        self.turn_to(self.home);
         while !group.is_empty() {
             if self.world.is_given_up.load(Relaxed) {
                 self.done.extend(group.into_iter().map(|draft| draft.publication));
@@ -205,6 +208,10 @@ impl<'w> Publisher<'w> {
     /// Goes to another node, or stays, where there are several.
     fn turn_away(&mut self) {
         let node = self.rng.usize(0..self.world.sockets.len());
+        self.turn_to(node);
+    }
+
+    fn turn_to(&mut self, node: usize) {
         if node != self.node {
             (self.node, self.door) = (node, None);
         }
