@@ -194,10 +194,11 @@ def test_a_kick_is_told_to_all_and_blocks(server, node):
         first, second, third = told(pubsub)
     until = int(first.split(" ")[3])
     assert first == f"k {node.node} 3 {until} 42 - -\nbye"
-    assert int(second.split(" ")[3]) == until, "a shorter block does not end a longer one"
+    shorter = int(second.split(" ")[3])
+    assert shorter < until - 50_000, "the last word counts"
     assert third == f"k {node.node} 5 0 43 "
-    assert Scripts(server.client).attach("bbbbbb") == ["aaaaaa", "0", "", "42", str(until)]
-    assert server.client.pttl("t:blocks") > 50_000
+    assert Scripts(server.client).attach("bbbbbb") == ["aaaaaa", "0", "", "42", str(shorter)]
+    assert 0 < server.client.pttl("t:blocks") <= 1000
 
 
 def test_another_server_goes_on_behind_a_hole(server, node):

@@ -168,6 +168,38 @@ fn an_id_that_another_node_has_given_is_good_here() {
 }
 
 #[test]
+fn an_epoch_that_another_node_knows_first_is_waited_for() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let mut redis = redis(2);
+    let _a = subscribe(&mut redis, 0, &["a"]);
+    publish(&mut redis, 1, publication(&["a"], None)).unwrap();
+    let hub = redis.nodes[0].hub.clone();
+    let old = EventId { epoch: hub.epoch(), seq: 1 }.to_string();
+    redis.go_back(true);
+    redis.settle();
+    redis.attach(1);
+    redis.settle();
+    assert_eq!(publish(&mut redis, 1, publication(&["a"], None)), Ok((1, 0)));
+    let new = EventId { epoch: redis.nodes[1].hub.epoch(), seq: 1 }.to_string();
+    let a = names(&["a"]);
+    let mut context = Context::from_waker(Waker::noop());
+    {
+        let mut opening = pin!(hub.prepare(&a, Some(&new)));
+        assert!(opening.as_mut().poll(&mut context).is_pending(), "it may be older or newer");
+        assert!(wait(&mut redis, hub.prepare(&a, Some(&old))).is_ok());
+        redis.attach(0);
+        redis.settle();
+        assert!(opening.as_mut().poll(&mut context).is_ready());
+    }
+    for (id, gap) in [(&new, None), (&old, Some(Gap::NewEpoch))] {
+        let _held = wait(&mut redis, hub.prepare(&a, Some(id))).unwrap();
+        let opened = hub.subscribe(0, None, &a, Position::After(id), redis.now);
+        assert_eq!(opened.unwrap().1.gap, gap, "{id}");
+    }
+}
+
+#[test]
 fn a_user_is_ended_and_kept_out_on_all_nodes() {
     let runtime = runtime();
     let _within = runtime.enter();
