@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod duration;
 mod failure;
+mod health;
 mod listen;
 mod publish;
 mod run;
@@ -17,7 +18,7 @@ mod token;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// What `--help` shows below the list of commands.
 const EXAMPLES: &str = "\
@@ -54,6 +55,12 @@ enum Command {
     Publish(publish::Args),
     Listen(listen::Args),
     Token(token::Args),
+    Health(health::Args),
+}
+
+/// What the command line is, for what is made of it: completions of shells and pages of the manual.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that `args` (the program's name first) ask for.
@@ -73,6 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Publish(args) => publish::command(args),
         Command::Listen(args) => listen::command(args),
         Command::Token(args) => token::command(args),
+        Command::Health(args) => health::command(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,8 +95,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -97,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
@@ -122,6 +128,7 @@ mod tests {
             "sidestream token",
             "sidestream token --user 1 --claim novalue",
             "sidestream listen",
+            "sidestream health /run/s.sock",
             "sidestream explode",
         ] {
             let error = parse(line).expect_err(line);
