@@ -106,7 +106,7 @@ impl Node {
             return self.census(ticket, index).map(Report::Here);
         }
         let answer = Answer { from: self.id, ticket, index, copies: 1, streams: 0 };
-        Some(Report::Elsewhere { to, answer, orders: self.orders.clone() })
+        Some(Report::Elsewhere { to, answer, orders: self.orders.downgrade() })
     }
 }
 

@@ -90,7 +90,7 @@ impl Hub {
             receipts.push(Receipt::ordered(outcome.clone()));
             entries.push(One {
                 outcome,
-                census: Census::new(key.clone(), node.orders.clone()),
+                census: Census::new(key.clone(), node.orders.downgrade()),
                 place,
                 key: key.clone().map(|key| (key, until)),
             });
@@ -126,7 +126,7 @@ impl State {
             return Err(DisconnectError::TooManyBlocks);
         }
         let ticket = node.ticket();
-        let census = Census::new(None, node.orders.clone());
+        let census = Census::new(None, node.orders.downgrade());
         let outcome = Arc::new(Outcome::default());
         node.kicks.insert(ticket, Ended { outcome: outcome.clone(), census, since: Instant::now() });
         node.order(Order::Kick { ticket, user: user.into(), event, block_ms: block.map(millis) });

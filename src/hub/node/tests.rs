@@ -9,6 +9,7 @@ use super::super::made_up::Redis;
 use super::super::{MarkError, NotKept, Position, Publication, PublishError, Read, Subscription, Unread};
 use super::*;
 use crate::event::Event;
+use crate::store::redis::Stored;
 
 fn redis(nodes: usize) -> Redis {
     let age = Duration::from_secs(3600);
@@ -277,4 +278,30 @@ fn what_was_not_told_is_found_out() {
     };
     hub.hear([told(1, 0), told(4, 1), told(6, 5)], redis.now);
     assert_eq!(taken(&hub), ["1", "4", "expired 5", "6"]);
+}
+
+#[test]
+fn a_closed_hub_gives_no_orders_whatever_is_still_counted() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let limits = Limits {
+        age: Duration::from_secs(3600),
+        events: 100,
+        bytes: 1 << 20,
+        max_bytes: 1 << 20,
+        max_channels: 100,
+    };
+    let (hub, mut orders) = Hub::on_redis(1, limits, NodeId(1), false);
+    let now = Timestamp::now();
+    let (epoch, blocks) = (Epoch::from_bits(7), Vec::new());
+    hub.hear([News::Attached { epoch, head: 0, holes: Vec::new(), blocks }], now);
+    let receipt = hub.publish(publication(&["a"], Some("k")), now).unwrap();
+    let Ok(Order::Publish { ticket, .. }) = orders.try_recv() else { panic!() };
+    let outcome = Ok(vec![Stored::New { seq: 1, copies: 2 }]);
+    hub.hear([News::Published { ticket, outcome }], now);
+    hub.disconnect("7", None, None, now).unwrap();
+    hub.close();
+    while orders.try_recv().is_ok() {}
+    assert_eq!(orders.try_recv().unwrap_err(), mpsc::error::TryRecvError::Disconnected);
+    drop(receipt);
 }
