@@ -72,14 +72,16 @@ def pipelining(setting: Setting):
 def latency(setting: Setting):
     """An event to one user each, published at another node than the user's: what the way over Redis adds."""
     streams = setting.pick(10_000, 2_000)
-    for rate in (500, 5_000):
-        events = rate * setting.pick(5, 2)
+    for rate in (500, 5_000, 0):
+        events = rate * setting.pick(4, 2) if rate else setting.pick(40_000, 8_000)
+        publishers = 8 if rate else 64
+        how_fast = f"{rate:,} events/s" if rate else "as fast as they are acknowledged"
         for kind, count in (("memory", 1), ("disk", 1), ("redis", 1), ("redis", 2), ("nchan", 1), ("nchan-redis", 2)):
             with setting.fleet(kind, count) as on:
-                load = ["--streams", str(streams), "--to", "each", "--publishers", "8"]
+                load = ["--streams", str(streams), "--to", "each", "--publishers", str(publishers)]
                 load += ["--events", str(events), "--rate", str(rate), *on.streams()]
                 report, reading = run(on, [*load, *on.publish(across=True)])
-                title = f"{streams:,} users, {rate:,} events/s, each to one user"
+                title = f"{streams:,} users, {how_fast}, each to one user"
                 yield record(title, on, **published(report, reading, events))
 
 
@@ -118,7 +120,7 @@ def channels(setting: Setting):
                     figures["redis_bytes_a_channel"] = round((there["redis"] - before["redis"]) / streams)
                     figures["subscriptions"] = there["subscriptions"]
                 figures["node_bytes_a_channel"] = round((there["nodes"] - before["nodes"]) * 1024 / streams)
-                if on.is_ours and not setting.quick and on.redis:
+                if on.is_ours and on.redis and number == 1 and not setting.quick:
                     say(f"waiting {LINGER} s until nobody follows what nobody holds")
                     time.sleep(LINGER)
                     gone = state(on)
