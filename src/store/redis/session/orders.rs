@@ -5,7 +5,7 @@ use redis::{Cmd, RedisResult, Value};
 use super::{End, Sent, Session, end_of, lost};
 use crate::store::MAX_APART;
 use crate::store::redis::codec;
-use crate::store::redis::{Answer, News, NodeId, NotStored, Order};
+use crate::store::redis::{Answer, News, NodeId, NotStored, Order, Stored};
 
 impl Session<'_> {
     pub(super) async fn take(&mut self, order: Order) {
@@ -108,6 +108,12 @@ impl Session<'_> {
             Sent::Publish { ticket, batch } => {
                 let outcome = codec::published(reply, batch);
                 let is_known = outcome.is_some();
+                if let Some(Ok(stored)) = &outcome {
+                    // Whoever was told that it is kept is told if it is gone, also if nobody follows its channel.
+                    let seqs =
+                        stored.iter().map(|(Stored::New { seq, .. } | Stored::Before { seq, .. })| *seq);
+                    self.shared.saw(seqs.max().unwrap_or(0));
+                }
                 self.shared
                     .tell(News::Published { ticket, outcome: outcome.unwrap_or(Err(NotStored::Unknown)) });
                 if !is_known {
