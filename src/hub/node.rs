@@ -34,7 +34,7 @@ use publishing::{Asked, Ended};
 
 use super::inbox::{GapNotice, Work};
 use super::unread::Wish;
-use super::{Gap, Hub, State};
+use super::{Gap, Hub, INBOX_LIMIT, State};
 
 /// Workers that are to be woken.
 pub(super) type Wake = SmallVec<[usize; 8]>;
@@ -213,10 +213,20 @@ impl Hub {
         }
     }
 
-    fn loaded(&self, state: &mut State, load: Load, records: Vec<Record>) {
+    fn loaded(&self, state: &mut State, load: Load, mut records: Vec<Record>) {
         let State { node: Some(node), store: Store::Mirror(mirror), marks, head, .. } = state else { return };
         let Some(follow) = node.follows.get_mut(&load.channel) else { return };
         if let Some(gathering) = &mut node.gathering {
+            if follow.standing != Standing::Ready {
+                // What is not above the head is handed to no stream, so it is history at once. And the channel has a log
+                // that can be told to have lost what is too much to be gathered.
+                mirror.begin(&load.channel, load.lost, load.last);
+                let above = records.partition_point(|record| record.seq <= *head);
+                let gathered = records.split_off(above);
+                for record in std::mem::replace(&mut records, gathered) {
+                    mirror.append(std::slice::from_ref(&load.channel), &record.into());
+                }
+            }
             gathering.load(load, records);
             if gathering.is_loaded() {
                 node.order(Order::Pass);
@@ -319,6 +329,14 @@ impl Hub {
             }
             wake.push(worker);
         }
+    }
+
+    /// Whether the workers are not too far behind to be handed more. What comes from other nodes is to wait meanwhile, as
+    /// publications here are refused. A worker without streams is not counted: it may have ended.
+    pub fn keeps_up(&self) -> bool {
+        let state = self.lock();
+        let mut inboxes = self.0.inboxes.iter().zip(&state.streams);
+        state.queue.is_closed || !inboxes.any(|(inbox, streams)| *streams > 0 && inbox.len() > INBOX_LIMIT)
     }
 
     fn tell_all(&self, notice: GapNotice, wake: &mut Wake) {

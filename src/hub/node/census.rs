@@ -105,9 +105,10 @@ impl Census {
         if let (Some(key), Some((seq, _))) = (&self.key, expected) {
             let streams = u32::try_from(streams).unwrap_or(u32::MAX);
             // Without a link there is nobody to remember it.
-            let _ = self.orders.upgrade().map(|orders| {
-                orders.send(Order::Counted { key: key.clone(), seq, streams })
-            });
+            let _ = self
+                .orders
+                .upgrade()
+                .map(|orders| orders.send(Order::Counted { key: key.clone(), seq, streams }));
         }
     }
 

@@ -121,9 +121,7 @@ impl Hub {
         for channel in channels {
             let Some(follow) = state.hold(channel) else { continue };
             if follow.standing != Standing::Ready {
-                let (waiting, wait) = oneshot::channel();
-                follow.waiting.push(waiting);
-                waits.push(wait);
+                waits.push(wait_in(&mut follow.waiting));
             }
         }
         (Held { hub: Some(self.clone()), channels: channels.into() }, waits)
@@ -137,8 +135,7 @@ impl Hub {
                 let mut state = self.lock();
                 let is_known = id.epoch == state.epoch && id.seq <= state.head;
                 let Some(node) = state.node.as_mut().filter(|_| !is_known) else { return Ok(()) };
-                let (passing, passed) = oneshot::channel();
-                node.passing.push(passing);
+                let passed = wait_in(&mut node.passing);
                 node.order(Order::Pass);
                 passed
             };
@@ -146,6 +143,18 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// Waits among others. Those who wait no longer are dropped before more room is made, so that clients who come back again
+/// and again while Redis is away do not pile up.
+fn wait_in(waiting: &mut Vec<oneshot::Sender<()>>) -> oneshot::Receiver<()> {
+    if waiting.len() == waiting.capacity() {
+        waiting.retain(|one| !one.is_closed());
+        waiting.reserve(waiting.len() + 1);
+    }
+    let (told, wait) = oneshot::channel();
+    waiting.push(told);
+    wait
 }
 
 impl State {

@@ -6,7 +6,7 @@ use super::bundle::Bundle;
 use super::{End, Sent, Session, end_of, lost, refuse};
 use crate::store::MAX_APART;
 use crate::store::redis::codec;
-use crate::store::redis::{Answer, News, NodeId, NotStored, Order};
+use crate::store::redis::{Answer, News, NodeId, NotStored, Order, Stored};
 
 impl Session<'_> {
     pub(super) async fn take(&mut self, order: Order) {
@@ -134,6 +134,10 @@ impl Session<'_> {
             Sent::Publish(batches) => {
                 match codec::published(reply, batches.iter().map(|(_, size)| size).sum()) {
                     Some(Ok(stored)) => {
+                        // Whoever was told that it is kept is told if it is gone, also if nobody follows its channel.
+                        let seqs =
+                            stored.iter().map(|(Stored::New { seq, .. } | Stored::Before { seq, .. })| *seq);
+                        self.shared.saw(seqs.max().unwrap_or(0));
                         let mut stored = stored.into_iter();
                         for (ticket, size) in batches {
                             let outcome = Ok(stored.by_ref().take(size).collect());
