@@ -1,7 +1,7 @@
 //! The command line: arguments in, one command run, an exit code out.
 //!
 //! Invariant: exit code 0 means that the command did what was asked, 1 that something the user gave did not work and
-//! stderr says what and what to do, 2 that the command line itself was wrong.
+//! stderr says what and what to do, 2 that the command line itself was wrong. `run` with an app ends with the app's.
 
 mod check;
 mod demo;
@@ -34,7 +34,10 @@ Examples:
   sidestream listen \"http://127.0.0.1:8080/events?token=$(sidestream token --user 42)\"
       Watch a user's stream.
 
-Exit codes: 0; 1 for an error in what was given; 2 for usage.";
+  sidestream run -- gunicorn shop.wsgi
+      The same, and start and watch the app.
+
+Exit codes: 0; 1 for an error in what was given; 2 for usage; with an app, the app's.";
 
 /// A reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
 #[derive(Debug, Parser)]
@@ -73,22 +76,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::command(args),
-        Command::Demo(args) => demo::command(args),
-        Command::Check(args) => check::command(args),
-        Command::Publish(args) => publish::command(args),
-        Command::Listen(args) => listen::command(args),
-        Command::Token(args) => token::command(args),
-        Command::Health(args) => health::command(args),
+        Command::Demo(args) => demo::command(args).map(done),
+        Command::Check(args) => check::command(args).map(done),
+        Command::Publish(args) => publish::command(args).map(done),
+        Command::Listen(args) => listen::command(args).map(done),
+        Command::Token(args) => token::command(args).map(done),
+        Command::Health(args) => health::command(args).map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads us has read enough, as with `| head`.
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             terminal::note(&failure);
-            ExitCode::FAILURE
+            failure.exit_code()
         }
     }
 }

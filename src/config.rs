@@ -39,7 +39,7 @@ pub use log::{AccessLog, Log};
 pub use networks::Networks;
 pub use pages::{ErrorPages, Page, PagePiece};
 pub use problem::{Problem, Problems};
-pub use publish::Publish;
+pub use publish::{Publish, SocketPlace};
 pub use route::{
     Action, BasicAuth, Compress, Compression, Cors, FilesRoute, Front, HeaderRules, Heartbeat, HeartbeatForm,
     Immutable, Map, OnGap, Origins, Password, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, RateBy,

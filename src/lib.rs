@@ -128,7 +128,7 @@
 //! hub, auth, acme
 //! store, fetch, limits, compress
 //! config, http, tls, transport
-//! event, metrics, access_log, shutdown
+//! event, metrics, access_log, shutdown, systemd
 //! ```
 //!
 //! # Where this differs from the first design
@@ -206,6 +206,7 @@ pub mod shutdown;
 pub mod source;
 pub mod store;
 pub mod stream;
+pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod unread;

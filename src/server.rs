@@ -11,6 +11,7 @@ mod listeners;
 mod parts;
 mod redirects;
 mod reload;
+mod supervision;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
 use crate::source::Sources;
+use crate::systemd::Supervisor;
 use crate::worker::{self, Change, Setup};
 
 pub use error::BindError;
@@ -44,6 +46,7 @@ use history::Keeper;
 use listeners::{Listeners, Plan};
 use parts::{Chores, Made};
 use reload::{Requests, Running};
+use supervision::Supervision;
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -65,23 +68,25 @@ pub struct Server {
     fronts: Fronts,
     /// Where new configurations come from, and who asks for them.
     reloading: Option<(Source, Requests)>,
+    supervision: Supervision,
 }
 
 impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        Self::bind_under(Supervisor::default(), config)
+    }
+
+    /// The same under a service manager: it may have opened some of it already, and is told how the server does.
+    pub fn bind_under(supervisor: Supervisor, config: Config) -> Result<Self, BindError> {
         descriptors::raise_limit();
         let sink = parts::sink(&config.log.access)?;
-        let listeners = Listeners::default();
+        let Supervisor { sockets, notifier, watchdog } = supervisor;
+        let listeners = Listeners::new(sockets);
         let plan = listeners.plan(&config, None)?;
         let addresses = plan.addresses();
         let publish = &config.publish;
-        let publish_socket = publish
-            .socket
-            .as_ref()
-            .map(|path| PublishSocket::bind(path, publish.mode, publish.allow_uids.clone()))
-            .transpose()
-            .map_err(BindError::PublishSocket)?;
+        let publish_socket = parts::publish_socket(publish, &listeners.sockets)?;
         let publish_http = publish
             .http
             .as_ref()
@@ -107,6 +112,7 @@ impl Server {
             tickets,
             fronts,
             reloading: None,
+            supervision: Supervision::new(notifier, watchdog),
         })
     }
 
@@ -122,9 +128,9 @@ impl Server {
         &self.addresses
     }
 
-    /// Where publishers connect.
+    /// Where publishers connect, if that is in the file system.
     pub fn publish_socket(&self) -> Option<&Path> {
-        self.publish_socket.as_ref().map(PublishSocket::path)
+        self.publish_socket.as_ref().and_then(PublishSocket::path)
     }
 
     /// The TCP address where publishers connect, as it was bound.
@@ -147,6 +153,7 @@ impl Server {
             tickets,
             fronts,
             reloading,
+            mut supervision,
             ..
         } = self;
         let log = sink.map(AccessLog::start).transpose()?;
@@ -177,8 +184,7 @@ impl Server {
         let doors = listeners.become_those(plan, &config);
         let secret_parameters = parts::secret_parameters(&config, &[]);
         let (mut threads, mut workers) = (Vec::new(), Vec::new());
-        // Nobody waits for the first configuration to be in force.
-        let (done, _) = mpsc::channel(1);
+        let (done, all_open) = mpsc::channel(1);
         for (index, (doors, runtime)) in doors.into_iter().zip(runtimes).enumerate() {
             let log = log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format));
             let (sender, changes) = mpsc::unbounded_channel();
@@ -190,12 +196,13 @@ impl Server {
                 limit: limit.clone(),
                 begin: Change { parts: parts.clone(), doors, log, done: done.clone() },
                 changes,
+                questions: supervision.worker(),
                 signal: signal.clone(),
                 ended: ended.clone(),
             };
             threads.push(worker::start(setup, runtime)?);
         }
-        drop(ended);
+        drop((ended, done));
 
         let running = Running {
             parts,
@@ -207,10 +214,12 @@ impl Server {
             log,
             secret_parameters,
             chores: Chores::new(renewals),
+            notifier: supervision.notifier(),
         };
         let local = LocalSet::new();
         let log = local.block_on(&runtime, async {
             spawn_local(background.run());
+            spawn_local(supervision.run(all_open, counters, signal.clone()));
             control(running, source.zip(requests), serving, all_ended, signal).await
         });
         for thread in threads {

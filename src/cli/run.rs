@@ -1,7 +1,11 @@
 //! `sidestream run`: the server, from a file or from flags alone.
 
+mod app;
+
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,9 +17,12 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::config::Config;
 use crate::server::{Reloads, Server, Source};
-use crate::shutdown::{self, Signal};
+use crate::shutdown::{self, Signal, Trigger};
+use crate::systemd::Supervisor;
 
 use super::failure::Failure;
+
+use app::App;
 
 /// The configuration file that commands read when none is named.
 pub(super) const DEFAULT_CONFIG: &str = "sidestream.toml";
@@ -31,6 +38,9 @@ const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 Without a file: everything is proxied to --upstream, streams are at /events, the publish socket is
 ./sidestream.sock and events are kept in memory.
 
+With an app, its variable PORT is the port of its upstream, and SIDESTREAM_SOCKET the publish socket. When it ends, the server
+drains and ends with its exit code; when the server has drained, the app is asked to end.
+
 SIGHUP reads the file again. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
@@ -45,10 +55,13 @@ pub(super) struct Args {
     /// Where to listen: HOST:PORT or unix:PATH [default: 0.0.0.0:8080].
     #[arg(long, value_name = "ADDRESS", requires = "upstream")]
     listen: Option<String>,
+    /// The app's command, started and watched as a child.
+    #[arg(last = true, value_name = "APP")]
+    app: Vec<OsString>,
 }
 
 /// Serves until a signal ends it.
-pub(super) fn command(args: Args) -> Result<(), Failure> {
+pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
     let (config, file) = match (&args.upstream, &args.jwt_secret) {
         (Some(upstream), Some(secret)) => {
             let listen = args.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
@@ -57,39 +70,53 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
         _ => (from_file(&args.config, NO_FILE)?, Some(args.config)),
     };
     let level = log_to_stderr(config.log.level);
-    let mut server = bind(config)?;
+    let (patience, port) = (config.server.shutdown_timeout, app::port(&config));
+    let mut server = bind_under(Supervisor::from_env(), config)?;
     let reloads = file.map(|path| {
         let source = Source::new(move || Config::load(&path));
         server.reload_from(source.and_then(move |config| level.set(config.log.level)))
     });
     // Before anybody is told that it listens, and may send a signal.
-    let signal = watch(reloads)?;
+    let (trigger, signal) = watch(reloads)?;
     for address in server.addresses() {
         info!(address, "listening");
     }
     if let Some(socket) = server.publish_socket() {
         info!(socket = %socket.display(), "publish socket open");
     }
-    run(server, signal)
+    if args.app.is_empty() {
+        return run(server, signal).map(|()| ExitCode::SUCCESS);
+    }
+    // It finds the publish socket, and clients find us: they wait for it as `retry_for` says.
+    let app = App::start(&args.app, (port, server.publish_socket()), (trigger, signal.clone()))?;
+    let served = run(server, signal.clone());
+    let code = app.end(patience, signal);
+    served?;
+    code.map(ExitCode::from)
 }
 
 /// Binds everything that a configuration names.
 pub(super) fn bind(config: Config) -> Result<Server, Failure> {
-    Server::bind(config).map_err(|error| Failure::new("the server could not start").because(error))
+    bind_under(Supervisor::default(), config)
+}
+
+fn bind_under(supervisor: Supervisor, config: Config) -> Result<Server, Failure> {
+    let server = Server::bind_under(supervisor, config);
+    server.map_err(|error| Failure::new("the server could not start").because(error))
 }
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    let signal = watch(None)?;
+    let (_, signal) = watch(None)?;
     run(server, signal)
 }
 
 /// Watches for signals from here on; with something to reload, SIGHUP does that.
-fn watch(reloads: Option<Reloads>) -> Result<Signal, Failure> {
+fn watch(reloads: Option<Reloads>) -> Result<(Trigger, Signal), Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger, reloads)
+    watch_signals(trigger.clone(), reloads)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
-    Ok(signal)
+    Ok((trigger, signal))
 }
 
 fn run(server: Server, signal: Signal) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 //! Invariant: what can fail is made first ([`Made`] and what stands beside it), and only then is anything changed that
 //! requests under the old configuration see.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -11,11 +12,12 @@ use tokio::task::{AbortHandle, spawn_local};
 use crate::access_log::Sink;
 use crate::acme::{Challenges, Renewals};
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Action, Auth, Config};
+use crate::config::{self, Action, Auth, Config, SocketPlace};
 use crate::limits::{AddressLimit, Limits};
 use crate::proxy::{HealthChecks, Spools, Standings};
-use crate::publish::Publisher;
+use crate::publish::{PublishSocket, Publisher};
 use crate::router::Fronts;
+use crate::systemd::{Passed, Sockets};
 use crate::worker::Parts;
 
 use super::certificates::Keeper;
@@ -45,6 +47,31 @@ pub(super) fn sink(access: &config::AccessLog) -> Result<Option<Sink>, BindError
             Some(sink.map_err(|cause| BindError::AccessLog { path: path.clone(), cause })?)
         }
     })
+}
+
+/// Opens the publish socket.
+pub(super) fn publish_socket(
+    publish: &config::Publish,
+    sockets: &Sockets,
+) -> Result<Option<PublishSocket>, BindError> {
+    let allow_uids = publish.allow_uids.clone();
+    match &publish.socket {
+        None => Ok(None),
+        Some(SocketPlace::Path(path)) => {
+            let socket = PublishSocket::bind(path, publish.mode, allow_uids);
+            socket.map(Some).map_err(BindError::PublishSocket)
+        }
+        Some(SocketPlace::Inherited(name)) => {
+            let not_unix =
+                || io::Error::new(io::ErrorKind::InvalidInput, "it is a TCP socket; it has to be a Unix one");
+            let listener = sockets.named(name).and_then(Passed::try_clone).and_then(|socket| match socket {
+                Passed::Unix(listener) => Ok(listener),
+                Passed::Tcp(_) => Err(not_unix()),
+            });
+            let socket = listener.and_then(|listener| PublishSocket::inherited(listener, allow_uids));
+            socket.map(Some).map_err(|cause| BindError::PublishInherited { name: name.clone(), cause })
+        }
+    }
 }
 
 /// What seals tickets: what did so before, as long as nobody says otherwise.

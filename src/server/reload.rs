@@ -14,11 +14,12 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problems, SocketPlace};
 use crate::hub::Hub;
 use crate::listener::ConnectionLimit;
 use crate::publish::{self, Bounds, Publisher, Terms};
 use crate::shutdown::{Signal, Stage};
+use crate::systemd::Notifier;
 use crate::worker::{Change, Parts};
 
 use super::BindError;
@@ -171,6 +172,7 @@ pub(super) struct Running {
     pub(super) log: Option<AccessLog>,
     pub(super) secret_parameters: Vec<String>,
     pub(super) chores: Chores,
+    pub(super) notifier: Notifier,
 }
 
 impl Running {
@@ -189,7 +191,12 @@ impl Running {
     pub(super) async fn reload_from(&mut self, source: &Source, mut requests: Requests, signal: Signal) {
         while let Some(reply) = requests.requests.recv().await {
             let outcome = match signal.stage() {
-                Stage::Running => self.reload(source).await,
+                Stage::Running => {
+                    self.notifier.reloading();
+                    let outcome = self.reload(source).await;
+                    self.notifier.ready();
+                    outcome
+                }
                 Stage::Draining | Stage::Stopped => Err(ReloadError::Ending),
             };
             requests.numbers.generation.store(self.parts.number, Ordering::Relaxed);
@@ -228,7 +235,7 @@ impl Running {
         } else {
             None
         };
-        if let Some(path) = &config.publish.socket
+        if let Some(SocketPlace::Path(path)) = &config.publish.socket
             && config.publish.mode != before.publish.mode
         {
             publish::set_mode(path, config.publish.mode).map_err(BindError::PublishSocket)?;
