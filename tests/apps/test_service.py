@@ -136,6 +136,10 @@ def test_it_works_within_the_unit(root):
             said = subprocess.run(publish, check=True, capture_output=True, text=True).stdout
             assert '"delivered":1' in said, said
             assert "data: hi" in events.iter_lines(decode_unicode=True)
+        # What `systemctl reload` does.
+        check = confined.command(root, "check", *args[1:])
+        checked = subprocess.run(check, env={**os.environ, "JWT_SECRET": "s" * 32}, capture_output=True, text=True)
+        assert checked.returncode == 0, checked
         service.child.send_signal(signal.SIGHUP)
         service.wait_until(lambda: "nothing has changed" in log.read_text(), "the reload")
         assert service.stop() == 0

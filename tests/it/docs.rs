@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 mod blocks;
 mod commands;
+mod package;
 mod runbook;
 
 /// Set to write what is out of date instead of failing.
