@@ -40,9 +40,11 @@ while i <= #ARGV do
   if p.key ~= '' then
     local name = P .. 'key:' .. p.key
     local digest = digests[name]
-    if not digest then
-      local known = redis.call('GET', name)
-      digest = known and string.match(known, '^%S+') or p.digest
+    if digest then
+      p.is_twin = true
+    else
+      p.known = redis.call('GET', name)
+      digest = p.known and string.match(p.known, '^%S+') or p.digest
       digests[name] = digest
     end
     if digest ~= p.digest then return {'reused', #batch} end
@@ -151,7 +153,8 @@ end
 
 local reply = {}
 for _, p in ipairs(batch) do
-  local known = p.key ~= '' and redis.call('GET', p.key)
+  -- One of the same batch may have set it since.
+  local known = p.known or p.is_twin and redis.call('GET', p.key)
   if known then
     local its_epoch, its_seq, streams = string.match(known, '^%S+ (%S+) (%S+) (%S+)$')
     reply[#reply + 1] = 'before'
