@@ -36,7 +36,12 @@ impl Config {
         }
         let address = |config: &Self| config.publish.http.as_ref().map(|(address, _)| *address);
         if address(self) != address(before) {
+            // The token follows all the same: the address that stays must not be open to one that was taken away.
+            let token = self.publish.http.take().map(|(_, token)| token);
             self.publish.http.clone_from(&before.publish.http);
+            if let (Some((_, own)), Some(token)) = (&mut self.publish.http, token) {
+                *own = token;
+            }
             kept.push("[publish] http");
         }
         if self.store != before.store {
