@@ -62,7 +62,8 @@ pub(super) fn publish_socket(
             socket.map(Some).map_err(BindError::PublishSocket)
         }
         Some(SocketPlace::Inherited(name)) => {
-            let not_unix = || io::Error::new(io::ErrorKind::InvalidInput, "it is a TCP socket; it has to be a Unix one");
+            let not_unix =
+                || io::Error::new(io::ErrorKind::InvalidInput, "it is a TCP socket; it has to be a Unix one");
             let listener = sockets.named(name).and_then(Passed::try_clone).and_then(|socket| match socket {
                 Passed::Unix(listener) => Ok(listener),
                 Passed::Tcp(_) => Err(not_unix()),

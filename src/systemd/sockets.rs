@@ -105,7 +105,8 @@ impl Sockets {
 
 /// The names of so many sockets.
 fn names(given: Option<&str>, count: usize) -> Vec<String> {
-    let mut names: Vec<_> = given.map_or_else(Vec::new, |names| names.split(':').map(str::to_owned).collect());
+    let mut names: Vec<_> =
+        given.map_or_else(Vec::new, |names| names.split(':').map(str::to_owned).collect());
     if names.len() != count {
         names = vec![NAMELESS.to_owned(); count];
     }
@@ -119,7 +120,9 @@ fn take(descriptors: &mut ListenFd, index: usize) -> Result<Passed, &'static str
     } else if let Ok(Some(socket)) = descriptors.take_unix_listener(index) {
         Passed::Unix(socket)
     } else {
-        return Err("what was given is no stream socket of TCP or Unix; its .socket unit needs ListenStream=");
+        return Err(
+            "what was given is no stream socket of TCP or Unix; its .socket unit needs ListenStream=",
+        );
     };
     let listens = match &socket {
         Passed::Tcp(socket) => socket_acceptconn(socket),

@@ -172,7 +172,9 @@ fn wait_for(pid: Pid) -> io::Result<WaitStatus> {
 fn refused(name: &str, error: io::Error) -> Failure {
     let (code, help) = match error.kind() {
         ErrorKind::NotFound => (NOT_FOUND, "write its path, or see that it is in PATH"),
-        ErrorKind::PermissionDenied => (NOT_EXECUTABLE, "make it executable (chmod +x), or name its interpreter"),
+        ErrorKind::PermissionDenied => {
+            (NOT_EXECUTABLE, "make it executable (chmod +x), or name its interpreter")
+        }
         _ => (NOT_EXECUTABLE, "try it alone in a shell"),
     };
     Failure::new(format!("cannot start `{name}`")).because(error).help(help).code(code)
