@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -77,7 +77,7 @@ pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
         server.reload_from(source.and_then(move |config| level.set(config.log.level)))
     });
     // Before anybody is told that it listens, and may send a signal.
-    let (trigger, signal) = watch(reloads)?;
+    let (trigger, signal) = watch(reloads, !args.app.is_empty())?;
     for address in server.addresses() {
         info!(address, "listening");
     }
@@ -107,14 +107,14 @@ fn bind_under(supervisor: Supervisor, config: Config) -> Result<Server, Failure>
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    let (_, signal) = watch(None)?;
+    let (_, signal) = watch(None, false)?;
     run(server, signal)
 }
 
 /// Watches for signals from here on; with something to reload, SIGHUP does that.
-fn watch(reloads: Option<Reloads>) -> Result<(Trigger, Signal), Failure> {
+fn watch(reloads: Option<Reloads>, has_app: bool) -> Result<(Trigger, Signal), Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger.clone(), reloads)
+    watch_signals(trigger.clone(), reloads, has_app)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
     Ok((trigger, signal))
 }
@@ -154,15 +154,18 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
 }
 
 /// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, and SIGHUP into a reload. Where there
-/// is nothing to reload, SIGHUP does what the system has it do: a program that was tried out in a terminal ends with it.
+/// is nothing to reload, SIGHUP does what the system has it do: a program that was tried out in a terminal ends with it. With
+/// an app, which would be left behind, it is one of the two steps then.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>) -> io::Result<()> {
+fn watch_signals(trigger: Trigger, reloads: Option<Reloads>, has_app: bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut terminate, mut interrupt, hangups) = {
+    let ends_by_hangup = has_app && reloads.is_none();
+    let (mut terminate, mut interrupt, mut hangup, hangups) = {
         let _entered = runtime.enter();
+        let hangup = ends_by_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
         let hangups = reloads.map(|reloads| Ok::<_, io::Error>((signal(SignalKind::hangup())?, reloads)));
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangups.transpose()?)
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangup, hangups.transpose()?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -178,6 +181,7 @@ fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>) -> io::Re
                 tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    _ = next_of(&mut hangup) => "SIGHUP",
                 }
             };
             // Awaited outside the macros, which leave their fields alone below the log's level.
@@ -190,4 +194,12 @@ fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>) -> io::Re
         });
     })?;
     Ok(())
+}
+
+/// The next signal of a kind, if that is watched.
+async fn next_of(signals: &mut Option<unix::Signal>) -> Option<()> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
+    }
 }

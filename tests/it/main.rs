@@ -11,6 +11,8 @@ mod authjs;
 #[cfg(test)]
 mod catch_up;
 #[cfg(test)]
+mod child;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod compress;
@@ -108,6 +110,8 @@ mod stream_resume;
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod tickets;
 #[cfg(test)]
