@@ -1,5 +1,6 @@
 """A node whose store is in Redis, stopped, and Redis ended just after a publication."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -40,9 +41,9 @@ def test_a_node_that_has_just_published_stops_at_once(redis):
 def test_a_node_stops_also_when_redis_hangs(redis):
     with node_of(redis) as node:
         ready(node)
-        redis.process.child.send_signal(19)
+        redis.process.child.send_signal(signal.SIGSTOP)
         assert node.process.stop(20) == 0
-        redis.process.child.send_signal(18)
+        redis.process.child.send_signal(signal.SIGCONT)
 
 
 def test_what_was_acknowledged_and_is_gone_ends_the_epoch_though_nobody_heard_of_it(redis):
