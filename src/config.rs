@@ -4,6 +4,7 @@
 //! matched with their keys, paths and patterns checked; nothing behind this module validates again. The way from
 //! bytes to here is [`Config::load`]; its mistakes are [`Problems`] that point into the file.
 
+mod admin;
 mod auth;
 mod certificate;
 mod host;
@@ -29,6 +30,7 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
+pub use admin::Admin;
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
 pub use limits::Limits;
@@ -74,6 +76,8 @@ pub struct Config {
     pub store: Store,
     /// What is written down.
     pub log: Log,
+    /// Where the operator looks in, if anywhere.
+    pub admin: Option<Admin>,
     /// How many streams there may be, and how fast they may come.
     pub limits: Limits,
     /// The routing table; at least one row.
@@ -133,6 +137,7 @@ impl Config {
         Self {
             server,
             publish: Publish::read(file.section("publish", &schema::PUBLISH), report.base, &taken),
+            admin: Admin::read(file.section("admin", &schema::ADMIN), report.base, &taken),
             listen,
             auth: auth
                 .iter()
@@ -186,6 +191,7 @@ impl Config {
             publish: Publish::new(Path::new(".")),
             store: Store::default(),
             log: Log::default(),
+            admin: None,
             limits: Limits::default(),
             routes,
         })

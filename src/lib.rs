@@ -106,7 +106,7 @@
 //! ```text
 //! main, cli
 //! server
-//! worker
+//! worker, admin
 //! router, connection, listener
 //! proxy, files, stream, publish
 //! unread
@@ -161,6 +161,7 @@
 //!   is cut between the two is told again.
 
 pub mod access_log;
+pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod compress;

@@ -21,6 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Sink};
+use crate::admin::{Admin, View};
 use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Action, Auth, Config, Secret};
 use crate::event::Timestamp;
@@ -64,6 +65,8 @@ pub enum BindError {
     PublishSocket(publish::SocketError),
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
+    /// The operator's address.
+    Admin(listener::BindError),
     /// The store on disk.
     Store(DiskError),
     /// No random bytes for the epoch, the tickets or the passwords.
@@ -80,6 +83,7 @@ impl fmt::Display for BindError {
             }
             Self::PublishSocket(error) => error.fmt(f),
             Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
+            Self::Admin(error) => write!(f, "[admin] address: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Random => f.write_str("the system gives no random bytes"),
         }
@@ -93,7 +97,7 @@ impl std::error::Error for BindError {
             Self::Tls { cause, .. } => Some(cause),
             Self::AccessLog { cause, .. } => Some(cause),
             Self::PublishSocket(error) => Some(error),
-            Self::PublishHttp(error) => Some(error),
+            Self::PublishHttp(error) | Self::Admin(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Random => None,
         }
@@ -108,6 +112,7 @@ pub struct Server {
     sink: Option<Sink>,
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
+    admin: Option<Admin>,
     hub: Hub,
     /// What writes to a store on disk.
     committer: Option<Committer>,
@@ -151,6 +156,7 @@ impl Server {
             .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
             .transpose()
             .map_err(BindError::PublishHttp)?;
+        let admin = config.admin.as_ref().map(Admin::bind).transpose().map_err(BindError::Admin)?;
         let (hub, committer) = history::open(&config)?;
         let tickets = match &config.server.secret {
             Some(secret) => Tickets::new(secret.expose().as_bytes()),
@@ -166,6 +172,7 @@ impl Server {
             sink,
             publish_socket,
             publish_http,
+            admin,
             hub,
             committer,
             counters,
@@ -189,6 +196,11 @@ impl Server {
         self.publish_http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
+    /// Where the operator looks in, as it was bound.
+    pub fn admin_address(&self) -> Option<&str> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
         let Self {
@@ -197,6 +209,7 @@ impl Server {
             sink,
             publish_socket,
             publish_http,
+            admin,
             hub,
             committer,
             counters,
@@ -245,6 +258,14 @@ impl Server {
             let _within = runtime.enter();
             publish::serve(publisher.clone(), publish_socket, publish_http, signal.clone())?
         };
+        let view = View {
+            config: config.clone(),
+            hub: hub.clone(),
+            counters: counters.clone(),
+            signal: signal.clone(),
+            workers: ended.downgrade(),
+        };
+        let admin = admin.map(|admin| admin.start(view)).transpose()?;
         let committing = committer
             .map(|committer| Builder::new().name("store".to_owned()).spawn(move || committer.run()))
             .transpose()?;
@@ -287,6 +308,9 @@ impl Server {
         hub.close();
         if committing.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that writes to the store panicked");
+        }
+        if let Some(admin) = admin {
+            admin.end();
         }
         if let Some(log) = log {
             log.finish();

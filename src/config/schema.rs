@@ -21,8 +21,8 @@ const fn shape(title: &'static str, keys: &'static [&'static str], later: &'stat
 /// The file itself.
 pub(super) static ROOT: Shape = shape(
     "the top level of the file",
-    &["server", "listen", "upstreams", "auth", "publish", "store", "log", "limits", "route"],
-    &["admin", "source"],
+    &["server", "listen", "upstreams", "auth", "publish", "store", "admin", "log", "limits", "route"],
+    &["source"],
 );
 
 pub(super) static SERVER: Shape = shape(
@@ -134,6 +134,8 @@ pub(super) static STORE: Shape = shape(
     &["url", "prefix"],
 );
 
+pub(super) static ADMIN: Shape = shape("[admin]", &["address", "token"], &[]);
+
 pub(super) static LOG: Shape = shape("[log]", &["access", "format", "level"], &[]);
 
 pub(super) static LIMITS: Shape = shape(
@@ -238,6 +240,7 @@ pub(super) static ALL: &[&Shape] = &[
     &AUTH_ASK,
     &PUBLISH,
     &STORE,
+    &ADMIN,
     &LOG,
     &LIMITS,
     &ROUTE,

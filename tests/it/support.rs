@@ -41,6 +41,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Sidestream {
     pub(crate) folder: TempDir,
     addresses: Vec<String>,
+    admin: Option<String>,
     trigger: Trigger,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,9 +58,10 @@ impl Sidestream {
             Config::parse(text, "test.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
         let server = Server::bind(config).unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().to_vec();
+        let admin = server.admin_address().map(str::to_owned);
         let (trigger, signal) = shutdown::channel();
         let thread = std::thread::spawn(move || server.run(signal).unwrap());
-        Self { folder, addresses, trigger, thread: Some(thread) }
+        Self { folder, addresses, admin, trigger, thread: Some(thread) }
     }
 
     /// The address of the first listener.
@@ -70,6 +72,11 @@ impl Sidestream {
     /// The address of a listener, in the order of the configuration.
     pub(crate) fn address_of(&self, listener: usize) -> &str {
         &self.addresses[listener]
+    }
+
+    /// A connection to the admin address.
+    pub(crate) fn admin(&self) -> Client {
+        Client::connect(self.admin.as_deref().unwrap())
     }
 
     /// A connection to the first listener.
