@@ -10,10 +10,12 @@ mod door;
 mod exposition;
 mod families;
 mod health;
+mod process;
 
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -22,9 +24,12 @@ use tokio::task::LocalSet;
 
 use crate::config::{self, Config, Secret};
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::listener::{BindError, Bound, SocketFile, Unaccepted};
 use crate::metrics::Counters;
+use crate::proxy::Standings;
 use crate::shutdown::Signal;
+use crate::tls::Tls;
 use crate::transport::{Spares, admit};
 
 use door::Door;
@@ -47,6 +52,14 @@ pub struct View {
     pub hub: Hub,
     /// What each worker counts.
     pub counters: Vec<Arc<Counters>>,
+    /// How many streams users have.
+    pub limits: Limits,
+    /// What is known of the servers of upstreams.
+    pub standings: Arc<Standings>,
+    /// The TLS of listeners, each with its address.
+    pub tls: Vec<(String, Tls)>,
+    /// How many configurations have been taken into use.
+    pub generation: Arc<AtomicU64>,
     /// How far the process is on its way out.
     pub signal: Signal,
     /// Each worker has one end of it until it ends, however it ends.

@@ -30,6 +30,8 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
+use crate::metrics::RouteLabel;
+
 pub use admin::Admin;
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
@@ -149,6 +151,13 @@ impl Config {
             routes: Route::read_all(&routes, &names, &upstreams),
             upstreams,
         }
+    }
+
+    /// What a route is called where its requests are counted.
+    pub fn label_of(&self, route: &Route) -> RouteLabel {
+        let upstream = route.upstream().and_then(|place| self.upstreams.get(place));
+        let upstream = upstream.map(|upstream| upstream.name.clone()).unwrap_or_default();
+        RouteLabel { route: route.label(), upstream }
     }
 
     /// The configuration of a `run` without a file: everything goes to the upstream, except a stream at `/events`

@@ -212,6 +212,7 @@ async fn run<H: Handler>(
         return Err(ConnectionError::Handshake(std::io::ErrorKind::TimedOut.into()));
     };
     let (mut stream, credentials) = made?;
+    shared.counters.handshakes.inc();
     let session = stream.get_mut().1;
     session.set_buffer_limit(Some(SESSION_BUFFER));
     let (sni, h2) = (session.server_name().map(str::to_owned), is_h2(session.alpn_protocol()));

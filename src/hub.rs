@@ -19,6 +19,7 @@ mod publication;
 mod publish;
 mod queue;
 mod subscription;
+mod totals;
 mod unread;
 
 use std::collections::{HashSet, VecDeque};
@@ -26,6 +27,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use crate::event::{ChannelName, Epoch, EventId, Frame, Timestamp};
 use crate::store::{DiskError, Kept, KeptKey, Marks, Memory, OpenDisk, Page, Record, Store, SyncMode};
@@ -38,6 +40,7 @@ pub use kick::{Blocked, DisconnectError, Kick};
 pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
+pub use totals::HubTotals;
 pub use unread::{MarkError, Read, ReadNotice, Unread};
 
 use blocks::Blocks;
@@ -47,6 +50,7 @@ use keys::Keys;
 use kick::Due;
 use outcome::Outcome;
 use queue::{Pending, Queue};
+use totals::Counts;
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -85,6 +89,7 @@ struct State {
     streams: Box<[usize]>,
     keys: Keys,
     blocks: Blocks,
+    counts: Counts,
 }
 
 /// What is known of a channel.
@@ -144,6 +149,7 @@ impl Hub {
                 streams: vec![0; workers].into(),
                 keys: Keys::default(),
                 blocks: Blocks::default(),
+                counts: Counts::default(),
             }),
         }))
     }
@@ -174,10 +180,11 @@ impl Hub {
         state: &mut State,
         publication: Publication,
         digest: u64,
-        (now, until): (Timestamp, Timestamp),
+        (now, until, since): (Timestamp, Timestamp, Instant),
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Receipt {
         state.given += 1;
+        state.counts.published += 1;
         let id = EventId { epoch: self.0.epoch, seq: state.given };
         let Publication { channels, event, ttl, key, collapse } = publication;
         let until = state.keys.until(now).max(until);
@@ -188,7 +195,7 @@ impl Hub {
             Store::Memory(memory) => {
                 memory.append(&channels, record);
                 (state.head, state.settled) = (id.seq, id.seq);
-                self.hand_out(state, &channels, id.seq, &frame, wake)
+                self.hand_out(state, &channels, (id.seq, since), &frame, wake)
             }
             Store::Disk(_) => {
                 let key = key.clone().map(|name| KeptKey {
@@ -200,7 +207,7 @@ impl Hub {
                 });
                 let outcome = Arc::new(Outcome::default());
                 let kept = Kept { channels, record, key };
-                state.queue.push(Pending { kept, is_last: false, outcome: outcome.clone() });
+                state.queue.push(Pending { kept, since, is_last: false, outcome: outcome.clone() });
                 Delivered::kept(outcome)
             }
         };
@@ -216,7 +223,7 @@ impl Hub {
         &self,
         state: &State,
         channels: &[ChannelName],
-        seq: u64,
+        (seq, since): (u64, Instant),
         frame: &Frame,
         wake: &mut SmallVec<[usize; 8]>,
     ) -> Delivered {
@@ -226,7 +233,7 @@ impl Hub {
         let tally = (targets.overlap || frame.expires().is_some()).then(|| Tally::new(targets.workers.len()));
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
-            let delivery = Delivery::new(seq, frame.clone(), channels, tally);
+            let delivery = Delivery::new(seq, frame.clone(), channels, since, tally);
             self.0.inboxes[worker].push(Work::Deliver(delivery));
             if !wake.contains(&worker) {
                 wake.push(worker);

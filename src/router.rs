@@ -6,6 +6,7 @@
 //! it is passed (`front`: addresses, a preflight's answer, maintenance, rate, password); its action is taken, which looks
 //! at the length of a body before it asks for any of it; and whatever the outcome is, it is logged.
 
+mod account;
 mod asker;
 mod body;
 mod cors;
@@ -45,7 +46,8 @@ pub use front::Fronts;
 pub use origin::Origin;
 pub use redirect::{Hosts, Redirect};
 
-use asker::{Asker, because};
+use account::{Account, Meter};
+use asker::Asker;
 use body::RequestLog;
 use cors::Leave;
 use front::Front;
@@ -101,6 +103,8 @@ pub struct Router {
     proxy: Proxy,
     streams: Streams,
     counters: Arc<Counters>,
+    /// Where requests are counted that reach no route.
+    nowhere: Rc<Meter>,
     log: Option<Rc<WorkerLog>>,
     /// Pages in the place of ours.
     pages: Option<Arc<ErrorPages>>,
@@ -108,6 +112,8 @@ pub struct Router {
 
 #[derive(Debug)]
 struct Entry {
+    /// Where its requests are counted.
+    meter: Rc<Meter>,
     /// What a request has to pass first.
     front: Option<Arc<Front>>,
     action: Do,
@@ -157,7 +163,8 @@ impl Router {
                     Do::Publish(Box::new(publish::route::Route::new(route, publisher.clone(), place)))
                 }
             };
-            Entry { front: fronts.of(place), action, cors: route.cors.clone() }
+            let meter = Meter::of(route, config, &counters);
+            Entry { meter, front: fronts.of(place), action, cors: route.cors.clone() }
         });
         let routes: Vec<_> = routes.collect();
         let is_internal = |entry: &Entry| matches!(&entry.action, Do::Files(files, _) if files.is_internal());
@@ -170,6 +177,7 @@ impl Router {
             limits,
             proxy,
             streams,
+            nowhere: Meter::of_none(&counters),
             counters,
             log,
             pages: fronts.pages,
@@ -196,6 +204,7 @@ impl Router {
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
+        let mut account = Account::open(&self.nowhere, log);
         let mut asker = Asker {
             accept: parts.headers.get(ACCEPT).cloned(),
             id: self.pages.is_some().then(|| Box::new(id.clone())),
@@ -207,6 +216,7 @@ impl Router {
         let found = self.find(&parts, &origin);
         let mut stopped = None;
         if let Ok((entry, _)) = &found {
+            account.reached(&entry.meter);
             allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
             asker.is_script = matches!(entry.action, Do::Stream(_) | Do::Publish(_));
             asker.rules = entry.action.rules();
@@ -223,7 +233,7 @@ impl Router {
             && cors::is_preflight(&parts)
         {
             let response = allowed.preflight(&parts.headers);
-            return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
+            return Routed::Reply(body::finish(response.map(ReplyBody::small), account));
         }
         let asks_password = fronts.iter().any(|front| front.asks_password());
         let keeps_out = fronts.iter().any(|front| front.keeps_out());
@@ -245,7 +255,7 @@ impl Router {
                         if keeps_out {
                             front::keep_private(response.headers_mut());
                         }
-                        return Routed::Reply(body::finish(response.map(ReplyBody::file), log));
+                        return Routed::Reply(body::finish(response.map(ReplyBody::file), account));
                     }
                     Err(FilesError::Method | FilesError::Missing) if let Some(to) = otherwise => {
                         Ok((&**to, host))
@@ -283,6 +293,9 @@ impl Router {
                     Ok(answer) => answer.await,
                     Err(error) => Err(error),
                 };
+                if answer.is_ok() {
+                    account.heard();
+                }
                 match answer {
                     Ok(Answer::Response(mut response)) => {
                         // Where no route takes files, an app that names one is answered for as if it had not.
@@ -296,15 +309,15 @@ impl Router {
                             match Box::pin(self.hand_over(named, app, client, host)).await {
                                 Ok(mut response) => {
                                     proxied.rules().apply(response.headers_mut());
-                                    return Routed::Reply(body::finish(response, log));
+                                    return Routed::Reply(body::finish(response, account));
                                 }
-                                Err(refusal) => return self.refuse(&refusal, &asker, None, log),
+                                Err(refusal) => return self.refuse(&refusal, &asker, None, account),
                             }
                         }
-                        return Routed::Reply(body::finish(proxied.answer(response, asked), log));
+                        return Routed::Reply(body::finish(proxied.answer(response, asked), account));
                     }
                     Ok(Answer::Upgrade(response, app)) => {
-                        return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), log), app);
+                        return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), account), app);
                     }
                     Err(error) => error.into(),
                 }
@@ -326,8 +339,8 @@ impl Router {
                 }
                 let refused = response.extensions_mut().remove::<RefusalKind>().map(RefusalKind::code);
                 cors::put(allowed.as_deref(), &mut response);
-                let log = because(log, refused);
-                return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
+                let account = account.because(refused);
+                return Routed::Reply(body::finish(response.map(ReplyBody::small), account));
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
@@ -339,22 +352,22 @@ impl Router {
                 };
                 match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response, refused)) => {
-                        return Routed::Reply(body::finish(response, because(log, refused)));
+                        return Routed::Reply(body::finish(response, account.because(refused)));
                     }
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
-                        leave(log);
+                        account.leave();
                         return Routed::Park(grant);
                     }
                     Ok(Granted::Body(response)) => {
-                        leave(log);
+                        account.leave();
                         return Routed::Reply(response);
                     }
                     Err(refusal) => refusal,
                 }
             }
         };
-        self.refuse(&refusal, &asker, allowed.as_deref(), log)
+        self.refuse(&refusal, &asker, allowed.as_deref(), account)
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
@@ -368,11 +381,5 @@ impl Router {
             Entry { action: Do::Files(files, _), .. } if files.is_internal() => Err(Refusal::NoRoute),
             entry => Ok((entry, host)),
         }
-    }
-}
-
-fn leave(log: Option<Box<RequestLog>>) {
-    if let Some(log) = log {
-        log.leave();
     }
 }

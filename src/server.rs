@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -236,6 +237,9 @@ impl Server {
         let (ended, all_ended) = mpsc::channel(1);
 
         let redirects = redirects::of(&config, &listeners);
+        let with_tls =
+            listeners.iter().filter_map(|(bound, tls)| Some((bound.endpoint.to_string(), tls.clone()?)));
+        let tls = with_tls.collect();
         let mut keeper = Keeper::default();
         for ((bound, tls), listen) in listeners.iter().zip(&config.listen) {
             if let Some(tls) = tls {
@@ -262,6 +266,10 @@ impl Server {
             config: config.clone(),
             hub: hub.clone(),
             counters: counters.clone(),
+            limits: stream_limits.clone(),
+            standings: standings.clone(),
+            tls,
+            generation: Arc::new(AtomicU64::new(1)),
             signal: signal.clone(),
             workers: ended.downgrade(),
         };

@@ -29,7 +29,26 @@ pub enum Store {
     Disk(Disk),
 }
 
+/// How much is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreTotals {
+    /// Events, counted once for each of their channels.
+    pub events: u64,
+    /// Their bytes, with what each costs besides.
+    pub bytes: u64,
+    /// Channels that have any.
+    pub channels: u64,
+}
+
 impl Store {
+    /// How much is kept.
+    pub fn totals(&self) -> StoreTotals {
+        match self {
+            Self::Memory(memory) => memory.totals(),
+            Self::Disk(disk) => disk.totals(),
+        }
+    }
+
     /// How many events a channel has, and the newest it ever had.
     pub fn channel(&self, channel: &ChannelName) -> Option<(usize, u64)> {
         match self {

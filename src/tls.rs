@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, VerifierBuilderError,
     WebPkiClientVerifier,
@@ -147,6 +148,11 @@ impl Credentials {
             config.send_tls13_tickets = 1;
         }
         Ok(Self { certificates, is_mutual, config: Arc::new(config) })
+    }
+
+    /// The server's own certificates, without those above them.
+    pub fn leaves(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.certificates.keys.iter().filter_map(|key| key.cert.first())
     }
 
     /// Whether a certificate names a host.

@@ -19,7 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{View, exposition, health};
+use super::health::{self, Apps};
+use super::{View, exposition};
 use crate::config::Secret;
 use crate::http::host_without_port;
 use crate::publish::bearer;
@@ -50,10 +51,10 @@ enum Page {
 }
 
 impl Page {
-    async fn answer(self, view: &View, fields: &HeaderMap) -> Response<Bytes> {
+    async fn answer(self, Door { view, apps, .. }: &Door, fields: &HeaderMap) -> Response<Bytes> {
         match self {
             Self::Alive => health::alive(view),
-            Self::Ready => health::ready(view).await,
+            Self::Ready => health::ready(view, apps).await,
             Self::Metrics => exposition::answer(view, fields),
         }
     }
@@ -64,11 +65,12 @@ impl Page {
 pub(super) struct Door {
     view: View,
     token: Option<Secret>,
+    apps: Apps,
 }
 
 impl Door {
     pub(super) fn new(view: View, token: Option<Secret>) -> Self {
-        Self { view, token }
+        Self { view, token, apps: Apps::default() }
     }
 
     /// Serves HTTP/1.1 on a connection until it ends; `from_network` says that a browser could be at its other end.
@@ -126,7 +128,7 @@ impl Door {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        page.answer(&self.view, fields).await
+        page.answer(self, fields).await
     }
 }
 

@@ -79,7 +79,7 @@ struct Sheet(Vec<Family>);
 impl Collector for Sheet {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for Family { name, help, unit, kind, rows, .. } in &self.0 {
-            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), kind.of_metric())?;
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), *kind)?;
             for Row { labels, value } in rows {
                 if labels.is_empty() {
                     put(&mut family, value)?;
@@ -95,7 +95,12 @@ impl Collector for Sheet {
 fn put(encoder: &mut MetricEncoder<'_>, value: &Value) -> fmt::Result {
     match value {
         Value::Count(count) => encoder.encode_counter::<NoLabelSet, _, u64>(count, None),
+        Value::Spent(seconds) => encoder.encode_counter::<NoLabelSet, _, u64>(seconds, None),
         Value::Now(number) => encoder.encode_gauge(number),
+        Value::Point(number) => encoder.encode_gauge(number),
+        Value::Spread { sum, count, buckets } => {
+            encoder.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
+        }
     }
 }
 

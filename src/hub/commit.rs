@@ -309,7 +309,8 @@ impl Hub {
                 state.head = record.seq;
                 state.settled = record.seq;
                 let channels = &pending.kept.channels;
-                let delivered = self.hand_out(&state, channels, record.seq, &record.frame, &mut wake);
+                let delivered =
+                    self.hand_out(&state, channels, (record.seq, pending.since), &record.frame, &mut wake);
                 pending.outcome.tell(Ok(delivered));
                 wake.extend(self.kick_due(&mut state));
             }

@@ -37,6 +37,7 @@ impl Hub {
     ) -> Result<Vec<Receipt>, PublishError> {
         let mut wake: SmallVec<[usize; 8]> = SmallVec::new();
         let mut receipts: Vec<Receipt> = Vec::with_capacity(batch.len());
+        let since = Instant::now();
         // Before the lock: there may be much to read.
         let digests: SmallVec<[u64; 1]> = batch
             .iter()
@@ -44,7 +45,8 @@ impl Hub {
             .collect();
         {
             let mut state = self.lock();
-            let seen = self.admit(&mut state, &batch, &digests, now)?;
+            let admitted = self.admit(&mut state, &batch, &digests, (now, since));
+            let seen = admitted.inspect_err(|why| state.counts.refuse(why))?;
             for ((publication, digest), seen) in batch.into_iter().zip(digests).zip(seen) {
                 receipts.push(match seen {
                     Admitted::Before(receipt) => {
@@ -52,7 +54,9 @@ impl Hub {
                         receipt
                     }
                     Admitted::Twin(index) => receipts[index].clone(),
-                    Admitted::New => self.accept(&mut state, publication, digest, (now, until), &mut wake),
+                    Admitted::New => {
+                        self.accept(&mut state, publication, digest, (now, until, since), &mut wake)
+                    }
                 });
             }
             if state.queue.end_batch() {
@@ -69,14 +73,14 @@ impl Hub {
         state: &mut State,
         batch: &[Publication],
         digests: &[u64],
-        now: Timestamp,
+        (now, since): (Timestamp, Instant),
     ) -> Result<Vec<Admitted>, PublishError> {
         let more = state.queue.len() + batch.len();
         if self.0.inboxes.iter().any(|inbox| inbox.len() + more > INBOX_LIMIT) {
             return Err(PublishError::Overloaded);
         }
         let bytes = batch.iter().map(|publication| publication.event.data.len() * publication.channels.len());
-        if !state.queue.takes(batch.len(), bytes.sum(), Instant::now()) {
+        if !state.queue.takes(batch.len(), bytes.sum(), since) {
             return Err(PublishError::NotKept);
         }
         let mut admitted = Vec::with_capacity(batch.len());

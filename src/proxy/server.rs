@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::error::AppFault;
 use super::standing::{Lease, Standing};
 use crate::config::{self, Origin, UpstreamKind};
+use crate::metrics::UpstreamCells;
 
 /// How many idle connections a worker keeps to one server.
 pub(super) const MAX_IDLE: usize = 128;
@@ -38,6 +39,7 @@ pub(super) struct Server {
     idle_limit: Duration,
     /// The newest last: it is taken first, so that the others can grow old and be closed.
     idle: RefCell<Vec<Idle>>,
+    cells: Arc<UpstreamCells>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,12 @@ struct Idle {
 }
 
 impl Server {
-    pub(super) fn new(origin: &Origin, config: &config::Upstream, standing: Arc<Standing>) -> Self {
+    pub(super) fn new(
+        origin: &Origin,
+        config: &config::Upstream,
+        standing: Arc<Standing>,
+        cells: Arc<UpstreamCells>,
+    ) -> Self {
         Self {
             name: origin.to_string(),
             standing,
@@ -57,6 +64,7 @@ impl Server {
             response_timeout: config.response_timeout,
             idle_limit: idle_limit(config.kind),
             idle: RefCell::default(),
+            cells,
         }
     }
 
@@ -65,6 +73,7 @@ impl Server {
     pub(super) fn take_idle(&self, for_certain: bool) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut connection, until }) = idle.pop() {
+            self.cells.idle.dec();
             if connection.is_silent() && Instant::now() < until && (!for_certain || connection.is_open()) {
                 connection.heard = false;
                 return Some(connection);
@@ -98,6 +107,7 @@ impl Server {
         connection.is_used = true;
         let lease = std::mem::take(&mut connection.lease);
         idle.push(Idle { connection, until });
+        self.cells.idle.inc();
         drop(lease);
         idle.len() == 1
     }
@@ -107,11 +117,19 @@ impl Server {
     pub(super) fn sweep(&self) -> bool {
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
         idle.retain_mut(|idle| {
             idle.connection.read = BytesMut::new();
             idle.connection.is_silent() && now < idle.until
         });
+        self.cells.idle.sub((before - idle.len()) as u64);
         !idle.is_empty()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.cells.idle.sub(self.idle.borrow().len() as u64);
     }
 }
 
@@ -137,7 +155,7 @@ mod tests {
         let origin = Origin::Unix("/nowhere".into());
         let config = config::Upstream::new("app", vec![origin.clone()]);
         let shared = Shared::new(&config);
-        Server::new(&origin, &config, shared.servers[0].clone())
+        Server::new(&origin, &config, shared.servers[0].clone(), Arc::default())
     }
 
     fn connection() -> (Connection, UnixStream) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::page::PageBuilder;
-use super::{Limits, Page, Record};
+use super::{Limits, Page, Record, StoreTotals};
 use crate::event::{ChannelName, Timestamp};
 
 /// What an event costs in memory beside its frame, in bytes; counted so that many tiny events are bounded too.
@@ -80,6 +80,12 @@ impl Memory {
             }
         }
         self.shrink(now);
+    }
+
+    /// How much is kept.
+    pub fn totals(&self) -> StoreTotals {
+        let Self { records, bytes, channels, .. } = self;
+        StoreTotals { events: *records as u64, bytes: *bytes as u64, channels: channels.len() as u64 }
     }
 
     /// Reads the first page of what the channels have past `after` and up to `upto`, both numbers of this epoch.

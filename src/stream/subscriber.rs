@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::recheck::Rechecked;
 use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap};
+use crate::metrics::Counters;
 use crate::store::Page;
 use crate::transport::Transport;
 
@@ -155,6 +157,8 @@ pub(super) struct Parts {
     pub(super) form: Form,
     /// What it opens with.
     pub(super) backlog: Backlog,
+    /// Those of its worker.
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Subscriber {
@@ -171,8 +175,10 @@ impl Subscriber {
             logged,
             marking,
             form,
-            backlog,
+            mut backlog,
+            counters,
         } = parts;
+        backlog.count_at(counters.clone());
         let next_heartbeat = Cell::new(settings.heartbeat_every().map(|every| opened + every));
         Self {
             key: Cell::new(0),
@@ -189,7 +195,13 @@ impl Subscriber {
             rechecked,
             logged,
             marking,
-            state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
+            state: RefCell::new(State {
+                form,
+                backlog: Some(Box::new(backlog)),
+                waker: None,
+                ended: None,
+                counters,
+            }),
         }
     }
 
@@ -233,7 +245,11 @@ impl Subscriber {
                     text = frame.text();
                     &text
                 };
-                match transport.send_now(&[IoSlice::new(bytes)]) {
+                let sent = transport.send_now(&[IoSlice::new(bytes)]);
+                if let Ok(written) = sent {
+                    state.counters.stream_bytes.add(written as u64);
+                }
+                match sent {
                     Ok(written) if written == bytes.len() && transport.is_flushed() => return Handed::Taken,
                     Ok(0) => state.wait_with(frame),
                     Ok(written) => state.wait(bytes.slice(written..)),
@@ -302,7 +318,7 @@ impl Subscriber {
             // Leaves its client at the head: what lies in between is not of what it began with.
             self.cursor.set(head);
             let bytes = state.bytes_of(&place(self.cursor()));
-            state.backlog.get_or_insert_default().push_replay(bytes);
+            state.backlog().push_replay(bytes);
         }
         if page.read >= upto {
             state.go_live();

@@ -1,7 +1,9 @@
 //! The operator's own listener.
 
+mod document;
 mod door;
 mod health;
+mod metrics;
 
 use super::support::{Client, NO_APP, Response, Sidestream, Site};
 
