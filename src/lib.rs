@@ -33,7 +33,11 @@
 //! upstream that has several of them or a limit ([`proxy::Standings`]): atomics, and a lock where one has failed. The
 //! thread that called [`server::Server::run`] is the control thread and carries no traffic. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
-//! delivers what it has written ([`hub::Committer`]).
+//! delivers what it has written ([`hub::Committer`]). With `[admin]` there is one for the operator, who is answered while all
+//! others are busy ([`admin`]).
+//!
+//! What a worker counts are cells of its own ([`metrics`]), plain numbers in atomics that another thread may read; they are
+//! summed when somebody asks. A request is counted where its line for the access log is made (`router/account.rs`).
 //!
 //! # A request
 //!
@@ -155,6 +159,10 @@
 //!   than to hand it over. They are closed elsewhere, which takes far longer when they are large.
 //! * `read_timeout` of an upstream is for pauses within an answer; `response_timeout` ends with its head. Of a body that finds
 //!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
+//! * There is an admin address only with an `[admin]` section, on a thread of its own and not on the control thread: nothing
+//!   is open because a key was forgotten, and publishers may keep the control thread busy. Any IP address in `Host` will do
+//!   there, not only its own: an address is not looked up, so nobody can rebind it, and mapped ports of containers work. Who
+//!   comes by a name shows the token. Numbers of the process are called `process_…`, as every exporter calls them.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
 //! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which

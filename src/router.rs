@@ -204,7 +204,7 @@ impl Router {
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), &parts, origin.client(&parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
-        let mut account = Account::open(&self.nowhere, log);
+        let mut account = Account::open(log);
         let mut asker = Asker {
             accept: parts.headers.get(ACCEPT).cloned(),
             id: self.pages.is_some().then(|| Box::new(id.clone())),
@@ -215,8 +215,8 @@ impl Router {
         let mut allowed = None;
         let found = self.find(&parts, &origin);
         let mut stopped = None;
+        account.reached(found.as_ref().map_or(&self.nowhere, |(entry, _)| &entry.meter));
         if let Ok((entry, _)) = &found {
-            account.reached(&entry.meter);
             allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
             asker.is_script = matches!(entry.action, Do::Stream(_) | Do::Publish(_));
             asker.rules = entry.action.rules();

@@ -19,8 +19,9 @@ pub struct Histogram<const FIRST: u64> {
 impl<const FIRST: u64> Histogram<FIRST> {
     /// Notes one.
     pub fn note(&self, duration: Duration) {
-        // Half a thousand years of them fit.
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        // Half a thousand years of them fit; this is a third of the work of `as_nanos`, which has more room.
+        let nanos =
+            duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(duration.subsec_nanos().into());
         self.counts[place(nanos, FIRST)].inc();
         self.nanos.add(nanos);
     }

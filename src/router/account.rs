@@ -37,7 +37,7 @@ impl Meter {
 /// A request, from its head to the end of its answer.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// None for a stream, which is counted elsewhere once it is open.
+    /// None until it is known which route it reaches, and for a stream, which is counted elsewhere once it is open.
     meter: Option<Rc<Meter>>,
     begun: Instant,
     /// 0 while there is no answer.
@@ -49,17 +49,14 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn open(meter: &Rc<Meter>, log: Option<Box<RequestLog>>) -> Self {
-        meter.cells.active.inc();
-        Self { meter: Some(meter.clone()), begun: Instant::now(), status: 0, bytes: 0, log }
+    pub(super) fn open(log: Option<Box<RequestLog>>) -> Self {
+        Self { meter: None, begun: Instant::now(), status: 0, bytes: 0, log }
     }
 
-    /// It has reached a route.
+    /// It has reached a route, or none. To be said once, before anything is waited for.
     pub(super) fn reached(&mut self, meter: &Rc<Meter>) {
-        if let Some(before) = self.meter.replace(meter.clone()) {
-            before.cells.active.dec();
-        }
         meter.cells.active.inc();
+        self.meter = Some(meter.clone());
     }
 
     /// The app has answered.

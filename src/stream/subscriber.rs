@@ -3,7 +3,6 @@
 mod state;
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,11 +12,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::StreamSettings;
 use super::backlog::Backlog;
 use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
+use super::{End, StreamSettings};
 use crate::access_log::{Line, cut};
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap};
@@ -26,39 +25,6 @@ use crate::store::Page;
 use crate::transport::Transport;
 
 use state::{State, write_backlog};
-
-/// Why a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client went away.
-    Gone,
-    /// The client did not read, and its backlog was full.
-    Evicted,
-    /// It was open for as long as the route allows.
-    MaxAge,
-    /// Its token expired.
-    Expired,
-    /// The app asked for it.
-    Kicked,
-    /// History cannot be read.
-    StoreFailed,
-    /// The process is ending.
-    Drain,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gone => "gone",
-            Self::Evicted => "evicted",
-            Self::MaxAge => "max-age",
-            Self::Expired => "expired",
-            Self::Kicked => "disconnected",
-            Self::StoreFailed => "store-failed",
-            Self::Drain => "drain",
-        })
-    }
-}
 
 /// What the access log says of a stream when it ends.
 #[derive(Debug)]

@@ -273,16 +273,7 @@ impl Streams {
         let counters = &self.0.counters;
         counters.streams.dec();
         counters.stream_time.note(time);
-        match end {
-            End::Gone => &counters.gone,
-            End::Evicted => &counters.evicted,
-            End::MaxAge => &counters.ended_by_age,
-            End::Expired => &counters.ended_by_expiry,
-            End::Kicked => &counters.disconnected,
-            End::StoreFailed => &counters.ended_by_store,
-            End::Drain => &counters.drained,
-        }
-        .inc();
+        end.cell(counters).inc();
         if let (Some(log), Some(logged)) = (&self.0.log, &subscriber.logged) {
             log.write("close", |line| {
                 logged

@@ -8,10 +8,11 @@ use bytes::Bytes;
 
 use super::super::backlog::{Backlog, SLICES};
 use super::super::catch_up::History;
-use super::{End, Form};
+use super::Form;
 use crate::event::{Frame, Timestamp};
 use crate::metrics::Counters;
 use crate::store::Page;
+use crate::stream::End;
 use crate::transport::Transport;
 
 #[derive(Debug)]
