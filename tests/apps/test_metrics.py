@@ -13,7 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 SECRET = "a secret of the tests, thirty-two bytes and more"
-ODD = "/a-route-with-a-~tilde,comma=and{brace}/"  # what a label has to bear
+ODD = "/a-route,with=odd~things/"  # what a label has to bear
 
 
 class App(http.server.BaseHTTPRequestHandler):

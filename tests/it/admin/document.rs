@@ -11,6 +11,9 @@ const UPDATE: &str = "UPDATE_DOCS";
 const BEGIN: &str = "see tests/it/admin/document.rs -->\n";
 const END: &str = "<!-- end of metrics -->";
 
+/// Labels whose values are lists of the code's.
+const LISTED: [&str; 4] = ["kind", "limit", "reason", "status"];
+
 /// The fewest there may be, so that nothing that finds none passes.
 const FAMILIES: usize = 60;
 const PANELS: usize = 25;
@@ -29,7 +32,8 @@ fn path(name: &str) -> PathBuf {
 struct Family {
     kind: String,
     help: String,
-    labels: BTreeSet<String>,
+    /// With their values.
+    labels: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// All families of a Sidestream that has something of everything.
@@ -50,8 +54,12 @@ fn exported() -> BTreeMap<String, Family> {
         } else {
             assert!(line.starts_with(&last), "{line} is not of {last}");
             let labels = line.split_once('{').map_or("", |(_, rest)| rest.rsplit_once('}').unwrap().0);
-            let names = labels.split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| name);
-            families.get_mut(&last).unwrap().labels.extend(names.map(str::to_owned));
+            for label in labels.split("\",").filter(|label| !label.is_empty()) {
+                let (name, value) = label.split_once("=\"").unwrap();
+                let family = families.get_mut(&last).unwrap();
+                let values = family.labels.entry(name.to_owned()).or_default();
+                values.insert(value.trim_end_matches('"').to_owned());
+            }
         }
     }
     assert!(families.len() >= FAMILIES, "only {} families", families.len());
@@ -63,9 +71,9 @@ fn the_document_lists_what_is_exported() {
     let mut table = String::from("\n| metric | type | labels | what it is |\n|---|---|---|---|\n");
     for (name, Family { kind, help, labels }) in exported() {
         assert!(help.ends_with('.'), "{name}: {help}");
-        let labels: Vec<_> =
-            labels.iter().filter(|name| *name != "le").map(|name| format!("`{name}`")).collect();
-        table += &format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "));
+        let labels = labels.into_iter().filter(|(name, _)| name != "le");
+        let labels: Vec<_> = labels.map(|(name, values)| shown(&name, values)).collect();
+        table += &format!("| `{name}` | {kind} | {} | {help} |\n", labels.join("; "));
     }
     table += "\n";
     let stored = read("metrics.md");
@@ -79,6 +87,15 @@ fn the_document_lists_what_is_exported() {
         listed == table,
         "docs/metrics.md is out of date: {UPDATE}=1 cargo test --test it admin::document"
     );
+}
+
+/// A label, with its values if they are the code's and not the configuration's.
+fn shown(name: &str, values: BTreeSet<String>) -> String {
+    if !LISTED.contains(&name) {
+        return format!("`{name}`");
+    }
+    let values: Vec<_> = values.into_iter().map(|value| format!("`{value}`")).collect();
+    format!("`{name}`: {}", values.join(", "))
 }
 
 /// The metrics that a query of PromQL names: words with our prefix, or that of what is told of every process.
