@@ -70,6 +70,9 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
     if let Some(socket) = server.publish_socket() {
         info!(socket = %socket.display(), "publish socket open");
     }
+    if let Some(address) = server.admin_address() {
+        info!(address, "admin address open");
+    }
     run(server, signal)
 }
 

@@ -33,6 +33,8 @@ pub enum BindError {
     PublishSocket(publish::SocketError),
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
+    /// The operator's address.
+    Admin(listener::BindError),
     /// The store on disk.
     Store(DiskError),
     /// The store in Redis.
@@ -51,6 +53,7 @@ impl fmt::Display for BindError {
             }
             Self::PublishSocket(error) => error.fmt(f),
             Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
+            Self::Admin(error) => write!(f, "[admin] address: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Redis(error) => error.fmt(f),
             Self::Random => f.write_str("the system gives no random bytes"),
@@ -65,7 +68,7 @@ impl std::error::Error for BindError {
             Self::Tls { cause, .. } => Some(cause),
             Self::AccessLog { cause, .. } => Some(cause),
             Self::PublishSocket(error) => Some(error),
-            Self::PublishHttp(error) => Some(error),
+            Self::PublishHttp(error) | Self::Admin(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Redis(error) => Some(error),
             Self::Random => None,

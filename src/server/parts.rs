@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::access_log::Sink;
 use crate::acme::{Challenges, Renewals};
+use crate::admin::Shown;
 use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Action, Auth, Config};
 use crate::limits::{AddressLimit, Limits};
@@ -19,6 +20,7 @@ use crate::router::Fronts;
 use crate::worker::Parts;
 
 use super::certificates::Keeper;
+use super::listeners::Listeners;
 use super::{BindError, descriptors};
 
 /// What of a configuration cannot be made if the system has no random bytes.
@@ -158,6 +160,18 @@ impl Chores {
         self.others.drain(..).for_each(|task| task.abort());
         self.others.push(spawn_local(keeper.run()).abort_handle());
         self.others.push(spawn_local(parts.fronts.clone().watch()).abort_handle());
+    }
+}
+
+/// What the operator is shown of a configuration that is in force.
+pub(super) fn shown(parts: &Parts, listeners: &Listeners, chores: &Chores) -> Shown {
+    Shown {
+        number: parts.number,
+        config: parts.config.clone(),
+        limits: parts.stream_limits.clone(),
+        standings: parts.standings.clone(),
+        tls: listeners.tls(),
+        certificates: chores.renewals.figures(),
     }
 }
 
