@@ -26,6 +26,7 @@ use tokio::time::interval;
 
 use crate::access_log::AccessLog;
 use crate::acme::Renewals;
+use crate::admin::{Admin, Showing, View};
 use crate::auth::Tickets;
 use crate::config::{Config, Secret};
 use crate::event::Timestamp;
@@ -60,6 +61,7 @@ pub struct Server {
     sink: Option<crate::access_log::Sink>,
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
+    admin: Option<Admin>,
     hub: Hub,
     /// What keeps history, unless it is in memory.
     keeper: Option<Keeper>,
@@ -69,6 +71,7 @@ pub struct Server {
     /// Where new configurations come from, and who asks for them.
     reloading: Option<(Source, Requests)>,
     supervision: Supervision,
+    reloads: Option<Reloads>,
 }
 
 impl Server {
@@ -93,6 +96,8 @@ impl Server {
             .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
             .transpose()
             .map_err(BindError::PublishHttp)?;
+        let admin = config.admin.as_ref().map(|admin| Admin::bind(admin, &listeners.sockets));
+        let admin = admin.transpose().map_err(BindError::Admin)?;
         let (hub, keeper) = history::open(&config)?;
         let tickets = parts::tickets(&config, None)?;
         let fronts = Fronts::new(&config, None).map_err(|_| BindError::Random)?;
@@ -106,6 +111,7 @@ impl Server {
             sink,
             publish_socket,
             publish_http,
+            admin,
             hub,
             keeper,
             counters,
@@ -113,6 +119,7 @@ impl Server {
             fronts,
             reloading: None,
             supervision: Supervision::new(notifier, watchdog),
+            reloads: None,
         })
     }
 
@@ -120,6 +127,7 @@ impl Server {
     pub fn reload_from(&mut self, source: Source) -> Reloads {
         let (reloads, requests) = reload::channel();
         self.reloading = Some((source, requests));
+        self.reloads = Some(reloads.clone());
         reloads
     }
 
@@ -138,6 +146,11 @@ impl Server {
         self.publish_http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
+    /// Where the operator looks in, as it was bound.
+    pub fn admin_address(&self) -> Option<&str> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// Runs until the signal has been given and the workers have drained.
     pub fn run(self, signal: Signal) -> io::Result<()> {
         let Self {
@@ -147,6 +160,7 @@ impl Server {
             sink,
             publish_socket,
             publish_http,
+            admin,
             hub,
             keeper,
             counters,
@@ -154,14 +168,15 @@ impl Server {
             fronts,
             reloading,
             mut supervision,
+            reloads,
             ..
         } = self;
         let log = sink.map(AccessLog::start).transpose()?;
         let (source, requests) = reloading.unzip();
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let read = Arc::default();
-        let all_counters = counters.iter().chain([&read]).cloned().collect();
-        let publisher = Publisher::new(hub.clone(), bounds, all_counters);
+        let all_counters: Arc<[_]> = counters.iter().chain([&read]).cloned().collect();
+        let publisher = Publisher::new(hub.clone(), bounds, all_counters.clone());
         let limit = ConnectionLimit::new(parts::max_connections(&config));
         let made = Made { tickets, fronts };
         let alive = requests.as_ref().map(Requests::alive).unwrap_or_default();
@@ -182,6 +197,19 @@ impl Server {
             .transpose()?;
         let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
         let doors = listeners.become_those(plan, &config);
+        let chores = Chores::new(renewals);
+        let showing = admin.is_some().then(|| Showing::new(parts::shown(&parts, &listeners, &chores)));
+        let looking = admin.zip(showing.clone()).map(|(admin, showing)| {
+            admin.start(View {
+                showing,
+                hub: hub.clone(),
+                counters: all_counters,
+                signal: signal.clone(),
+                workers: ended.downgrade(),
+                reload: reloads.map(reload::button),
+            })
+        });
+        let looking = looking.transpose()?;
         let secret_parameters = parts::secret_parameters(&config, &[]);
         let (mut threads, mut workers) = (Vec::new(), Vec::new());
         let (done, all_open) = mpsc::channel(1);
@@ -213,8 +241,9 @@ impl Server {
             limit,
             log,
             secret_parameters,
-            chores: Chores::new(renewals),
+            chores,
             notifier: supervision.notifier(),
+            showing,
         };
         let local = LocalSet::new();
         let log = local.block_on(&runtime, async {
@@ -234,7 +263,11 @@ impl Server {
         }
         // Nobody publishes any more; what waits is written.
         hub.close();
-        match keeping.map(std::thread::JoinHandle::join) {
+        let kept = keeping.map(std::thread::JoinHandle::join);
+        if let Some(looking) = looking {
+            looking.end();
+        }
+        match kept {
             None | Some(Ok(Ok(()))) => {}
             Some(Ok(Err(error))) => return Err(error),
             Some(Err(_)) => tracing::error!("the thread that keeps history panicked"),

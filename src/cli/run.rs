@@ -84,6 +84,9 @@ pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
     if let Some(socket) = server.publish_socket() {
         info!(socket = %socket.display(), "publish socket open");
     }
+    if let Some(address) = server.admin_address() {
+        info!(address, "admin address open");
+    }
     if args.app.is_empty() {
         return run(server, signal).map(|()| ExitCode::SUCCESS);
     }

@@ -100,6 +100,11 @@ impl Node {
         self.is_attached || self.waits
     }
 
+    /// How many publications have no answer yet.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// Who is to be told of one copy of an event or of a kick.
     fn report(&self, (to, ticket, index): (NodeId, Ticket, u32)) -> Option<Report> {
         if to == self.id {
@@ -291,7 +296,9 @@ impl Hub {
         mirror.append(&channels, &record);
         if record.seq > *head {
             *head = record.seq;
-            self.hand_out(interest, &channels, record.seq, &record.frame, report, wake);
+            // Of when it was published, other machines' clocks say something else.
+            let at = (record.seq, Instant::now());
+            self.hand_out(interest, &channels, at, &record.frame, report, wake);
         } else if let Some(report) = report {
             // Another copy, or it was told before.
             report.say(0);

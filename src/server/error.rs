@@ -40,6 +40,8 @@ pub enum BindError {
     },
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
+    /// The operator's address.
+    Admin(listener::BindError),
     /// The store on disk.
     Store(DiskError),
     /// The store in Redis.
@@ -61,6 +63,7 @@ impl fmt::Display for BindError {
                 write!(f, "[publish] socket: cannot listen on fd:{name}: {cause}")
             }
             Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
+            Self::Admin(error) => write!(f, "[admin] address: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Redis(error) => error.fmt(f),
             Self::Random => f.write_str("the system gives no random bytes"),
@@ -75,7 +78,7 @@ impl std::error::Error for BindError {
             Self::Tls { cause, .. } => Some(cause),
             Self::AccessLog { cause, .. } | Self::PublishInherited { cause, .. } => Some(cause),
             Self::PublishSocket(error) => Some(error),
-            Self::PublishHttp(error) => Some(error),
+            Self::PublishHttp(error) | Self::Admin(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Redis(error) => Some(error),
             Self::Random => None,

@@ -161,6 +161,12 @@ impl Listeners {
         doors
     }
 
+    /// The TLS of those that have any, each with its address.
+    pub(super) fn tls(&self) -> Vec<(String, Tls)> {
+        let with_tls = self.open.iter().filter_map(|open| Some((open.bound.to_string(), open.tls.clone()?)));
+        with_tls.collect()
+    }
+
     /// What looks after the files of the certificates.
     pub(super) fn keeper(&self) -> Keeper {
         let mut keeper = Keeper::default();

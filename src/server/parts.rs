@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::access_log::Sink;
 use crate::acme::{Challenges, Renewals};
+use crate::admin::Shown;
 use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Action, Auth, Config, SocketPlace};
 use crate::limits::{AddressLimit, Limits};
@@ -21,6 +22,7 @@ use crate::systemd::{Passed, Sockets};
 use crate::worker::Parts;
 
 use super::certificates::Keeper;
+use super::listeners::Listeners;
 use super::{BindError, descriptors};
 
 /// What of a configuration cannot be made if the system has no random bytes.
@@ -185,6 +187,18 @@ impl Chores {
         self.others.drain(..).for_each(|task| task.abort());
         self.others.push(spawn_local(keeper.run()).abort_handle());
         self.others.push(spawn_local(parts.fronts.clone().watch()).abort_handle());
+    }
+}
+
+/// What the operator is shown of a configuration that is in force.
+pub(super) fn shown(parts: &Parts, listeners: &Listeners, chores: &Chores) -> Shown {
+    Shown {
+        number: parts.number,
+        config: parts.config.clone(),
+        limits: parts.stream_limits.clone(),
+        standings: parts.standings.clone(),
+        tls: listeners.tls(),
+        certificates: chores.renewals.figures(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
 use crate::access_log::AccessLog;
+use crate::admin::{self, Showing};
 use crate::config::{Config, Problems, SocketPlace};
 use crate::hub::Hub;
 use crate::listener::ConnectionLimit;
@@ -161,6 +162,23 @@ impl Reloads {
     }
 }
 
+/// Asks for reloads where the operator looks in.
+pub(super) fn button(reloads: Reloads) -> admin::Reload {
+    admin::Reload::new(move || {
+        let reloads = reloads.clone();
+        async move {
+            match reloads.reload().await {
+                Ok(Reloaded { generation, changed, kept }) => {
+                    admin::Outcome::Done { generation, changed, kept }
+                }
+                Err(ReloadError::Config(problems)) => admin::Outcome::Config(problems),
+                Err(ReloadError::Bind(error)) => admin::Outcome::Unavailable(error.to_string()),
+                Err(ReloadError::Ending) => admin::Outcome::Ending,
+            }
+        }
+    })
+}
+
 /// What runs, as the control thread knows it.
 pub(super) struct Running {
     pub(super) parts: Parts,
@@ -173,6 +191,8 @@ pub(super) struct Running {
     pub(super) secret_parameters: Vec<String>,
     pub(super) chores: Chores,
     pub(super) notifier: Notifier,
+    /// What the operator is shown, if he looks in at all.
+    pub(super) showing: Option<Showing>,
 }
 
 impl Running {
@@ -180,6 +200,9 @@ impl Running {
     pub(super) fn begin(&mut self) {
         let keeper = self.listeners.keeper();
         self.chores.become_those(&self.parts, keeper);
+        if let Some(showing) = &self.showing {
+            showing.show(parts::shown(&self.parts, &self.listeners, &self.chores));
+        }
     }
 
     /// Lets go of everything but the access log.

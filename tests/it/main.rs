@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod authjs;

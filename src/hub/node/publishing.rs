@@ -147,8 +147,8 @@ impl State {
 
     /// Tells the publishers of a batch what became of it.
     pub(super) fn published(&mut self, ticket: Ticket, outcome: Result<Vec<Stored>, NotStored>) {
-        let epoch = self.epoch;
-        let Some(node) = &mut self.node else { return };
+        let Self { node: Some(node), counts, epoch, .. } = self else { return };
+        let epoch = *epoch;
         let Some(asked) = node.asked.get_mut(&ticket).filter(|asked| !asked.is_answered) else { return };
         asked.is_answered = true;
         node.in_flight -= asked.entries.len();
@@ -156,6 +156,10 @@ impl State {
         let stored = match outcome {
             Ok(stored) => stored,
             Err(why) => {
+                counts.refuse(&match why {
+                    NotStored::Away | NotStored::Unknown => PublishError::NotKept,
+                    NotStored::KeyReused { index } => PublishError::KeyReused { index },
+                });
                 let why = match why {
                     NotStored::Away => NotKept::Away,
                     NotStored::Unknown => NotKept::Unknown,
@@ -173,6 +177,7 @@ impl State {
             let (seq, delivered) = match stored {
                 Stored::New { seq, copies } => {
                     one.census.expect(seq, copies);
+                    counts.published += 1;
                     (seq, Delivered::counted(one.census.clone()))
                 }
                 // One that is still being counted has not said.
