@@ -27,7 +27,7 @@ pub(super) enum Keeper {
     /// Writes it to the disk.
     Committer(Committer),
     /// Speaks with Redis.
-    Link(Hub, Link, mpsc::Receiver<News>),
+    Link(Hub, Box<Link>, mpsc::Receiver<News>),
 }
 
 impl Keeper {
@@ -82,7 +82,7 @@ pub(super) fn open(config: &Config) -> Result<(Hub, Option<Keeper>), BindError> 
             let (node, waits) = (NodeId(u64::from_ne_bytes(bits)), !redis.retry_for.is_zero());
             let (hub, orders) = Hub::on_redis(config.server.workers, limits.clone(), node, waits);
             let (link, news) = Link::new(redis, &limits, node, orders).map_err(BindError::Redis)?;
-            (hub.clone(), Some(Keeper::Link(hub, link, news)))
+            (hub.clone(), Some(Keeper::Link(hub, Box::new(link), news)))
         }
     };
     Ok((hub.with_keys(config.publish.key_window, config.publish.max_keys), keeper))
