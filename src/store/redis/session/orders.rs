@@ -1,6 +1,6 @@
 //! What is ordered: sent in the order in which it came, answered as Redis answers.
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::bundle::Bundle;
 use super::{End, Sent, Session, end_of, lost, refuse};
@@ -108,12 +108,12 @@ impl Session<'_> {
             Sent::Kick { ticket } => {
                 self.shared.tell(News::Ordered { ticket, outcome: Err(NotStored::Away) });
             }
+            // Of another epoch it is forgotten then.
+            Sent::Again(order) if is_end(&error) => self.shared.put_by(order),
             Sent::Again(_) | Sent::Other => {}
         }
         match error.code() {
-            Some("ANEW" | "NOSCRIPT" | "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH") => {
-                Err(end_of(error))
-            }
+            _ if is_end(&error) => Err(end_of(error)),
             code => {
                 let help = match code {
                     Some("OOM") => "its memory is full: give it more, or keep less history",
@@ -163,4 +163,9 @@ impl Session<'_> {
     pub(super) fn answer(&mut self, to: NodeId, answer: Answer) {
         self.answers.entry(to).or_default().push(answer);
     }
+}
+
+/// Whether the server does not serve this deployment any more, so that another one, or a new connection, may.
+fn is_end(error: &RedisError) -> bool {
+    matches!(error.code(), Some("ANEW" | "NOSCRIPT" | "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH"))
 }
