@@ -63,8 +63,7 @@ pub(super) async fn answer(view: &View) -> Response<Bytes> {
                 let (line, column) = problems.place_of(problem).unzip();
                 json!({ "message": problem.message(), "file": problems.origin(), "line": line, "column": column })
             };
-            let count = problems.count();
-            let message = format!("{count} mistakes: everything is as it was");
+            let message = "the file has mistakes: everything is as it was";
             let list: Vec<_> = problems.iter().map(place).collect();
             let said = json!({ "error": "invalid_configuration", "message": message, "problems": list });
             door::said(StatusCode::UNPROCESSABLE_ENTITY, &said)

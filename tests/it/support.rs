@@ -169,7 +169,8 @@ pub(crate) fn publish(socket: &Path, publication: &str) -> serde_json::Value {
     use std::io::{BufRead as _, BufReader, Write as _};
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(format!("{publication}\n").as_bytes()).unwrap();
+    // Who is turned away may be told so before he has written.
+    let _ = stream.write_all(format!("{publication}\n").as_bytes());
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))

@@ -23,23 +23,21 @@ fn what_became_of_it_is_told() {
     let same = json!({ "generation": 1, "changed": [], "kept": [] });
     assert_eq!(press(&sidestream, TOKEN), (200, same));
 
-    sidestream.rewrite("[route.proxy]", "maintenance = true\n[route.proxy]");
-    let done = json!({ "generation": 2, "changed": ["[[route]]"], "kept": [] });
+    sidestream.rewrite("[server]", "[server]\nmax_connections = 77");
+    let done = json!({ "generation": 2, "changed": ["[server]"], "kept": [] });
     assert_eq!(press(&sidestream, TOKEN), (200, done));
-    assert_eq!(sidestream.connect().get("/", "").response().status, 503);
     assert_eq!(row(&sidestream, "sidestream_config_generation").as_deref(), Some("2"));
 
-    sidestream.rewrite("maintenance = true", "maintenance = 7");
+    sidestream.rewrite("max_connections = 77", "max_connections = \"x\"");
     let (status, said) = press(&sidestream, TOKEN);
     assert_eq!((status, said["error"].as_str()), (422, Some("invalid_configuration")));
     let problem = &said["problems"][0];
     assert_eq!(problem["file"], "test.toml");
-    assert!(problem["line"].as_u64() > Some(1) && problem["column"].as_u64() == Some(15), "{problem}");
-    assert!(problem["message"].as_str().unwrap().contains("maintenance"), "{problem}");
+    assert!(problem["line"].as_u64() > Some(1) && problem["column"].as_u64() == Some(19), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("max_connections"), "{problem}");
     assert_eq!(row(&sidestream, "sidestream_config_generation").as_deref(), Some("2"));
 
-    sidestream.rewrite("maintenance = 7", "");
-    sidestream.rewrite("[route.proxy]", "[route.proxy]\n");
+    sidestream.rewrite("max_connections = \"x\"", "max_connections = 77");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("[[listen]]\naddress = \"{}\"\n[[listen]]", taken.local_addr().unwrap());
     sidestream.rewrite("[[listen]]", &listen);
