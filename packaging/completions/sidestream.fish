@@ -30,14 +30,14 @@ complete -c sidestream -n "__fish_sidestream_needs_command" -l jwt-secret -d 'Wh
 complete -c sidestream -n "__fish_sidestream_needs_command" -l listen -d 'Where to listen: HOST:PORT or unix:PATH [default: 0.0.0.0:8080]' -r
 complete -c sidestream -n "__fish_sidestream_needs_command" -s h -l help -d 'Print help'
 complete -c sidestream -n "__fish_sidestream_needs_command" -s V -l version -d 'Print version'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "run" -d 'Run the server: from a configuration file, or from --upstream and --jwt-secret alone'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "demo" -d 'See it work: a page with live notifications, and the lines to try it from a terminal'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "check" -d 'Check a configuration file without running it, like nginx -t'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "publish" -d 'Publish an event to users or channels, through the publish socket'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "listen" -d 'Print the events of a stream as they come, one JSON line each'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "token" -d 'Print a development token for a user'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "health" -d 'Ask a running server whether it is well, as health checks of containers do'
-complete -c sidestream -n "__fish_sidestream_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "run" -d 'Run the server: from a configuration file, or from --upstream and --jwt-secret alone'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "demo" -d 'See it work: a page with live notifications, and the lines to try it from a terminal'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "check" -d 'Check a configuration file without running it, like nginx -t'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "publish" -d 'Publish an event to users or channels, through the publish socket'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "listen" -d 'Print the events of a stream as they come, one JSON line each'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "token" -d 'Print a development token for a user'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "health" -d 'Ask a running server whether it is well, as health checks of containers do'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sidestream -n "__fish_sidestream_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
 complete -c sidestream -n "__fish_sidestream_using_subcommand run" -l upstream -d 'The app: http://HOST:PORT or unix:PATH' -r
 complete -c sidestream -n "__fish_sidestream_using_subcommand run" -l jwt-secret -d 'What signs the tokens of streams (HS256): env:NAME, file:PATH or the secret itself' -r
