@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Rotation, Sink};
 use crate::acme::Renewals;
 use crate::auth::Tickets;
 use crate::config::{Config, Secret};
@@ -54,7 +54,8 @@ pub struct Server {
     listeners: Listeners,
     plan: Plan,
     addresses: Vec<String>,
-    sink: Option<crate::access_log::Sink>,
+    sink: Option<Sink>,
+    rotation: Rotation,
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
     hub: Hub,
@@ -71,7 +72,8 @@ impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         descriptors::raise_limit();
-        let sink = parts::sink(&config.log.access)?;
+        let rotation = Rotation::default();
+        let sink = parts::sink(&config.log.access, &rotation)?;
         let listeners = Listeners::default();
         let plan = listeners.plan(&config, None)?;
         let addresses = plan.addresses();
@@ -99,6 +101,7 @@ impl Server {
             plan,
             addresses,
             sink,
+            rotation,
             publish_socket,
             publish_http,
             hub,
@@ -115,6 +118,11 @@ impl Server {
         let (reloads, requests) = reload::channel();
         self.reloading = Some((source, requests));
         reloads
+    }
+
+    /// What has the access log's file opened anew.
+    pub fn rotation(&self) -> Rotation {
+        self.rotation.clone()
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -139,6 +147,7 @@ impl Server {
             mut listeners,
             plan,
             sink,
+            rotation,
             publish_socket,
             publish_http,
             hub,
@@ -149,7 +158,7 @@ impl Server {
             reloading,
             ..
         } = self;
-        let log = sink.map(AccessLog::start).transpose()?;
+        let log = sink.map(|sink| AccessLog::start(sink, &rotation)).transpose()?;
         let (source, requests) = reloading.unzip();
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let read = Arc::default();
@@ -205,6 +214,7 @@ impl Server {
             publisher,
             limit,
             log,
+            rotation,
             secret_parameters,
             chores: Chores::new(renewals),
         };

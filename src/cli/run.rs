@@ -6,12 +6,13 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
-use crate::config::Config;
+use crate::access_log::Rotation;
+use crate::config::{Config, Levels};
 use crate::server::{Reloads, Server, Source};
 use crate::shutdown::{self, Signal};
 
@@ -31,7 +32,7 @@ const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 Without a file: everything is proxied to --upstream, streams are at /events, the publish socket is
 ./sidestream.sock and events are kept in memory.
 
-SIGHUP reads the file again. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
+SIGHUP reads the file again; SIGUSR1 opens the access log's file anew, after it was moved away. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, conflicts_with_all = ["upstream", "jwt_secret"])]
@@ -56,14 +57,14 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
         }
         _ => (from_file(&args.config, NO_FILE)?, Some(args.config)),
     };
-    let level = log_to_stderr(config.log.level);
+    let level = log_to_stderr(&config.log.level);
     let mut server = bind(config)?;
     let reloads = file.map(|path| {
         let source = Source::new(move || Config::load(&path));
-        server.reload_from(source.and_then(move |config| level.set(config.log.level)))
+        server.reload_from(source.and_then(move |config| level.set(&config.log.level)))
     });
     // Before anybody is told that it listens, and may send a signal.
-    let signal = watch(reloads)?;
+    let signal = watch(reloads, server.rotation())?;
     for address in server.addresses() {
         info!(address, "listening");
     }
@@ -80,14 +81,14 @@ pub(super) fn bind(config: Config) -> Result<Server, Failure> {
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    let signal = watch(None)?;
+    let signal = watch(None, server.rotation())?;
     run(server, signal)
 }
 
 /// Watches for signals from here on; with something to reload, SIGHUP does that.
-fn watch(reloads: Option<Reloads>) -> Result<Signal, Failure> {
+fn watch(reloads: Option<Reloads>, rotation: Rotation) -> Result<Signal, Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger, reloads)
+    watch_signals(trigger, reloads, rotation)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
     Ok(signal)
 }
@@ -96,9 +97,9 @@ fn run(server: Server, signal: Signal) -> Result<(), Failure> {
     server.run(signal).map_err(|error| Failure::new("the server could not run").because(error))
 }
 
-/// Sends the program's own log to stderr, from `level` on. What is returned changes the level.
-pub(super) fn log_to_stderr(level: LevelFilter) -> Level {
-    let (filter, level) = reload::Layer::new(level);
+/// Sends the program's own log to stderr, as much of it as `levels` say. What is returned changes them.
+pub(super) fn log_to_stderr(levels: &Levels) -> Level {
+    let (filter, level) = reload::Layer::new(targets(levels));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -108,14 +109,18 @@ pub(super) fn log_to_stderr(level: LevelFilter) -> Level {
     Level(level)
 }
 
-/// The level of the program's own log.
-pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+/// How much of the program's own log is written.
+pub(super) struct Level(reload::Handle<Targets, Registry>);
 
 impl Level {
-    fn set(&self, level: LevelFilter) {
+    fn set(&self, levels: &Levels) {
         // It fails when the log is another one, whose level is not ours to say.
-        let _ = self.0.reload(level);
+        let _ = self.0.reload(targets(levels));
     }
+}
+
+fn targets(levels: &Levels) -> Targets {
+    Targets::new().with_default(levels.others).with_targets(levels.targets())
 }
 
 /// Reads the configuration from a file. When there is none, and none was named, `help` says what to do.
@@ -126,16 +131,22 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
     Ok(Config::load(path)?)
 }
 
-/// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, and SIGHUP into a reload. Where there
-/// is nothing to reload, SIGHUP does what the system has it do: a program that was tried out in a terminal ends with it.
+/// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, SIGUSR1 into a new file of the access
+/// log, and SIGHUP into a reload. Where there is nothing to reload, SIGHUP does what the system has it do: a program that
+/// was tried out in a terminal ends with it.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>) -> io::Result<()> {
+fn watch_signals(
+    trigger: shutdown::Trigger,
+    reloads: Option<Reloads>,
+    rotation: Rotation,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut terminate, mut interrupt, hangups) = {
+    let (mut terminate, mut interrupt, mut rotate, hangups) = {
         let _entered = runtime.enter();
         let hangups = reloads.map(|reloads| Ok::<_, io::Error>((signal(SignalKind::hangup())?, reloads)));
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangups.transpose()?)
+        let rotate = signal(SignalKind::user_defined1())?;
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, rotate, hangups.transpose()?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -147,6 +158,11 @@ fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>) -> io::Re
                     }
                 });
             }
+            tokio::spawn(async move {
+                while rotate.recv().await.is_some() {
+                    rotation.ask();
+                }
+            });
             let mut next = async || {
                 tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
