@@ -13,7 +13,7 @@ mod syslog;
 mod writer;
 
 pub use format::Format;
-pub use line::{Line, cut, redacted};
+pub use line::{Line, cut, redacted, without_userinfo};
 pub use rotation::Rotation;
 pub use sink::{LogFile, Sink};
 pub use syslog::Syslog;

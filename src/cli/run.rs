@@ -136,11 +136,7 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
 /// was tried out in a terminal ends with it.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(
-    trigger: shutdown::Trigger,
-    reloads: Option<Reloads>,
-    rotation: Rotation,
-) -> io::Result<()> {
+fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>, rotation: Rotation) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut terminate, mut interrupt, mut rotate, hangups) = {
         let _entered = runtime.enter();

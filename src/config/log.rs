@@ -4,9 +4,9 @@ mod levels;
 
 use std::path::{Path, PathBuf};
 
+use super::MAX_SOCKET_PATH;
 use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
-use super::MAX_SOCKET_PATH;
 use crate::access_log::Format;
 
 pub use levels::Levels;
@@ -44,8 +44,10 @@ impl Log {
         match (&mut log.access, syslog) {
             (AccessLog::Syslog(path), Some(socket)) => *path = socket,
             (_, Some(_)) => section.report.add(
-                Problem::new("`syslog` is where `access = \"syslog\"` sends its lines, and this log is elsewhere")
-                    .at(section.key_span("syslog")),
+                Problem::new(
+                    "`syslog` is where `access = \"syslog\"` sends its lines, and this log is elsewhere",
+                )
+                .at(section.key_span("syslog")),
             ),
             (_, None) => {}
         }

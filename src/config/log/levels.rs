@@ -39,6 +39,9 @@ const AREAS: [&str; 18] = [
 /// The one that is not a part of ours.
 const LIBRARY: &str = "h2";
 
+/// What of it repeats paths and hosts that cannot be read, at a level below INFO. There may be secrets in them.
+const TELLTALE: &str = "h2::server";
+
 /// The least severe message that is written, of each area.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Levels {
@@ -53,12 +56,16 @@ impl Levels {
         Self { others: level, areas: Vec::new() }
     }
 
-    /// The levels of areas that have one of their own, by what events are marked with.
+    /// The levels of areas that have one of their own, by what events are marked with. The library never says what
+    /// could hold a secret.
     pub fn targets(&self) -> impl Iterator<Item = (String, LevelFilter)> {
-        self.areas.iter().map(|(area, level)| match *area {
+        let own = self.areas.iter().find(|(area, _)| *area == LIBRARY);
+        let bounded = own.map_or(self.others, |(_, level)| *level).min(LevelFilter::INFO);
+        let named = self.areas.iter().map(|(area, level)| match *area {
             LIBRARY => (LIBRARY.to_owned(), *level),
             area => (format!("{}::{area}", env!("CARGO_CRATE_NAME")), *level),
-        })
+        });
+        named.chain([(TELLTALE.to_owned(), bounded)])
     }
 
     /// Reads `LEVEL`, `AREA=LEVEL`, or a list of both with commas.
@@ -69,7 +76,9 @@ impl Levels {
             let Some((area, level)) = part.split_once('=') else {
                 let level = one_of(part, "level", &LEVELS)?;
                 if std::mem::replace(&mut is_named, true) {
-                    return Err(Fault::new("has two levels for everything").hint("write AREA=LEVEL for one of them"));
+                    return Err(
+                        Fault::new("has two levels for everything").hint("write AREA=LEVEL for one of them")
+                    );
                 }
                 levels.others = level;
                 continue;
@@ -114,12 +123,21 @@ mod tests {
             let levels = Levels::parse(text).unwrap_or_else(|fault| panic!("{text}: {}", fault.message));
             (levels.others, levels.targets().collect::<Vec<_>>())
         };
-        assert_eq!(levels("warn"), (LevelFilter::WARN, Vec::new()));
-        let proxy = ("sidestream::proxy".to_owned(), LevelFilter::DEBUG);
-        assert_eq!(levels("proxy=debug"), (LevelFilter::INFO, vec![proxy.clone()]));
-        let h2 = ("h2".to_owned(), LevelFilter::OFF);
-        assert_eq!(levels("h2=off, error, proxy = debug"), (LevelFilter::ERROR, vec![h2, proxy]));
-        for wrong in ["", "info,", "loud", "info,warn", "proxy", "proxy=", "tcp=info", "hub=info,hub=warn", "=info"] {
+        let at = |target: &str, level| (target.to_owned(), level);
+        let bounded = |level| at(TELLTALE, level);
+        assert_eq!(levels("warn"), (LevelFilter::WARN, vec![bounded(LevelFilter::WARN)]));
+        assert_eq!(levels("trace"), (LevelFilter::TRACE, vec![bounded(LevelFilter::INFO)]));
+        let proxy = at("sidestream::proxy", LevelFilter::DEBUG);
+        assert_eq!(
+            levels("proxy=debug"),
+            (LevelFilter::INFO, vec![proxy.clone(), bounded(LevelFilter::INFO)])
+        );
+        let h2 = at("h2", LevelFilter::OFF);
+        let listed = vec![h2, proxy, bounded(LevelFilter::OFF)];
+        assert_eq!(levels("h2=off, error, proxy = debug"), (LevelFilter::ERROR, listed));
+        for wrong in
+            ["", "info,", "loud", "info,warn", "proxy", "proxy=", "tcp=info", "hub=info,hub=warn", "=info"]
+        {
             assert!(Levels::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -134,7 +152,8 @@ mod tests {
                 left.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             } else if std::fs::read_to_string(&path).unwrap().contains("tracing::") {
                 let inner = path.strip_prefix(&root).unwrap().with_extension("");
-                speaking.insert(inner.components().next().unwrap().as_os_str().to_string_lossy().into_owned());
+                speaking
+                    .insert(inner.components().next().unwrap().as_os_str().to_string_lossy().into_owned());
             }
         }
         // It reads levels, and says nothing.
