@@ -11,6 +11,7 @@ mod grant;
 mod identity;
 mod jwks;
 mod jwt;
+mod mark;
 mod passwords;
 mod ticket;
 mod voucher;
@@ -30,6 +31,7 @@ use authjs::AuthJs;
 use credential::{Places, raw_value};
 use jwks::Keeper;
 use jwt::{Jwt, Signer};
+use mark::Mark;
 use voucher::Provider;
 
 pub use ask::Recheck;
@@ -159,7 +161,8 @@ impl Authenticator {
     /// [`Authenticator::authenticate`] does. A ticket goes before a cookie, which a browser sends with it unasked.
     ///
     /// # Errors
-    /// A ticket beside a credential that somebody put there, in the query or in a header, is one credential too many.
+    /// A ticket beside a credential that somebody put there, in the query or in a header, is one credential too many; and
+    /// none is good for longer than one of the providers knows the credential behind it.
     pub async fn authenticate_stream(
         &self,
         route: &str,
@@ -171,12 +174,28 @@ impl Authenticator {
             return self.authenticate(providers, presented, now).await;
         };
         let mut providers = providers.iter().filter_map(|at| self.providers.get(*at));
-        if providers.any(|provider| provider.kind().is_given(presented)) {
+        if providers.clone().any(|provider| provider.kind().is_given(presented)) {
             return Err(Reason::Repeated.into());
         }
-        let identity = self.tickets.open(route, ticket, now)?;
-        let voucher = Voucher::of_tickets(&self.tickets);
+        let (identity, behind) = self.tickets.open(route, ticket, now)?;
+        let provider = providers.find(|provider| provider.has_all(&behind)).ok_or(Reason::TakenAway)?;
+        let voucher = Voucher::of_tickets(&self.tickets, provider);
         Ok(Admission { identity, source: CredentialSource::Query, recheck: None, voucher })
+    }
+
+    /// Makes a ticket for streams of `route` that stands for somebody who was admitted, with those of the claims that
+    /// `keep` names.
+    ///
+    /// # Errors
+    /// Those claims are too long, or the system gives no random bytes.
+    pub fn give_ticket<'k>(
+        &self,
+        route: &str,
+        admission: &Admission,
+        keep: impl IntoIterator<Item = &'k str>,
+        now: SystemTime,
+    ) -> Result<Ticket, SealError> {
+        self.tickets.seal(route, &admission.identity, admission.voucher.marks(), keep, now)
     }
 }
 
@@ -257,6 +276,8 @@ pub enum Reason {
     Sealed,
     /// It is a ticket that was not made here for this stream, or was changed.
     Ticket,
+    /// It is a ticket for a credential that the stream's providers would not take now.
+    TakenAway,
     /// It is not valid yet.
     NotYet,
     /// A claim is missing or not what it has to be. The name is the configuration's, not the token's.
@@ -299,6 +320,9 @@ impl fmt::Display for Reason {
             Self::Pieces => f.write_str("the session cookie's pieces make no whole, or are too long"),
             Self::Sealed => f.write_str("the session cookie was not sealed by this secret, or was changed"),
             Self::Ticket => f.write_str("the ticket is not one of this stream"),
+            Self::TakenAway => {
+                f.write_str("what stood behind the ticket has been taken away: ask for a new one")
+            }
             Self::NotYet => f.write_str("the token is not valid yet (nbf)"),
             Self::UnknownKey => f.write_str("the token's key is not one of the provider's (kid)"),
             Self::SignedOut => f.write_str("nobody is signed in"),

@@ -1,12 +1,13 @@
 //! The command line: arguments in, one command run, an exit code out.
 //!
 //! Invariant: exit code 0 means that the command did what was asked, 1 that something the user gave did not work and
-//! stderr says what and what to do, 2 that the command line itself was wrong.
+//! stderr says what and what to do, 2 that the command line itself was wrong. `run` with an app ends with the app's.
 
 mod check;
 mod demo;
 mod duration;
 mod failure;
+mod health;
 mod listen;
 mod publish;
 mod run;
@@ -17,7 +18,7 @@ mod token;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// What `--help` shows below the list of commands.
 const EXAMPLES: &str = "\
@@ -33,7 +34,10 @@ Examples:
   sidestream listen \"http://127.0.0.1:8080/events?token=$(sidestream token --user 42)\"
       Watch a user's stream.
 
-Exit codes: 0; 1 for an error in what was given; 2 for usage.";
+  sidestream run -- gunicorn shop.wsgi
+      The same, and start and watch the app.
+
+Exit codes: 0; 1 for an error in what was given; 2 for usage; with an app, the app's.";
 
 /// A reverse-proxy sidecar that ends Server-Sent-Events connections for the app behind it.
 #[derive(Debug, Parser)]
@@ -54,6 +58,12 @@ enum Command {
     Publish(publish::Args),
     Listen(listen::Args),
     Token(token::Args),
+    Health(health::Args),
+}
+
+/// What the command line is, for what is made of it: completions of shells and pages of the manual.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that `args` (the program's name first) ask for.
@@ -66,29 +76,29 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::command(args),
-        Command::Demo(args) => demo::command(args),
-        Command::Check(args) => check::command(args),
-        Command::Publish(args) => publish::command(args),
-        Command::Listen(args) => listen::command(args),
-        Command::Token(args) => token::command(args),
+        Command::Demo(args) => demo::command(args).map(done),
+        Command::Check(args) => check::command(args).map(done),
+        Command::Publish(args) => publish::command(args).map(done),
+        Command::Listen(args) => listen::command(args).map(done),
+        Command::Token(args) => token::command(args).map(done),
+        Command::Health(args) => health::command(args).map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads us has read enough, as with `| head`.
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             terminal::note(&failure);
-            ExitCode::FAILURE
+            failure.exit_code()
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -97,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
@@ -122,6 +132,7 @@ mod tests {
             "sidestream token",
             "sidestream token --user 1 --claim novalue",
             "sidestream listen",
+            "sidestream health /run/s.sock",
             "sidestream explode",
         ] {
             let error = parse(line).expect_err(line);

@@ -4,6 +4,7 @@
 //! matched with their keys, paths and patterns checked; nothing behind this module validates again. The way from
 //! bytes to here is [`Config::load`]; its mistakes are [`Problems`] that point into the file.
 
+mod admin;
 mod auth;
 mod certificate;
 mod difference;
@@ -31,6 +32,9 @@ use std::{fs, io};
 
 use toml::de::DeTable;
 
+use crate::metrics::RouteLabel;
+
+pub use admin::Admin;
 pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind, JwtKeys, JwtProvider};
 pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
 pub use limits::Limits;
@@ -39,7 +43,7 @@ pub use log::{AccessLog, Levels, Log};
 pub use networks::Networks;
 pub use pages::{ErrorPages, Page, PagePiece};
 pub use problem::{Problem, Problems};
-pub use publish::Publish;
+pub use publish::{Publish, SocketPlace};
 pub use route::{
     Action, BasicAuth, Compress, Compression, Cors, FilesRoute, Front, HeaderRules, Heartbeat, HeartbeatForm,
     Immutable, Map, OnGap, Origins, Password, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, RateBy,
@@ -77,6 +81,8 @@ pub struct Config {
     pub store: Store,
     /// What is written down.
     pub log: Log,
+    /// Where the operator looks in, if anywhere.
+    pub admin: Option<Admin>,
     /// How many streams there may be, and how fast they may come.
     pub limits: Limits,
     /// The routing table; at least one row.
@@ -141,6 +147,7 @@ impl Config {
             server,
             sources: Source::read_all(&sources, &routes),
             publish: Publish::read(file.section("publish", &schema::PUBLISH), report.base, &taken),
+            admin: Admin::read(file.section("admin", &schema::ADMIN), report.base, &taken),
             listen,
             auth: auth
                 .iter()
@@ -152,6 +159,13 @@ impl Config {
             routes,
             upstreams,
         }
+    }
+
+    /// What a route is called where its requests are counted.
+    pub fn label_of(&self, route: &Route) -> RouteLabel {
+        let upstream = route.upstream().and_then(|place| self.upstreams.get(place));
+        let upstream = upstream.map(|upstream| upstream.name.clone()).unwrap_or_default();
+        RouteLabel { route: route.label(), upstream }
     }
 
     /// The configuration of a `run` without a file: everything goes to the upstream, except a stream at `/events`
@@ -194,6 +208,7 @@ impl Config {
             publish: Publish::new(Path::new(".")),
             store: Store::default(),
             log: Log::default(),
+            admin: None,
             limits: Limits::default(),
             routes,
             sources: Vec::new(),

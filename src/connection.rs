@@ -219,6 +219,7 @@ async fn run<H: Handler>(
         return Err(ConnectionError::Handshake(std::io::ErrorKind::TimedOut.into()));
     };
     let Some((mut stream, credentials)) = made? else { return Ok(()) };
+    shared.counters.handshakes.inc();
     let session = stream.get_mut().1;
     session.set_buffer_limit(Some(SESSION_BUFFER));
     let (sni, h2) = (session.server_name().map(str::to_owned), is_h2(session.alpn_protocol()));

@@ -22,6 +22,7 @@ mod publication;
 mod publish;
 mod queue;
 mod subscription;
+mod totals;
 mod unread;
 mod watch;
 
@@ -31,9 +32,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use crate::event::{ChannelName, Epoch, EventId, Frame, Timestamp};
-use crate::store::{DiskError, Kept, KeptKey, Marks, Memory, OpenDisk, Page, Record, Store, SyncMode};
+use crate::store::{DiskError, KeptKey, Marks, Memory, OpenDisk, Page, Store, SyncMode};
 
 pub use commit::Committer;
 pub use inbox::{Delivery, GapNotice, Inbox, Work};
@@ -44,6 +46,7 @@ pub use node::{Held, NotReady, READY_WITHIN};
 pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
+pub use totals::HubTotals;
 pub use unread::{MarkError, Read, ReadNotice, Unread, UnreadableError};
 pub use watch::{Seen, Watch};
 
@@ -53,9 +56,9 @@ use interest::Interest;
 use keys::Keys;
 use kick::Due;
 use node::{Node, Report};
-use outcome::Outcome;
 use publication::Given;
-use queue::{Pending, Queue};
+use queue::Queue;
+use totals::Counts;
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
 /// or hopelessly behind, and what is not taken in cannot be lost.
@@ -105,6 +108,7 @@ struct State {
     streams: Box<[usize]>,
     keys: Keys,
     blocks: Blocks,
+    counts: Counts,
 }
 
 /// What is known of a channel.
@@ -176,6 +180,7 @@ impl Hub {
                 streams: vec![0; workers].into(),
                 keys: Keys::default(),
                 blocks: Blocks::default(),
+                counts: Counts::default(),
             }),
         }))
     }
@@ -207,54 +212,12 @@ impl Hub {
         self.lock().epoch
     }
 
-    fn accept(
-        &self,
-        state: &mut State,
-        publication: Publication,
-        digest: u64,
-        (now, until): (Timestamp, Timestamp),
-        wake: &mut SmallVec<[usize; 8]>,
-    ) -> Given {
-        state.given += 1;
-        let id = EventId { epoch: state.epoch, seq: state.given };
-        let Publication { channels, event, ttl, key, collapse } = publication;
-        let until = state.keys.until(now).max(until);
-        let expires = ttl.map(|ttl| now.after(ttl));
-        let frame = event.frame(id).until(expires);
-        let record = Record { seq: id.seq, frame: frame.clone(), at: now, expires, collapse };
-        let delivered = match &mut state.store {
-            Store::Memory(memory) => {
-                memory.append(&channels, record);
-                (state.head, state.settled) = (id.seq, id.seq);
-                self.hand_out(&state.interest, &channels, id.seq, &frame, None, wake)
-            }
-            Store::Disk(_) | Store::Mirror(_) => {
-                let key = key.clone().map(|name| KeptKey {
-                    name,
-                    digest,
-                    id,
-                    streams: state.interest.targets(&channels).streams,
-                    until,
-                });
-                let outcome = Arc::new(Outcome::default());
-                let kept = Kept { channels, record, key };
-                state.queue.push(Pending { kept, is_last: false, outcome: outcome.clone() });
-                Delivered::kept(outcome)
-            }
-        };
-        let given = Given { id, delivered };
-        if let Some(key) = key {
-            state.keys.insert(&key, digest, given.clone(), until);
-        }
-        given
-    }
-
     /// Puts an event that was kept into the inbox of every worker that has subscribers for it.
     fn hand_out(
         &self,
         interest: &Interest,
         channels: &[ChannelName],
-        seq: u64,
+        (seq, since): (u64, Instant),
         frame: &Frame,
         report: Option<Report>,
         wake: &mut SmallVec<[usize; 8]>,
@@ -272,7 +235,7 @@ impl Hub {
         }
         for (worker, channels) in targets.workers {
             let tally = tally.as_ref().map(Tally::share);
-            let delivery = Delivery::new(seq, frame.clone(), channels, tally);
+            let delivery = Delivery::new(seq, frame.clone(), channels, since, tally);
             self.0.inboxes[worker].push(Work::Deliver(delivery));
             if !wake.contains(&worker) {
                 wake.push(worker);

@@ -35,7 +35,11 @@
 //! there too ([`acme`]): what came is a file, which is read again like any other, and workers are asked for a table that is empty
 //! unless an order is in flight. Files of a new configuration are read by a thread that may wait for them. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
-//! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]).
+//! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]). With
+//! `[admin]` there is one for the operator, who is answered while all others are busy ([`admin`]).
+//!
+//! What a worker counts are cells of its own ([`metrics`]), plain numbers in atomics that another thread may read; they are
+//! summed when somebody asks. A request is counted where its line for the access log is made (`router/account.rs`).
 //!
 //! # A request
 //!
@@ -121,14 +125,14 @@
 //! ```text
 //! main, cli
 //! server
-//! worker
+//! worker, admin
 //! router, connection, listener, source
 //! proxy, files, stream, publish
 //! unread
 //! hub, auth, acme
 //! store, fetch, limits, compress
 //! config, http, tls, transport
-//! event, metrics, access_log, shutdown
+//! event, metrics, access_log, shutdown, systemd
 //! ```
 //!
 //! # Where this differs from the first design
@@ -175,6 +179,10 @@
 //!   no room (`spool_memory`, `spool_disk`) the request is 503 with Retry-After: it is our bound and not the client's fault.
 //! * What cannot change while it runs (`workers`, `[store]`, where publishers connect) is named in a warning, and the rest of
 //!   a new configuration is taken, as PostgreSQL does it; a file with a mistake is refused whole.
+//! * There is an admin address only with an `[admin]` section, on a thread of its own and not on the control thread: nothing
+//!   is open because a key was forgotten, and publishers may keep the control thread busy. Any IP address in `Host` will do
+//!   there, not only its own: an address is not looked up, so nobody can rebind it, and mapped ports of containers work. Who
+//!   comes by a name shows the token. Numbers of the process are called `process_…`, as every exporter calls them.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
 //! * Sources are a module of their own above `publish`, whose maps and refusals they use, and not a part of it: they also ask
@@ -185,6 +193,7 @@
 
 pub mod access_log;
 pub mod acme;
+pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod compress;
@@ -206,6 +215,7 @@ pub mod shutdown;
 pub mod source;
 pub mod store;
 pub mod stream;
+pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod unread;

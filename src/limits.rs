@@ -29,6 +29,7 @@ use crate::config;
 use crate::metrics::Counters;
 
 pub use connections::{AddressLimit, Entry, Place};
+pub use counts::Heap;
 pub use quiet::Quiet;
 pub use rate::Throttle;
 pub use requests::RequestLimit;
@@ -254,6 +255,11 @@ impl Limits {
     /// The rate of all streams is reached.
     pub fn admit_ticket(&self, now: Instant) -> Result<(), Limited> {
         self.rules.take_open(now)
+    }
+
+    /// How many streams users have, of those for whom there is a limit.
+    pub fn users(&self) -> Heap {
+        self.counted.lock().users.heap()
     }
 
     /// Counts that a limit was reached, and writes it into the log, for the operator at most once a second.

@@ -1,5 +1,7 @@
 //! Listening sockets: bound before anything runs, accepted from for ever.
 
+mod inherited;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use crate::config::Endpoint;
 use crate::http::PeerAddress;
 use crate::limits::Quiet;
 use crate::metrics::Counters;
+use crate::systemd::Sockets;
 use crate::transport::{Socket, Spares, lacks_descriptors};
 
 /// How many connections may wait to be accepted.
@@ -95,11 +98,12 @@ pub enum Unaccepted {
 impl Bound {
     /// Binds an address for a number of workers. `[::]` takes the clients of IPv4 too, as the system has it, unless one
     /// of `others` is for those of its port: users of nginx write both. `own` are the addresses that this process has
-    /// already: one of the same port is not taken for another process's.
+    /// already: one of the same port is not taken for another process's; `sockets` are those that it was started with.
     pub fn bind<'a>(
         endpoint: &Endpoint,
         others: impl IntoIterator<Item = &'a Endpoint>,
         own: impl IntoIterator<Item = &'a Endpoint>,
+        sockets: &Sockets,
         workers: usize,
     ) -> Result<Self, BindError> {
         let bound = match endpoint {
@@ -107,12 +111,16 @@ impl Bound {
                 let only_v6 = address.is_ipv6() && others.into_iter().any(|other| is_v4_of(other, *address));
                 let port = |endpoint: &Endpoint| match endpoint {
                     Endpoint::Tcp(address) => Some(address.port()),
-                    Endpoint::Unix(_) => None,
+                    Endpoint::Unix(_) | Endpoint::Inherited(_) => None,
                 };
                 let is_beside_own = own.into_iter().any(|own| port(own) == Some(address.port()));
                 bind_tcp(*address, only_v6, is_beside_own, workers)
             }
             Endpoint::Unix(path) => bind_unix(path, workers),
+            Endpoint::Inherited(name) => sockets.named(name).and_then(|socket| {
+                let (endpoint, sockets) = inherited::shared(name, socket, workers)?;
+                Ok(Self { endpoint, sockets, file: None })
+            }),
         };
         bound.map_err(|cause| BindError { endpoint: endpoint.clone(), cause })
     }

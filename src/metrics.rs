@@ -2,8 +2,24 @@
 //!
 //! A cell is an atomic only so that another thread may read it: its one writer adds by a plain load and store.
 
+mod histogram;
+mod labelled;
+mod traffic;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use histogram::{Histogram, Spread};
+pub use labelled::Labelled;
+pub use traffic::{
+    CONNECT, Class, FAILURES, REQUEST, RouteCells, RouteLabel, Routes, UpstreamCells, Upstreams,
+};
+
+/// The first bucket of times from publishers to streams, in nanoseconds: 50 us. The last one ends at 1.6 s.
+pub const DELIVERY: u64 = 50_000;
+
+/// The first bucket of times of streams, in nanoseconds: a second. The last one ends after 9 h.
+pub const STREAM: u64 = 1_000_000_000;
 
 /// A number with one writing thread.
 #[derive(Debug, Default)]
@@ -22,7 +38,18 @@ impl Cell {
 
     /// Takes one away.
     pub fn dec(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+        self.sub(1);
+    }
+
+    /// Takes `n` away.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Counts one, for as long as what is returned is kept.
+    pub fn hold(&self) -> Held<'_> {
+        self.inc();
+        Held(self)
     }
 
     /// Puts another number in its place.
@@ -36,6 +63,16 @@ impl Cell {
     }
 }
 
+/// One that is counted until this is dropped.
+#[derive(Debug)]
+pub struct Held<'c>(&'c Cell);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 macro_rules! cells {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         /// One worker's numbers, on cache lines of their own.
@@ -43,6 +80,14 @@ macro_rules! cells {
         #[repr(align(128))]
         pub struct Counters {
             $($(#[$doc])* pub $name: Cell,)+
+            /// From when an event was published until the last of the worker's streams had it, or had it waiting.
+            pub delivery: Histogram<DELIVERY>,
+            /// For how long streams were open.
+            pub stream_time: Histogram<STREAM>,
+            /// By route.
+            pub routes: Routes,
+            /// By upstream.
+            pub upstreams: Upstreams,
         }
 
         /// The numbers of all workers, summed.
@@ -84,6 +129,8 @@ cells! {
     proxy_headers_refused,
     /// Times `accept` failed.
     accept_errors,
+    /// TLS handshakes that were made.
+    handshakes,
     /// TLS handshakes that failed or took too long.
     handshakes_failed,
     /// Connections ended by one of the listener's deadlines.
@@ -122,6 +169,10 @@ cells! {
     answers_spooled,
     /// Requests refused since their bodies could not be kept (`spool_memory`, `spool_disk`).
     spool_refused,
+    /// Bytes of the bodies of requests for apps.
+    request_bytes,
+    /// Tunnels (WebSockets) open now.
+    tunnels,
     /// Streams open now.
     streams,
     /// Streams opened.
@@ -142,16 +193,42 @@ cells! {
     streams_uncounted,
     /// Events handed to streams.
     deliveries,
+    /// Bytes handed to streams: events, heartbeats and history.
+    stream_bytes,
+    /// Streams that have something waiting to be written.
+    streams_behind,
+    /// What waits for them, in bytes.
+    backlog_bytes,
+    /// Heartbeats handed to streams.
+    heartbeats,
+    /// Heartbeats that found out that the client was gone.
+    heartbeats_failed,
+    /// Streams whose client went away.
+    gone,
     /// Streams ended because their backlog was full.
     evicted,
+    /// Of those, the ones that did not take their page of history in time.
+    evicted_stalled,
     /// Streams ended because the app disconnected their user.
     disconnected,
     /// Streams ended since what they were let in by is not the configuration's any more.
     revoked,
+    /// Streams ended because they were open for as long as their route allows.
+    ended_by_age,
+    /// Streams ended because their credential had expired.
+    ended_by_expiry,
+    /// Streams ended because history could not be read.
+    ended_by_store,
+    /// Streams ended because the process was ending.
+    drained,
     /// Streams that came back with an id and lost nothing.
     resumed,
     /// Streams that were told of a gap.
     resets,
+    /// Of those, the ones whose id was not known.
+    resets_unknown_id,
+    /// Of those, the ones whose id was of another epoch.
+    resets_new_epoch,
     /// Events sent again from history.
     replayed,
     /// Requests to publish routes that came faster than the route's `rate`.

@@ -270,7 +270,8 @@ fn prepare(
         out.extend_from_slice(b"\r\n");
     }
     let pace = Pace::new(to.body_stall, to.body_min_rate);
-    let body = framing.map(|framing| Box::new(Body::new(body, to.max_body, pace, framing)));
+    let body =
+        framing.map(|framing| Box::new(Body::new(body, to.max_body, pace, framing, &upstream.counters)));
     let request = Outgoing::new(out, body, parts.method.is_idempotent());
     Ok(if is_gathered { request.gathered_first() } else { request })
 }

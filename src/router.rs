@@ -6,6 +6,7 @@
 //! it is passed (`front`: addresses, a preflight's answer, maintenance, rate, password); its action is taken, which looks
 //! at the length of a body before it asks for any of it; and whatever the outcome is, it is logged.
 
+mod account;
 mod action;
 mod asker;
 mod body;
@@ -47,8 +48,9 @@ pub use front::Fronts;
 pub use origin::Origin;
 pub use redirect::{Hosts, Redirect};
 
+use account::{Account, Meter};
 use action::Do;
-use asker::{Asker, because};
+use asker::Asker;
 use body::RequestLog;
 use cors::Leave;
 use front::Front;
@@ -110,6 +112,8 @@ pub struct Router {
     proxy: Proxy,
     streams: Streams,
     counters: Arc<Counters>,
+    /// Where requests are counted that reach no route.
+    nowhere: Rc<Meter>,
     log: Option<Rc<WorkerLog>>,
     challenges: Challenges,
     /// Pages in the place of ours.
@@ -118,6 +122,8 @@ pub struct Router {
 
 #[derive(Debug)]
 struct Entry {
+    /// Where its requests are counted.
+    meter: Rc<Meter>,
     /// What a request has to pass first.
     front: Option<Arc<Front>>,
     action: Rc<Do>,
@@ -134,7 +140,8 @@ impl Router {
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
             let same = before.and_then(|before| before.same(route));
             let action = same.unwrap_or_else(|| Rc::new(Do::new(place, route, &publisher, &room)));
-            Entry { front: fronts.of(place), action, cors: route.cors.clone() }
+            let meter = Meter::of(route, config, &counters);
+            Entry { meter, front: fronts.of(place), action, cors: route.cors.clone() }
         });
         let routes: Vec<_> = routes.collect();
         let is_internal =
@@ -150,6 +157,7 @@ impl Router {
             limits,
             proxy,
             streams,
+            nowhere: Meter::of_none(&counters),
             counters,
             log,
             challenges,
@@ -197,9 +205,11 @@ impl Router {
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), parts, origin.client(parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
+        let mut account = Account::open(log);
         if let Some(page) = self.challenges.page(parts.uri.path()) {
+            account.reached(&self.nowhere);
             let response = Response::new(ReplyBody::small(page.into()));
-            return Routed::Reply(body::finish(response, log));
+            return Routed::Reply(body::finish(response, account));
         }
         let mut asker = Asker {
             accept: parts.headers.get(ACCEPT).cloned(),
@@ -211,6 +221,7 @@ impl Router {
         let mut allowed = None;
         let found = self.find(parts, origin);
         let mut stopped = None;
+        account.reached(found.as_ref().map_or(&self.nowhere, |(entry, _)| &entry.meter));
         if let Ok((entry, _)) = &found {
             allowed = entry.cors.as_ref().map(|cors| Box::new(Leave::of(cors, &parts.headers)));
             asker.is_script = matches!(*entry.action, Do::Stream(_) | Do::Publish(_));
@@ -228,7 +239,7 @@ impl Router {
             && cors::is_preflight(parts)
         {
             let response = allowed.preflight(&parts.headers);
-            return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
+            return Routed::Reply(body::finish(response.map(ReplyBody::small), account));
         }
         let asks_password = fronts.iter().any(|front| front.asks_password());
         let keeps_out = fronts.iter().any(|front| front.keeps_out());
@@ -250,7 +261,7 @@ impl Router {
                         if keeps_out {
                             front::keep_private(response.headers_mut());
                         }
-                        return Routed::Reply(body::finish(response.map(ReplyBody::file), log));
+                        return Routed::Reply(body::finish(response.map(ReplyBody::file), account));
                     }
                     Err(FilesError::Method | FilesError::Missing) if let Some(to) = otherwise => {
                         Ok((&**to, host))
@@ -284,7 +295,11 @@ impl Router {
                 let client = self
                     .takes_handed
                     .then(|| Box::new(Client::of(&parts.method, &parts.headers, origin.direct)));
-                match self.proxy.forward(parts, body, to).await {
+                let answer = self.proxy.forward(parts, body, to).await;
+                if answer.is_ok() {
+                    account.heard();
+                }
+                match answer {
                     Ok(Answer::Response(mut response)) => {
                         // Where no route takes files, an app that names one is answered for as if it had not.
                         if self.takes_handed
@@ -297,15 +312,15 @@ impl Router {
                             match Box::pin(self.hand_over(named, app, client, host)).await {
                                 Ok(mut response) => {
                                     proxied.rules().apply(response.headers_mut());
-                                    return Routed::Reply(body::finish(response, log));
+                                    return Routed::Reply(body::finish(response, account));
                                 }
-                                Err(refusal) => return self.refuse(&refusal, &asker, None, log),
+                                Err(refusal) => return self.refuse(&refusal, &asker, None, account),
                             }
                         }
-                        return Routed::Reply(body::finish(proxied.answer(response, asked), log));
+                        return Routed::Reply(body::finish(proxied.answer(response, asked), account));
                     }
                     Ok(Answer::Upgrade(response, app)) => {
-                        return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), log), app);
+                        return Routed::Tunnel(body::finish(response.map(ReplyBody::proxied), account), app);
                     }
                     Err(error) => error.into(),
                 }
@@ -327,30 +342,30 @@ impl Router {
                 }
                 let refused = response.extensions_mut().remove::<RefusalKind>().map(RefusalKind::code);
                 cors::put(allowed.as_deref(), &mut response);
-                let log = because(log, refused);
-                return Routed::Reply(body::finish(response.map(ReplyBody::small), log));
+                let account = account.because(refused);
+                return Routed::Reply(body::finish(response.map(ReplyBody::small), account));
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
                 let asked = Asked { parts, host: host.as_ref(), origin, allowed: allowed.as_deref() };
                 match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response, refused)) => {
-                        return Routed::Reply(body::finish(response, because(log, refused)));
+                        return Routed::Reply(body::finish(response, account.because(refused)));
                     }
                     // The lines of a stream are its own.
                     Ok(Granted::Park(grant)) => {
-                        leave(log);
+                        account.leave();
                         return Routed::Park(grant);
                     }
                     Ok(Granted::Body(response)) => {
-                        leave(log);
+                        account.leave();
                         return Routed::Reply(response);
                     }
                     Err(refusal) => refusal,
                 }
             }
         };
-        self.refuse(&refusal, &asker, allowed.as_deref(), log)
+        self.refuse(&refusal, &asker, allowed.as_deref(), account)
     }
 
     /// Checks a request and finds what is done with it, and the host it is for.
@@ -365,11 +380,5 @@ impl Router {
             Do::Files(files, _) if files.is_internal() => Err(Refusal::NoRoute),
             _ => Ok((entry, host)),
         }
-    }
-}
-
-fn leave(log: Option<Box<RequestLog>>) {
-    if let Some(log) = log {
-        log.leave();
     }
 }

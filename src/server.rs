@@ -11,6 +11,7 @@ mod listeners;
 mod parts;
 mod redirects;
 mod reload;
+mod supervision;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio::time::interval;
 
 use crate::access_log::{AccessLog, Rotation, Sink};
 use crate::acme::Renewals;
+use crate::admin::{Admin, Showing, View};
 use crate::auth::Tickets;
 use crate::config::{Config, Secret};
 use crate::event::Timestamp;
@@ -35,6 +37,7 @@ use crate::publish::{self, Bounds, PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::shutdown::Signal;
 use crate::source::Sources;
+use crate::systemd::Supervisor;
 use crate::worker::{self, Change, Setup};
 
 pub use error::BindError;
@@ -44,6 +47,7 @@ use history::Keeper;
 use listeners::{Listeners, Plan};
 use parts::{Chores, Made};
 use reload::{Requests, Running};
+use supervision::Supervision;
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -58,6 +62,7 @@ pub struct Server {
     rotation: Rotation,
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
+    admin: Option<Admin>,
     hub: Hub,
     /// What keeps history, unless it is in memory.
     keeper: Option<Keeper>,
@@ -66,30 +71,35 @@ pub struct Server {
     fronts: Fronts,
     /// Where new configurations come from, and who asks for them.
     reloading: Option<(Source, Requests)>,
+    supervision: Supervision,
+    reloads: Option<Reloads>,
 }
 
 impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        Self::bind_under(Supervisor::default(), config)
+    }
+
+    /// The same under a service manager: it may have opened some of it already, and is told how the server does.
+    pub fn bind_under(supervisor: Supervisor, config: Config) -> Result<Self, BindError> {
         descriptors::raise_limit();
         let rotation = Rotation::default();
         let sink = parts::sink(&config.log.access, &rotation)?;
-        let listeners = Listeners::default();
+        let Supervisor { sockets, notifier, watchdog } = supervisor;
+        let listeners = Listeners::new(sockets);
         let plan = listeners.plan(&config, None)?;
         let addresses = plan.addresses();
         let publish = &config.publish;
-        let publish_socket = publish
-            .socket
-            .as_ref()
-            .map(|path| PublishSocket::bind(path, publish.mode, publish.allow_uids.clone()))
-            .transpose()
-            .map_err(BindError::PublishSocket)?;
+        let publish_socket = parts::publish_socket(publish, &listeners.sockets)?;
         let publish_http = publish
             .http
             .as_ref()
             .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
             .transpose()
             .map_err(BindError::PublishHttp)?;
+        let admin = config.admin.as_ref().map(|admin| Admin::bind(admin, &listeners.sockets));
+        let admin = admin.transpose().map_err(BindError::Admin)?;
         let (hub, keeper) = history::open(&config)?;
         let tickets = parts::tickets(&config, None)?;
         let fronts = Fronts::new(&config, None).map_err(|_| BindError::Random)?;
@@ -104,12 +114,15 @@ impl Server {
             rotation,
             publish_socket,
             publish_http,
+            admin,
             hub,
             keeper,
             counters,
             tickets,
             fronts,
             reloading: None,
+            supervision: Supervision::new(notifier, watchdog),
+            reloads: None,
         })
     }
 
@@ -117,6 +130,7 @@ impl Server {
     pub fn reload_from(&mut self, source: Source) -> Reloads {
         let (reloads, requests) = reload::channel();
         self.reloading = Some((source, requests));
+        self.reloads = Some(reloads.clone());
         reloads
     }
 
@@ -130,14 +144,19 @@ impl Server {
         &self.addresses
     }
 
-    /// Where publishers connect.
+    /// Where publishers connect, if that is in the file system.
     pub fn publish_socket(&self) -> Option<&Path> {
-        self.publish_socket.as_ref().map(PublishSocket::path)
+        self.publish_socket.as_ref().and_then(PublishSocket::path)
     }
 
     /// The TCP address where publishers connect, as it was bound.
     pub fn publish_address(&self) -> Option<SocketAddr> {
         self.publish_http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Where the operator looks in, as it was bound.
+    pub fn admin_address(&self) -> Option<&str> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// Runs until the signal has been given and the workers have drained.
@@ -150,20 +169,23 @@ impl Server {
             rotation,
             publish_socket,
             publish_http,
+            admin,
             hub,
             keeper,
             counters,
             tickets,
             fronts,
             reloading,
+            mut supervision,
+            reloads,
             ..
         } = self;
         let log = sink.map(|sink| AccessLog::start(sink, &rotation)).transpose()?;
         let (source, requests) = reloading.unzip();
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let read = Arc::default();
-        let all_counters = counters.iter().chain([&read]).cloned().collect();
-        let publisher = Publisher::new(hub.clone(), bounds, all_counters);
+        let all_counters: Arc<[_]> = counters.iter().chain([&read]).cloned().collect();
+        let publisher = Publisher::new(hub.clone(), bounds, all_counters.clone());
         let limit = ConnectionLimit::new(parts::max_connections(&config));
         let made = Made { tickets, fronts };
         let alive = requests.as_ref().map(Requests::alive).unwrap_or_default();
@@ -184,10 +206,22 @@ impl Server {
             .transpose()?;
         let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
         let doors = listeners.become_those(plan, &config);
+        let chores = Chores::new(renewals);
+        let showing = admin.is_some().then(|| Showing::new(parts::shown(&parts, &listeners, &chores)));
+        let looking = admin.zip(showing.clone()).map(|(admin, showing)| {
+            admin.start(View {
+                showing,
+                hub: hub.clone(),
+                counters: all_counters,
+                signal: signal.clone(),
+                workers: ended.downgrade(),
+                reload: reloads.map(reload::button),
+            })
+        });
+        let looking = looking.transpose()?;
         let secret_parameters = parts::secret_parameters(&config, &[]);
         let (mut threads, mut workers) = (Vec::new(), Vec::new());
-        // Nobody waits for the first configuration to be in force.
-        let (done, _) = mpsc::channel(1);
+        let (done, all_open) = mpsc::channel(1);
         for (index, (doors, runtime)) in doors.into_iter().zip(runtimes).enumerate() {
             let log = log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format));
             let (sender, changes) = mpsc::unbounded_channel();
@@ -199,12 +233,13 @@ impl Server {
                 limit: limit.clone(),
                 begin: Change { parts: parts.clone(), doors, log, done: done.clone() },
                 changes,
+                questions: supervision.worker(),
                 signal: signal.clone(),
                 ended: ended.clone(),
             };
             threads.push(worker::start(setup, runtime)?);
         }
-        drop(ended);
+        drop((ended, done));
 
         let running = Running {
             parts,
@@ -216,11 +251,14 @@ impl Server {
             log,
             rotation,
             secret_parameters,
-            chores: Chores::new(renewals),
+            chores,
+            notifier: supervision.notifier(),
+            showing,
         };
         let local = LocalSet::new();
         let log = local.block_on(&runtime, async {
             spawn_local(background.run());
+            spawn_local(supervision.run(all_open, counters, signal.clone()));
             control(running, source.zip(requests), serving, all_ended, signal).await
         });
         for thread in threads {
@@ -235,7 +273,11 @@ impl Server {
         }
         // Nobody publishes any more; what waits is written.
         hub.close();
-        match keeping.map(std::thread::JoinHandle::join) {
+        let kept = keeping.map(std::thread::JoinHandle::join);
+        if let Some(looking) = looking {
+            looking.end();
+        }
+        match kept {
             None | Some(Ok(Ok(()))) => {}
             Some(Ok(Err(error))) => return Err(error),
             Some(Err(_)) => tracing::error!("the thread that keeps history panicked"),

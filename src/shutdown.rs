@@ -20,7 +20,7 @@ pub fn channel() -> (Trigger, Signal) {
 }
 
 /// The end that says so.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trigger(watch::Sender<Stage>);
 
 impl Trigger {

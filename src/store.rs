@@ -36,7 +36,27 @@ pub enum Store {
     Mirror(Mirror),
 }
 
+/// How much is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreTotals {
+    /// Events, counted once for each of their channels.
+    pub events: u64,
+    /// Their bytes, with what each costs besides.
+    pub bytes: u64,
+    /// Channels that have any.
+    pub channels: u64,
+}
+
 impl Store {
+    /// How much is kept.
+    pub fn totals(&self) -> StoreTotals {
+        match self {
+            Self::Memory(memory) => memory.totals(),
+            Self::Mirror(mirror) => mirror.totals(),
+            Self::Disk(disk) => disk.totals(),
+        }
+    }
+
     /// What of history is in memory, if it is there; else the disk that it is on.
     pub fn logs(&self) -> Result<&Logs, &Disk> {
         match self {

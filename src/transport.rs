@@ -3,6 +3,7 @@
 //! Besides the usual asynchronous reading and writing, a [`Transport`] can be written to at once, outside any task
 //! ([`Transport::send_now`]): that is how one thread serves its parked streams without waking a task for each.
 
+mod admission;
 mod spare;
 
 use std::io::{self, IoSlice, Write as _};
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+pub use admission::{Listen, admit};
 pub use spare::{Spares, lacks_descriptors};
 mod direct;
 

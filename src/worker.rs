@@ -57,6 +57,8 @@ pub struct Setup {
     pub begin: Change,
     /// What it changes to.
     pub changes: mpsc::UnboundedReceiver<Change>,
+    /// Each is to be answered at once: the worker is asked whether it is alive.
+    pub questions: mpsc::UnboundedReceiver<mpsc::Sender<()>>,
     /// Says when to end.
     pub signal: Signal,
     /// Dropped when the worker has ended.
@@ -94,7 +96,7 @@ pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(setup: Setup) -> io::Result<()> {
-    let Setup { index, hub, counters, limit, begin, mut changes, mut signal, ended } = setup;
+    let Setup { index, hub, counters, limit, begin, mut changes, mut questions, mut signal, ended } = setup;
     let Change { parts, doors: first, log, done } = begin;
     let log = Rc::new(log.unwrap_or_else(WorkerLog::off));
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
@@ -131,6 +133,12 @@ async fn run(setup: Setup) -> io::Result<()> {
         let streams = streams.clone();
         spawn_local(async move { streams.keep_time().await })
     };
+    let _answering = spawn_local(async move {
+        while let Some(question) = questions.recv().await {
+            // Whoever has asked may have gone.
+            let _ = question.try_send(());
+        }
+    });
     let _keeping = spawn_local(keep_house(worker.shared.clone()));
 
     loop {

@@ -12,14 +12,18 @@ mod hand_in;
 mod kill;
 mod ledger;
 mod network;
+mod nodes;
 mod options;
 mod program;
 mod publisher;
 mod reader;
+mod redis;
+mod redis_server;
 mod relay;
 mod report;
 mod run;
 mod sse;
+mod table;
 mod verdict;
 mod world;
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::redis::Fault;
+
 /// Breaks Sidestream at random while publishers write and readers read, and says whether everybody got what was
 /// promised: an event that was acknowledged reaches each reader of its channels once and in order, or a reset stands
 /// where history had gone. Exits with 1 if not.
@@ -18,8 +20,22 @@ pub(super) struct Options {
     /// The store may write no more, in the middle of a batch, and later again.
     #[arg(long, group = "mode")]
     pub(super) disk_full: bool,
+    /// Several nodes over a Redis of their own, of which one after another, their links and Redis itself are broken in
+    /// all the ways that --fault lists.
+    #[arg(long, group = "mode")]
+    pub(super) redis: bool,
 
-    /// How often it is broken; 200 kills, or 20 of anything else.
+    /// With --redis: only these faults.
+    #[arg(long, value_enum, value_delimiter = ',', requires = "redis", value_name = "FAULTS")]
+    pub(super) fault: Vec<Fault>,
+    /// With --redis: how many nodes there are.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=16))]
+    pub(super) nodes: u8,
+    /// With --redis: in how many milliseconds a node must use a Redis that is there again.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub(super) back: u32,
+
+    /// How often it is broken; 200 kills, or 20 of anything else. With --redis, how often in each way: once.
     #[arg(long, value_name = "N")]
     pub(super) rounds: Option<usize>,
     /// Everything random follows from it; a new one without.
@@ -35,7 +51,8 @@ pub(super) struct Options {
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) publishers: u16,
     /// How many streams are read.
-    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, default_value_t = 200, default_value_if("redis", "true", "300"))]
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=2000))]
     pub(super) readers: u16,
     /// How many channels there are; each reader has a set of its own.
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
@@ -47,7 +64,8 @@ pub(super) struct Options {
     #[arg(long, default_value_t = 86_400, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) age: u32,
     /// How many publications a second are begun in all, at most.
-    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2000, default_value_if("redis", "true", "200"))]
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: u32,
     /// How long anything may take before the run is given up.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -64,7 +82,9 @@ Examples:
   the same kills as an earlier run, with so little history that readers are told of gaps:
     faults --seed 17 --history 200
   readers that lose their network for two seconds, twenty times:
-    faults --network";
+    faults --network
+  three nodes over a Redis that is restarted, stopped, cut off and replaced:
+    faults --redis";
 
 /// Where history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -87,7 +107,13 @@ pub(super) enum Sync {
 impl Options {
     pub(super) fn rounds(&self) -> usize {
         let is_kill = !(self.network || self.clock || self.disk_full);
-        self.rounds.unwrap_or(if is_kill { 200 } else { 20 })
+        self.rounds.unwrap_or(if self.redis {
+            1
+        } else if is_kill {
+            200
+        } else {
+            20
+        })
     }
 
     pub(super) fn patience(&self) -> Duration {

@@ -27,8 +27,24 @@ pub(super) struct Place {
 impl Place {
     /// A folder with its configuration.
     pub(super) fn prepare(options: &Options) -> io::Result<Self> {
+        let store = match options.store {
+            Store::Memory => "kind = \"memory\"".to_owned(),
+            Store::Disk => {
+                let sync = if options.sync == Sync::Always { "always" } else { "interval" };
+                format!("kind = \"disk\"\npath = \"store\"\nsync = \"{sync}\"")
+            }
+        };
+        Self::with(options, &store)
+    }
+
+    /// The same for a node over a Redis.
+    pub(super) fn over_redis(options: &Options, address: &str) -> io::Result<Self> {
+        Self::with(options, &format!("kind = \"redis\"\nurl = \"redis://{address}\""))
+    }
+
+    fn with(options: &Options, store: &str) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("sidestream.toml"), config(options))?;
+        std::fs::write(folder.path().join("sidestream.toml"), config(options, store))?;
         let binary = match &options.binary {
             Some(binary) => binary.canonicalize()?,
             None => beside_this_tool()?,
@@ -142,14 +158,7 @@ fn beside_this_tool() -> io::Result<PathBuf> {
     })
 }
 
-fn config(options: &Options) -> String {
-    let store = match options.store {
-        Store::Memory => "kind = \"memory\"".to_owned(),
-        Store::Disk => {
-            let sync = if options.sync == Sync::Always { "always" } else { "interval" };
-            format!("kind = \"disk\"\npath = \"store\"\nsync = \"{sync}\"")
-        }
-    };
+fn config(options: &Options, store: &str) -> String {
     format!(
         "[server]\nworkers = 2\nshutdown_timeout = \"2s\"\n[log]\naccess = \"off\"\nlevel = \"info\"\n\
          [publish]\nsocket = \"publish.sock\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n\

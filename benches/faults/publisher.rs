@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// If Sidestream says what it never should.
 pub(super) fn publish(world: &World, number: u16, mut rng: Rng) -> io::Result<Vec<Publication>> {
     let way = [Way::Lines, Way::Post, Way::Lines, Way::Batch][usize::from(number % 4)];
-    let mut publisher = Publisher { world, way, door: None, done: Vec::new() };
+    let mut publisher = Publisher::new(world, way, usize::from(number), rng.fork());
     let mut count = 0;
     let a_second = world.options.rate as f32 / f32::from(world.options.publishers);
     while !world.is_over.load(Relaxed) {
@@ -52,13 +52,22 @@ pub(super) fn publish(world: &World, number: u16, mut rng: Rng) -> io::Result<Ve
 /// # Errors
 /// The same.
 pub(super) fn publish_last(world: &World) -> io::Result<Vec<Publication>> {
-    let mut publisher = Publisher { world, way: Way::Lines, door: None, done: Vec::new() };
-    let channels = u32::MAX >> (32 - u32::from(world.options.channels));
-    publisher.hand_in(vec![Draft::new(world, LAST, channels, 0, true)])?;
-    if let [Publication { outcome: Outcome::Acknowledged(id), .. }] = publisher.done[..] {
+    let last = publish_to_all(world, LAST)?;
+    if let Outcome::Acknowledged(id) = last.outcome {
         world.end(id);
     }
-    Ok(publisher.done)
+    Ok(vec![last])
+}
+
+/// Hands in one that goes to all channels.
+///
+/// # Errors
+/// The same.
+pub(super) fn publish_to_all(world: &World, stamp: u64) -> io::Result<Publication> {
+    let mut publisher = Publisher::new(world, Way::Lines, 0, Rng::with_seed(stamp));
+    let channels = u32::MAX >> (32 - u32::from(world.options.channels));
+    publisher.hand_in(vec![Draft::new(world, stamp, channels, 0, true)])?;
+    publisher.done.pop().ok_or_else(|| io::Error::other("a publication has got lost in this tool"))
 }
 
 /// A publication on its way.
@@ -99,25 +108,39 @@ impl Draft {
 struct Publisher<'w> {
     world: &'w World,
     way: Way,
+    /// Where it begins, and where it hands in after it was refused there.
+    home: usize,
+    node: usize,
     door: Option<Door>,
     done: Vec<Publication>,
+    rng: Rng,
 }
 
-impl Publisher<'_> {
+impl<'w> Publisher<'w> {
+    fn new(world: &'w World, way: Way, number: usize, rng: Rng) -> Self {
+        let home = number % world.sockets.len();
+        Self { world, way, home, node: home, door: None, done: Vec::new(), rng }
+    }
+
     /// Hands in a group until it is known of each publication what became of it, or it is given up.
     fn hand_in(&mut self, mut group: Vec<Draft>) -> io::Result<()> {
         self.world.published.fetch_add(group.len() as u64, Relaxed);
+        self.turn_to(self.home);
         while !group.is_empty() {
             if self.world.is_given_up.load(Relaxed) {
                 self.done.extend(group.into_iter().map(|draft| draft.publication));
                 return Ok(());
             }
             let Some(door) = self.open() else {
+                self.turn_away();
                 std::thread::sleep(PAUSE);
                 continue;
             };
             let texts: Vec<_> = group.iter().map(|draft| draft.text.clone()).collect();
+            let begun = Instant::now();
             let answers = door.hand_in(&texts);
+            let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.world.slowest.fetch_max(took, Relaxed);
             if answers.contains(&Answer::None) {
                 self.door = None;
             }
@@ -128,6 +151,7 @@ impl Publisher<'_> {
                 group.extend(self.answered(draft, answer)?);
             }
             if has_failed {
+                self.turn_away();
                 std::thread::sleep(PAUSE);
             }
         }
@@ -141,7 +165,11 @@ impl Publisher<'_> {
             Answer::Id(said) => {
                 let id = self.world.id(&said);
                 let id = id.ok_or_else(|| io::Error::other(format!("an id like no other: {said}")))?;
-                publication.outcome = Outcome::Acknowledged(id);
+                publication.outcome = match id.seq {
+                    // It was kept in an epoch that is over, under an id of which nobody knows.
+                    0 => Outcome::Passing,
+                    _ => Outcome::Acknowledged(id),
+                };
                 self.world.acknowledge(id);
                 false
             }
@@ -155,6 +183,7 @@ impl Publisher<'_> {
                 return Err(io::Error::other(format!("{} was refused: {error}", draft.text)));
             }
             Answer::None | Answer::Unknown => {
+                self.world.unanswered.fetch_add(1, Relaxed);
                 publication.unanswered += 1;
                 publication.outcome = Outcome::Unknown;
                 draft.has_key
@@ -171,8 +200,20 @@ impl Publisher<'_> {
     fn open(&mut self) -> Option<&mut Door> {
         if self.door.is_none() {
             let patience = self.world.options.patience();
-            self.door = Door::open(&self.world.socket, self.way, patience).ok();
+            self.door = Door::open(&self.world.sockets[self.node], self.way, patience).ok();
         }
         self.door.as_mut()
+    }
+
+    /// Goes to another node, or stays, where there are several.
+    fn turn_away(&mut self) {
+        let node = self.rng.usize(0..self.world.sockets.len());
+        self.turn_to(node);
+    }
+
+    fn turn_to(&mut self, node: usize) {
+        if node != self.node {
+            (self.node, self.door) = (node, None);
+        }
     }
 }

@@ -68,6 +68,7 @@ pub(super) fn read(world: &World, number: u16, mut rng: Rng) -> io::Result<Seen>
         (0..32).filter(|bit| channels & (1 << bit) != 0).map(|bit| format!("c{bit}")).collect();
     let mut reader = Reader {
         world,
+        number,
         target: format!("/events?channels={}", names.join(",")),
         is_chunked: number % 2 == 1,
         is_narrow: number % NARROW == NARROW - 1,
@@ -76,7 +77,7 @@ pub(super) fn read(world: &World, number: u16, mut rng: Rng) -> io::Result<Seen>
     };
     while !reader.has_ended() {
         // Some leave by themselves.
-        reader.stay(rng.usize(1..20_000))?;
+        reader.stay(rng.usize(1..20_000), &world.address(&mut rng))?;
         let most = if rng.u8(0..LONG) == 0 { 1000 } else { 20 };
         if !reader.seen.is_whole {
             std::thread::sleep(Duration::from_millis(rng.u64(0..most)));
@@ -95,6 +96,7 @@ fn some_channels(count: u8, rng: &mut Rng) -> u32 {
 
 struct Reader<'w> {
     world: &'w World,
+    number: u16,
     target: String,
     is_chunked: bool,
     is_narrow: bool,
@@ -104,16 +106,17 @@ struct Reader<'w> {
 
 impl Reader<'_> {
     /// Opens a stream and reads so many events, or until it is cut.
-    fn stay(&mut self, most: usize) -> io::Result<()> {
+    fn stay(&mut self, most: usize, address: &str) -> io::Result<()> {
         let last_id = self.last_id.map(|id| self.world.said(id));
         let request = Request {
-            address: &self.world.address(),
+            address,
             target: &self.target,
             last_id: last_id.as_deref(),
             is_chunked: self.is_chunked,
             is_narrow: self.is_narrow,
         };
         let Some(mut events) = Events::open(&request, self.world.options.patience())? else { return Ok(()) };
+        self.world.streams.fetch_add(1, Relaxed);
         let mut is_open = false;
         for _ in 0..most {
             let block = loop {
@@ -156,6 +159,7 @@ impl Reader<'_> {
                 Said::Event { id, stamp: stamp.ok_or_else(strange)? }
             }
             (Some(event), Some(data), Some(id)) if event == "reset" => {
+                self.world.resets.fetch_add(1, Relaxed);
                 let reason = Reason::read(data).ok_or_else(strange)?;
                 Said::Reset { id, reason, newest: self.world.newest(), at: self.world.now() }
             }
@@ -163,6 +167,7 @@ impl Reader<'_> {
             _ => return Err(strange()),
         };
         self.last_id = id.or(self.last_id);
+        self.world.is_at(self.number, self.last_id);
         self.seen.said.push(said);
         Ok(())
     }

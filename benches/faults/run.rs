@@ -16,6 +16,7 @@ use super::options::Options;
 use super::program::{Place, Program};
 use super::publisher::{publish, publish_last};
 use super::reader::read;
+use super::redis;
 use super::report::{Breach, Report};
 use super::verdict::{self, Verdict};
 use super::world::World;
@@ -32,18 +33,35 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     if options.clock {
         return clock::run(options, seed);
     }
+    if options.redis {
+        return redis::run(options, seed);
+    }
     let (mode, breaker): (_, Breaker) = match (options.network, options.disk_full) {
         (true, _) => ("cuts", network::break_it),
         (_, true) => ("full disks", full::break_it),
         _ => ("kills", kill::break_it),
     };
-    let (begun, mut rng, mut report) = (Instant::now(), Rng::with_seed(seed), Report::new(mode, seed));
+    let mut report = Report::new(mode, seed);
     let place = Place::prepare(options)?;
     let program = place.run()?;
-    let world = World::new(options, place.socket());
+    let world = World::new(options, vec![place.socket()]);
+    attend(&world, &mut report, |rng, report| breaker(&world, &place, program, rng, report))?;
+    Ok(report)
+}
+
+/// Lets everybody publish and read while things are broken, and holds what they saw against what was promised. What
+/// `breaker` gives back is kept until all have read.
+///
+/// # Errors
+/// Those of the breaker.
+pub(super) fn attend<T>(
+    world: &World,
+    report: &mut Report,
+    breaker: impl FnOnce(&mut Rng, &mut Report) -> io::Result<T>,
+) -> io::Result<()> {
+    let (options, begun, mut rng) = (&world.options, Instant::now(), Rng::with_seed(report.seed));
     let mut breaking = rng.fork();
     let (published, seen) = thread::scope(|scope| -> io::Result<_> {
-        let world = &world;
         let readers: Vec<_> = (0..options.readers)
             .map(|number| (number, rng.fork()))
             .map(|(number, rng)| scope.spawn(move || read(world, number, rng)))
@@ -52,7 +70,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
             .map(|number| (number, rng.fork()))
             .map(|(number, rng)| scope.spawn(move || publish(world, number, rng)))
             .collect();
-        let broken = breaker(world, &place, program, &mut breaking, &mut report);
+        let broken = breaker(&mut breaking, report);
         world.is_over.store(true, Relaxed);
         if broken.is_err() {
             world.is_given_up.store(true, Relaxed);
@@ -67,10 +85,11 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
             world.is_given_up.store(true, Relaxed);
         }
         let seen: Vec<_> = readers.into_iter().map(joined).collect();
-        let _program = broken?;
+        let _kept = broken?;
         Ok((published, seen))
     })?;
     let mut ledger = Ledger::default();
+    world.take_markers().into_iter().for_each(|marker| _ = ledger.add(marker));
     for publications in published {
         match publications {
             Ok(publications) => {
@@ -82,8 +101,8 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     }
     report.epochs = world.epochs();
     report.readers = seen.len();
-    verdict::count(&ledger, &mut report);
-    let mut verdict = Verdict::new(options, &ledger, &mut report);
+    verdict::count(&ledger, report);
+    let mut verdict = Verdict::new(options, &ledger, report);
     for (reader, seen) in seen.into_iter().enumerate() {
         match seen {
             Ok(seen) => verdict.hold(reader, &seen),
@@ -91,7 +110,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
         }
     }
     report.notes.push(format!("{:.1} s", begun.elapsed().as_secs_f32()));
-    Ok(report)
+    Ok(())
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {

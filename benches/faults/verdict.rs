@@ -42,7 +42,7 @@ impl<'a> Verdict<'a> {
                     walk.moved = id.and_then(|id| self.moved(&mut walk, id));
                 }
                 // It is cut then, and has to come back like any other.
-                Said::Failed if self.options.disk_full => self.report.failed += 1,
+                Said::Failed if self.options.disk_full || self.options.redis => self.report.failed += 1,
                 Said::Failed => {
                     self.report
                         .breach(Breach::Protocol, format!("reader {reader}: history could not be read"));
@@ -129,7 +129,10 @@ impl<'a> Verdict<'a> {
         let Some(from) = walk.at else { return };
         let is_right = match reason {
             Reason::Expired => self.may_have_gone(walk, from, id.max(newest), at),
-            Reason::NewEpoch => self.options.store == Store::Memory && id.epoch > from.epoch,
+            // How often one may begin is held elsewhere.
+            Reason::NewEpoch => {
+                (self.options.redis || self.options.store == Store::Memory) && id.epoch > from.epoch
+            }
             // Nobody asks for anything but what they were told.
             Reason::UnknownId => false,
         };

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::ledger::Id;
+use fastrand::Rng;
+
+use super::ledger::{Id, Publication};
 use super::options::Options;
 
 /// The stamp of the last publication, which goes to all channels and ends the readers.
@@ -15,10 +17,16 @@ pub(super) const LAST: u64 = u64::MAX;
 /// What the threads of a run share.
 pub(super) struct World {
     pub(super) options: Options,
-    pub(super) socket: PathBuf,
+    /// Where each node takes publications.
+    pub(super) sockets: Vec<PathBuf>,
     begun: Instant,
-    address: Mutex<String>,
+    /// Where each node's streams are.
+    addresses: Mutex<Vec<String>>,
+    /// How far each reader has come.
+    places: Mutex<Vec<Option<Id>>>,
     epochs: Mutex<Vec<String>>,
+    /// What was published only to see it arrive.
+    markers: Mutex<Vec<Publication>>,
     /// Set when publishers are to hand in nothing new.
     pub(super) is_over: AtomicBool,
     /// Set when everybody is to end, whatever is missing.
@@ -26,6 +34,13 @@ pub(super) struct World {
     pub(super) published: AtomicU64,
     pub(super) acknowledged: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Attempts of which nobody knows what became.
+    pub(super) unanswered: AtomicU64,
+    /// Streams that were opened, and gaps that their readers were told of.
+    pub(super) streams: AtomicU64,
+    pub(super) resets: AtomicU64,
+    /// How long the slowest answer to a publisher took since this was last taken, in milliseconds.
+    pub(super) slowest: AtomicU64,
     /// The highest number that was acknowledged in the newest epoch.
     newest: Mutex<Id>,
     /// The id of the last publication.
@@ -34,30 +49,70 @@ pub(super) struct World {
 
 impl World {
     /// Nobody can open a stream before it is said where.
-    pub(super) fn new(options: &Options, socket: PathBuf) -> Self {
+    pub(super) fn new(options: &Options, sockets: Vec<PathBuf>) -> Self {
         Self {
             options: options.clone(),
-            socket,
+            sockets,
             begun: Instant::now(),
-            address: Mutex::default(),
+            addresses: Mutex::default(),
+            places: Mutex::new(vec![None; usize::from(options.readers)]),
             epochs: Mutex::default(),
+            markers: Mutex::default(),
             is_over: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
             published: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            slowest: AtomicU64::new(0),
             newest: Mutex::new(Id { epoch: 0, seq: 0 }),
             last: OnceLock::new(),
         }
     }
 
-    /// Where streams are opened.
-    pub(super) fn address(&self) -> String {
-        lock(&self.address).clone()
+    /// Where a stream is opened: at any of the nodes.
+    pub(super) fn address(&self, rng: &mut Rng) -> String {
+        rng.choice(&*lock(&self.addresses)).cloned().unwrap_or_default()
     }
 
     pub(super) fn move_to(&self, address: &str) {
-        address.clone_into(&mut lock(&self.address));
+        self.move_all(vec![address.to_owned()]);
+    }
+
+    /// Says where all nodes are.
+    pub(super) fn move_all(&self, addresses: Vec<String>) {
+        *lock(&self.addresses) = addresses;
+    }
+
+    pub(super) fn add_marker(&self, marker: Publication) {
+        lock(&self.markers).push(marker);
+    }
+
+    pub(super) fn markers(&self) -> u64 {
+        lock(&self.markers).len() as u64
+    }
+
+    pub(super) fn take_markers(&self) -> Vec<Publication> {
+        std::mem::take(&mut lock(&self.markers))
+    }
+
+    /// Takes note of how far a reader has come.
+    pub(super) fn is_at(&self, reader: u16, id: Option<Id>) {
+        lock(&self.places)[usize::from(reader)] = id;
+    }
+
+    /// Waits until all readers have come to an id or past it. How many have not when nobody waits any more.
+    pub(super) fn behind(&self, id: Id) -> usize {
+        let begun = Instant::now();
+        loop {
+            let behind = lock(&self.places).iter().filter(|at| at.is_none_or(|at| at < id)).count();
+            if behind == 0 || begun.elapsed() > self.options.patience() {
+                return behind;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Milliseconds since the run began.

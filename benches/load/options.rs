@@ -11,9 +11,9 @@ use crate::wire::Target;
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "load", after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The server: HOST:PORT or unix:PATH.
+    /// The server: HOST:PORT or unix:PATH. If there are several, connections go to them in turn.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(crate) connect: Target,
+    pub(crate) connect: Vec<Target>,
     /// What is spoken.
     #[arg(long, value_enum, default_value = "h1")]
     pub(crate) protocol: Protocol,
@@ -62,9 +62,9 @@ pub(crate) struct Options {
     /// How many events are published; none unless told.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Publishing")]
     pub(crate) events: u32,
-    /// Where: HOST:PORT or unix:PATH; the server's address without it.
+    /// Where: HOST:PORT or unix:PATH; the server's address without it. If there are several, publishers take them in turn.
     #[arg(long, value_name = "ADDRESS", help_heading = "Publishing")]
-    pub(crate) publish_connect: Option<Target>,
+    pub(crate) publish_connect: Vec<Target>,
     /// How: one POST each, or lines of JSON.
     #[arg(long, value_enum, default_value = "http", help_heading = "Publishing")]
     pub(crate) publish: Door,
@@ -95,6 +95,10 @@ pub(crate) struct Options {
     /// The size of an event's data in bytes; never less than its stamp.
     #[arg(long, default_value_t = 64, value_name = "BYTES", help_heading = "Publishing")]
     pub(crate) size: usize,
+    /// Before and after the publications says `publish` and `published` on standard error, each on a line, and goes on when
+    /// a line comes on standard input: so whoever runs this can count something else meanwhile.
+    #[arg(long, help_heading = "Publishing")]
+    pub(crate) step: bool,
 
     /// Then cuts all streams, publishes so many events, and lets all come back at once with their last ids.
     #[arg(long, value_name = "EVENTS", help_heading = "Other work")]
@@ -171,6 +175,17 @@ pub(crate) enum Recipients {
 }
 
 impl Options {
+    /// Where a connection goes, by its number.
+    pub(crate) fn server(&self, index: usize) -> &Target {
+        &self.connect[index % self.connect.len()]
+    }
+
+    /// Where a publisher goes, by its number.
+    pub(crate) fn door(&self, index: usize) -> &Target {
+        let doors = if self.publish_connect.is_empty() { &self.connect } else { &self.publish_connect };
+        &doors[index % doors.len()]
+    }
+
     /// How many users there are.
     pub(crate) fn users(&self) -> usize {
         self.users.unwrap_or(self.streams).max(1)

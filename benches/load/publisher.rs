@@ -218,7 +218,7 @@ impl<'a> Publishers<'a> {
 }
 
 fn connect(options: &Options, poller: &Poller, index: usize) -> io::Result<Connection> {
-    let target = options.publish_connect.as_ref().unwrap_or(&options.connect);
+    let target = options.door(index);
     let codec = match options.publish {
         Door::Http => Codec::Http1(Http1::default()),
         Door::Lines => Codec::Lines(Lines::default()),

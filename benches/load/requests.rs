@@ -113,7 +113,8 @@ impl<'a> Askers<'a> {
 
     fn connect(&self, index: usize) -> io::Result<Asker> {
         let codec = codec_of(self.options.protocol);
-        let connection = Connection::connect(&self.options.connect, &self.dial, codec, &self.poller, index)?;
+        let connection =
+            Connection::connect(self.options.server(index), &self.dial, codec, &self.poller, index)?;
         let mut asker = Asker { connection, sent: HashMap::new() };
         asker.ask(&self.question, per_connection(self.options), self.clock.now(), &self.poller)?;
         Ok(asker)

@@ -1,6 +1,6 @@
 //! A run: its parts, one after the other, and what is measured around each.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,10 +103,12 @@ impl Run<'_> {
 
     fn publish(&mut self) -> io::Result<()> {
         self.streams.ledger.next_chapter();
+        self.step("publish")?;
         let before = self.server.cost()?;
         let published = self.hand_in(self.options.events)?;
         self.wait_for_all()?;
         self.idle(TICKS)?;
+        self.step("published")?;
         let after = self.server.cost()?;
         let cpu = micros(cpu(before, after));
         let arrived = self.arrived();
@@ -232,6 +234,15 @@ impl Run<'_> {
     /// Reads for so long.
     fn idle(&mut self, time: Duration) -> io::Result<()> {
         self.streams.serve_until(Instant::now() + time, |_| false).map(|_| ())
+    }
+
+    /// Says where the run is, and waits to be told to go on, if that is wanted.
+    fn step(&self, what: &str) -> io::Result<()> {
+        if self.options.step {
+            writeln!(io::stderr(), "{what}")?;
+            io::stdin().read_line(&mut String::new())?;
+        }
+        Ok(())
     }
 
     fn arrived(&self) -> Arrived {

@@ -211,7 +211,8 @@ impl<'a> Streams<'a> {
             slow: streams.start < self.stalled(),
         };
         let codec = codec_of(self.options.protocol);
-        let mut connection = Connection::connect(&self.options.connect, &dial, codec, &self.poller, index)?;
+        let mut connection =
+            Connection::connect(self.options.server(index), &dial, codec, &self.poller, index)?;
         for stream in streams {
             let Head { path, headers } = self.head(stream)?;
             let host = &self.options.host;

@@ -31,9 +31,9 @@ class Failure(Exception):
     """Something a person can do something about."""
 
 
-def prepare(build: bool) -> None:
+def prepare(build: bool, packages: dict[str, str] | None = None) -> None:
     """Installs what is missing, builds what is ours, and allows as many open files as the system lets us."""
-    missing = [name for name, path in PACKAGES.items() if not Path(path).exists()]
+    missing = [name for name, path in (packages or PACKAGES).items() if not Path(path).exists()]
     if missing:
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             raise Failure(f"missing: {' '.join(missing)}; install them, or run this as root on Debian")
@@ -67,16 +67,18 @@ def describe() -> list[str]:
 
 
 def versions() -> list[str]:
-    """The versions of all that is compared."""
-    revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-    nchan = output("dpkg-query", "-W", "-f=${Version}", "libnginx-mod-nchan")
-    return [
-        f"Sidestream {revision}",
-        f"nginx {output('nginx', '-v').split('/')[-1]}",
-        f"nchan {nchan}",
-        f"HAProxy {output('haproxy', '-v').split()[2]}",
-        f"Pushpin {output('pushpin', '--version').split()[-1]}",
-    ]
+    """The versions of all that is here of what is compared."""
+    found = [f"Sidestream {output('git', '-C', str(ROOT), 'rev-parse', '--short', 'HEAD')}"]
+    if shutil.which("nginx"):
+        found.append(f"nginx {output('nginx', '-v').split('/')[-1]}")
+        found.append(f"nchan {output('dpkg-query', '-W', '-f=${Version}', 'libnginx-mod-nchan')}")
+    if shutil.which("haproxy"):
+        found.append(f"HAProxy {output('haproxy', '-v').split()[2]}")
+    if shutil.which("pushpin"):
+        found.append(f"Pushpin {output('pushpin', '--version').split()[-1]}")
+    if shutil.which("redis-server"):
+        found.append(f"Redis {output('redis-server', '--version').split()[2].removeprefix('v=')}")
+    return found
 
 
 def output(*command: str) -> str:

@@ -1,8 +1,9 @@
 //! Tickets: what stands for a credential in the address of a stream, sealed so that only we can read or make one.
 //!
-//! `base64url(version ‖ nonce ‖ AES-256-GCM(user, end, claims))`, with the version and the route as associated data.
-//! Invariant: a ticket opens streams of the route that it was made for and of no other, ends no later than the
-//! credential behind it and within [`MAX_AGE`], and holds only those claims that the route has a use for.
+//! `base64url(version ‖ nonce ‖ AES-256-GCM(user, end, behind, claims))`, with the version and the route as associated
+//! data. Invariant: a ticket opens streams of the route that it was made for and of no other, ends no later than the
+//! credential behind it and within [`MAX_AGE`], and holds only those claims that the route has a use for. What stands
+//! behind the credential is in it too, so that it can be refused when that was taken away.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AuthError, Identity, Reason};
+use super::{AuthError, Identity, Mark, Reason};
 
 /// The longest that a ticket is good for. Long enough for the reconnects of a page that stays open, short enough for
 /// an address that was written down somewhere.
@@ -29,7 +30,7 @@ const MAX_TICKET: usize = 2048;
 pub const PARAMETER: &str = "ticket";
 
 /// The form of what is sealed. Another form gets another number.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What seals tickets. Nonces are random: of one key, some 2^32 tickets may be made (NIST SP 800-38D, section 8.3),
 /// which is a hundred a second for a year.
@@ -52,6 +53,8 @@ struct Sealed {
     user: String,
     /// Milliseconds since 1970.
     end: u64,
+    /// The marks of the provider that knew the credential.
+    behind: Vec<Mark>,
     claims: Map<String, Value>,
 }
 
@@ -71,11 +74,13 @@ impl Tickets {
         Ok(Self::new(&secret))
     }
 
-    /// Makes a ticket for streams of `route`, with those of the identity's claims that `keep` names.
-    pub fn seal<'k>(
+    /// Makes a ticket for streams of `route`, with those of the identity's claims that `keep` names. `behind` are the
+    /// marks of the provider that knows the identity.
+    pub(super) fn seal<'k>(
         &self,
         route: &str,
         identity: &Identity,
+        behind: &[Mark],
         keep: impl IntoIterator<Item = &'k str>,
         now: SystemTime,
     ) -> Result<Ticket, SealError> {
@@ -86,6 +91,7 @@ impl Tickets {
         let sealed = Sealed {
             user: identity.user.clone(),
             end: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+            behind: behind.to_vec(),
             claims: claims.map(|(name, value)| (name.clone(), value.clone())).collect(),
         };
         // A map of strings and JSON always becomes JSON.
@@ -104,14 +110,19 @@ impl Tickets {
         Ok(Ticket { text: URL_SAFE_NO_PAD.encode(whole), expires_in })
     }
 
-    /// Opens a ticket for a stream of `route` as of `now`.
-    pub fn open(&self, route: &str, ticket: &str, now: SystemTime) -> Result<Identity, AuthError> {
+    /// Opens a ticket for a stream of `route` as of `now`. Says who it is for, and what has to stand behind it still.
+    pub(super) fn open(
+        &self,
+        route: &str,
+        ticket: &str,
+        now: SystemTime,
+    ) -> Result<(Identity, Vec<Mark>), AuthError> {
         let sealed = self.unseal(route, ticket).ok_or(Reason::Ticket)?;
         let end = UNIX_EPOCH.checked_add(Duration::from_millis(sealed.end)).ok_or(Reason::Ticket)?;
         if end <= now {
             return Err(AuthError::Expired);
         }
-        Ok(Identity { user: sealed.user, expires: Some(end), claims: sealed.claims })
+        Ok((Identity { user: sealed.user, expires: Some(end), claims: sealed.claims }, sealed.behind))
     }
 
     fn unseal(&self, route: &str, ticket: &str) -> Option<Sealed> {
@@ -173,6 +184,7 @@ mod tests {
 
     const SECRET: &[u8] = b"a secret of sixteen bytes";
     const NOW: u64 = 1_800_000_000;
+    const BEHIND: [Mark; 2] = [7, u64::MAX];
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
@@ -185,12 +197,19 @@ mod tests {
 
     fn seal(expires: Option<u64>) -> Ticket {
         Tickets::new(SECRET)
-            .seal("/events", &identity(expires), ["org", "channels", "none"], at(NOW))
+            .seal("/events", &identity(expires), &BEHIND, ["org", "channels", "none"], at(NOW))
             .unwrap()
     }
 
     fn open(route: &str, ticket: &str, now: u64) -> Result<Identity, AuthError> {
-        Tickets::new(SECRET).open(route, ticket, at(now))
+        open_with(&Tickets::new(SECRET), route, ticket, now)
+    }
+
+    fn open_with(tickets: &Tickets, route: &str, ticket: &str, now: u64) -> Result<Identity, AuthError> {
+        tickets.open(route, ticket, at(now)).map(|(identity, behind)| {
+            assert_eq!(behind, BEHIND);
+            identity
+        })
     }
 
     fn not_ours() -> Result<Identity, AuthError> {
@@ -221,9 +240,9 @@ mod tests {
         for route in ["/events/", "/event", "", "/events a.example"] {
             assert_eq!(open(route, &ticket, NOW), not_ours(), "{route}");
         }
-        let other = Tickets::new(b"another secret of ours").open("/events", &ticket, at(NOW));
-        assert_eq!(other, not_ours());
-        assert_eq!(Tickets::random().unwrap().open("/events", &ticket, at(NOW)), not_ours());
+        for tickets in [Tickets::new(b"another secret of ours"), Tickets::random().unwrap()] {
+            assert_eq!(open_with(&tickets, "/events", &ticket, NOW), not_ours());
+        }
         assert_ne!(ticket, seal(None).text, "two tickets of one nonce");
     }
 
@@ -241,7 +260,7 @@ mod tests {
         let mut large = identity(None);
         large.claims.insert("org".into(), json!("x".repeat(MAX_TICKET)));
         let seal = |keep: &[&'static str]| {
-            Tickets::new(SECRET).seal("/events", &large, keep.iter().copied(), at(NOW))
+            Tickets::new(SECRET).seal("/events", &large, &BEHIND, keep.iter().copied(), at(NOW))
         };
         assert_eq!(seal(&["org"]), Err(SealError::TooLarge));
         assert!(seal(&["team"]).is_ok());

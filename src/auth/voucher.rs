@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::mark::{self, Mark};
 use super::{AuthError, Authenticator, Identity, Kind, Recheck, Tickets};
 use crate::config::{self, Auth, JwksSource, JwtKeys, Upstream};
 
@@ -14,13 +15,15 @@ pub(super) struct Provider {
     config: Auth,
     /// The app that it asks.
     upstream: Option<Upstream>,
+    marks: Vec<Mark>,
     kind: Kind,
 }
 
 impl Provider {
     pub(super) fn new(config: &Auth, upstreams: &[Upstream], kind: Kind) -> Self {
         let (config, upstream) = taken_apart(config, upstreams);
-        Self { config, upstream: upstream.cloned(), kind }
+        let marks = mark::all_of(&config, upstream);
+        Self { config, upstream: upstream.cloned(), marks, kind }
     }
 
     pub(super) fn kind(&self) -> &Kind {
@@ -31,6 +34,11 @@ impl Provider {
     pub(super) fn is_of(&self, config: &Auth, upstreams: &[Upstream]) -> bool {
         let (config, upstream) = taken_apart(config, upstreams);
         self.config == config && self.upstream.as_ref() == upstream
+    }
+
+    /// Whether it still stands behind those that a provider with these marks knew.
+    pub(super) fn has_all(&self, marks: &[Mark]) -> bool {
+        !marks.is_empty() && marks.iter().all(|mark| self.marks.contains(mark))
     }
 
     /// Whether whoever another one knows is known to this one too, by the same credential.
@@ -60,21 +68,24 @@ fn taken_apart<'u>(config: &Auth, upstreams: &'u [Upstream]) -> (Auth, Option<&'
     (config, upstream)
 }
 
-/// What stands behind somebody who was let in: a provider or our own tickets. Nothing of the credential is in it.
+/// What stands behind somebody who was let in: a provider, and our own tickets if it was by one. Nothing of the
+/// credential is in it.
 #[derive(Debug, Clone)]
 pub struct Voucher(Behind);
 
 #[derive(Debug, Clone)]
 enum Behind {
     Provider(Arc<Provider>),
-    Tickets(Arc<Tickets>),
+    Tickets(Arc<Tickets>, Arc<Provider>),
 }
 
 impl PartialEq for Voucher {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Behind::Provider(own), Behind::Provider(other)) => Arc::ptr_eq(own, other),
-            (Behind::Tickets(own), Behind::Tickets(other)) => Arc::ptr_eq(own, other),
+            (Behind::Tickets(own, by), Behind::Tickets(other, others)) => {
+                Arc::ptr_eq(own, other) && Arc::ptr_eq(by, others)
+            }
             _ => false,
         }
     }
@@ -85,8 +96,15 @@ impl Voucher {
         Self(Behind::Provider(provider.clone()))
     }
 
-    pub(super) fn of_tickets(tickets: &Arc<Tickets>) -> Self {
-        Self(Behind::Tickets(tickets.clone()))
+    /// Of a ticket that stands for a credential of the provider.
+    pub(super) fn of_tickets(tickets: &Arc<Tickets>, provider: &Arc<Provider>) -> Self {
+        Self(Behind::Tickets(tickets.clone(), provider.clone()))
+    }
+
+    /// What a ticket has to say of it.
+    pub(super) fn marks(&self) -> &[Mark] {
+        let (Behind::Provider(provider) | Behind::Tickets(_, provider)) = &self.0;
+        &provider.marks
     }
 
     /// Asks again about somebody who was admitted.
@@ -99,7 +117,7 @@ impl Voucher {
                 Kind::Ask(app) => app.admit_again(recheck).await,
                 Kind::Jwt(_) | Kind::AuthJs(_) => Err(AuthError::Unavailable),
             },
-            Behind::Tickets(_) => Err(AuthError::Unavailable),
+            Behind::Tickets(..) => Err(AuthError::Unavailable),
         }
     }
 }
@@ -121,10 +139,13 @@ impl Authenticator {
     pub fn vouching(&self, providers: &[usize], voucher: &Voucher) -> Vouching {
         let mut own = providers.iter().filter_map(|at| self.providers.get(*at));
         match &voucher.0 {
-            Behind::Tickets(tickets) if own.next().is_some() && Arc::ptr_eq(tickets, &self.tickets) => {
-                Vouching::Stands(voucher.clone())
+            Behind::Tickets(tickets, before) => {
+                let stands = own.find(|own| own.has_all(&before.marks));
+                match stands.filter(|_| Arc::ptr_eq(tickets, &self.tickets)) {
+                    Some(stands) => Vouching::Stands(Voucher::of_tickets(tickets, stands)),
+                    None => Vouching::Gone,
+                }
             }
-            Behind::Tickets(_) => Vouching::Gone,
             Behind::Provider(before) => {
                 if let Some(same) =
                     own.clone().find(|own| Arc::ptr_eq(own, before) || own.knows_all_of(before))

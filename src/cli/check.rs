@@ -76,7 +76,7 @@ fn summary(config: &Config) -> String {
         let _ = write!(text, "\n  listen   {}{}", listen.endpoint, listening(listen));
     }
     if let Some(socket) = &config.publish.socket {
-        let _ = write!(text, "\n  publish  unix:{}", socket.display());
+        let _ = write!(text, "\n  publish  {socket}");
     }
     if let Some((address, _)) = &config.publish.http {
         let _ = write!(text, "\n  publish  http://{address}");

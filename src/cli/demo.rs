@@ -153,7 +153,7 @@ fn own_name() -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Action;
+    use crate::config::{Action, SocketPlace};
 
     use super::*;
 
@@ -164,7 +164,7 @@ mod tests {
         let text = configuration("127.0.0.1:0", &folder, &secret);
         let config = Config::parse(&text, "demo", folder.path()).unwrap();
         assert!(matches!(config.routes[0].action, Action::Stream(_)));
-        assert_eq!(config.publish.socket, Some(folder.file("publish.sock")));
+        assert_eq!(config.publish.socket, Some(SocketPlace::Path(folder.file("publish.sock"))));
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Why a command ended with exit code 1, in the form in which it is shown.
+//! Why a command did not do what was asked, in the form in which it is shown.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::process::ExitCode;
 
 use crate::config::Problems;
 
-/// Ends a command with exit code 1.
+/// Ends a command, with exit code 1 unless another is said.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The configuration has mistakes; it knows itself how to show them.
@@ -23,12 +24,13 @@ pub(super) struct Refused {
     what: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
     help: Option<String>,
+    code: u8,
 }
 
 impl Failure {
     /// What was wrong, in half a sentence without a full stop.
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self::Refused(Refused { what: what.into(), cause: None, help: None })
+        Self::Refused(Refused { what: what.into(), cause: None, help: None, code: 1 })
     }
 
     /// Adds the error that it came from; shown with all of its own causes.
@@ -45,6 +47,22 @@ impl Failure {
             refused.help = Some(help.into());
         }
         self
+    }
+
+    /// Ends the command with another exit code than 1.
+    pub(super) fn code(mut self, code: u8) -> Self {
+        if let Self::Refused(refused) = &mut self {
+            refused.code = code;
+        }
+        self
+    }
+
+    /// What the command ends with.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Refused(refused) => refused.code.into(),
+            Self::Config(_) | Self::Output(_) => ExitCode::FAILURE,
+        }
     }
 
     /// Whether the reader of stdout went away, which is no failure of the command.

@@ -1,10 +1,14 @@
 //! `sidestream run`: the server, from a file or from flags alone.
 
+mod app;
+
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -14,9 +18,12 @@ use tracing_subscriber::{Registry, reload};
 use crate::access_log::Rotation;
 use crate::config::{Config, Levels};
 use crate::server::{Reloads, Server, Source};
-use crate::shutdown::{self, Signal};
+use crate::shutdown::{self, Signal, Trigger};
+use crate::systemd::Supervisor;
 
 use super::failure::Failure;
+
+use app::App;
 
 /// The configuration file that commands read when none is named.
 pub(super) const DEFAULT_CONFIG: &str = "sidestream.toml";
@@ -32,6 +39,9 @@ const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
 Without a file: everything is proxied to --upstream, streams are at /events, the publish socket is
 ./sidestream.sock and events are kept in memory.
 
+With an app, its variable PORT is the port of its upstream, and SIDESTREAM_SOCKET the publish socket. When it ends, the server
+drains and ends with its exit code; when the server has drained, the app is asked to end.
+
 SIGHUP reads the file again; SIGUSR1 opens the access log's file anew, after it was moved away. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
@@ -46,10 +56,13 @@ pub(super) struct Args {
     /// Where to listen: HOST:PORT or unix:PATH [default: 0.0.0.0:8080].
     #[arg(long, value_name = "ADDRESS", requires = "upstream")]
     listen: Option<String>,
+    /// The app's command, started and watched as a child.
+    #[arg(last = true, value_name = "APP")]
+    app: Vec<OsString>,
 }
 
 /// Serves until a signal ends it.
-pub(super) fn command(args: Args) -> Result<(), Failure> {
+pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
     let (config, file) = match (&args.upstream, &args.jwt_secret) {
         (Some(upstream), Some(secret)) => {
             let listen = args.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
@@ -58,39 +71,56 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
         _ => (from_file(&args.config, NO_FILE)?, Some(args.config)),
     };
     let level = log_to_stderr(&config.log.level);
-    let mut server = bind(config)?;
+    let (patience, port) = (config.server.shutdown_timeout, app::port(&config));
+    let mut server = bind_under(Supervisor::from_env(), config)?;
     let reloads = file.map(|path| {
         let source = Source::new(move || Config::load(&path));
         server.reload_from(source.and_then(move |config| level.set(&config.log.level)))
     });
     // Before anybody is told that it listens, and may send a signal.
-    let signal = watch(reloads, server.rotation())?;
+    let (trigger, signal) = watch(reloads, server.rotation(), !args.app.is_empty())?;
     for address in server.addresses() {
         info!(address, "listening");
     }
     if let Some(socket) = server.publish_socket() {
         info!(socket = %socket.display(), "publish socket open");
     }
-    run(server, signal)
+    if let Some(address) = server.admin_address() {
+        info!(address, "admin address open");
+    }
+    if args.app.is_empty() {
+        return run(server, signal).map(|()| ExitCode::SUCCESS);
+    }
+    // It finds the publish socket, and clients find us: they wait for it as `retry_for` says.
+    let app = App::start(&args.app, (port, server.publish_socket()), (trigger, signal.clone()))?;
+    let served = run(server, signal.clone());
+    let code = app.end(patience, signal);
+    served?;
+    code.map(ExitCode::from)
 }
 
 /// Binds everything that a configuration names.
 pub(super) fn bind(config: Config) -> Result<Server, Failure> {
-    Server::bind(config).map_err(|error| Failure::new("the server could not start").because(error))
+    bind_under(Supervisor::default(), config)
+}
+
+fn bind_under(supervisor: Supervisor, config: Config) -> Result<Server, Failure> {
+    let server = Server::bind_under(supervisor, config);
+    server.map_err(|error| Failure::new("the server could not start").because(error))
 }
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    let signal = watch(None, server.rotation())?;
+    let (_, signal) = watch(None, server.rotation(), false)?;
     run(server, signal)
 }
 
 /// Watches for signals from here on; with something to reload, SIGHUP does that.
-fn watch(reloads: Option<Reloads>, rotation: Rotation) -> Result<Signal, Failure> {
+fn watch(reloads: Option<Reloads>, rotation: Rotation, has_app: bool) -> Result<(Trigger, Signal), Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger, reloads, rotation)
+    watch_signals(trigger.clone(), reloads, rotation, has_app)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
-    Ok(signal)
+    Ok((trigger, signal))
 }
 
 fn run(server: Server, signal: Signal) -> Result<(), Failure> {
@@ -133,16 +163,24 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
 
 /// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, SIGUSR1 into a new file of the access
 /// log, and SIGHUP into a reload. Where there is nothing to reload, SIGHUP does what the system has it do: a program that
-/// was tried out in a terminal ends with it.
+/// was tried out in a terminal ends with it. With an app, which would be left behind, it is one of the two steps then.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>, rotation: Rotation) -> io::Result<()> {
+fn watch_signals(
+    trigger: Trigger,
+    reloads: Option<Reloads>,
+    rotation: Rotation,
+    has_app: bool,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut terminate, mut interrupt, mut rotate, hangups) = {
+    let ends_by_hangup = has_app && reloads.is_none();
+    let (mut ends, mut hangup, mut rotate, hangups) = {
         let _entered = runtime.enter();
+        let hangup = ends_by_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
         let hangups = reloads.map(|reloads| Ok::<_, io::Error>((signal(SignalKind::hangup())?, reloads)));
         let rotate = signal(SignalKind::user_defined1())?;
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, rotate, hangups.transpose()?)
+        let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        (ends, hangup, rotate, hangups.transpose()?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -161,8 +199,9 @@ fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>, rotation:
             });
             let mut next = async || {
                 tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
+                    _ = ends.0.recv() => "SIGTERM",
+                    _ = ends.1.recv() => "SIGINT",
+                    _ = next_of(&mut hangup) => "SIGHUP",
                 }
             };
             // Awaited outside the macros, which leave their fields alone below the log's level.
@@ -175,4 +214,12 @@ fn watch_signals(trigger: shutdown::Trigger, reloads: Option<Reloads>, rotation:
         });
     })?;
     Ok(())
+}
+
+/// The next signal of a kind, if that is watched.
+async fn next_of(signals: &mut Option<unix::Signal>) -> Option<()> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
+    }
 }

@@ -6,7 +6,8 @@ impl Config {
     /// The sections that are not what they were, as they are written in the file.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         // Taken apart, so that a section that is added later is not forgotten here.
-        let Self { server, listen, upstreams, auth, publish, store, log, limits, sources, routes } = self;
+        let Self { server, listen, upstreams, auth, publish, store, admin, log, limits, sources, routes } =
+            self;
         let sections = [
             ("[server]", *server != before.server),
             ("[[listen]]", *listen != before.listen),
@@ -14,6 +15,7 @@ impl Config {
             ("[auth]", *auth != before.auth),
             ("[publish]", *publish != before.publish),
             ("[store]", *store != before.store),
+            ("[admin]", *admin != before.admin),
             ("[log]", *log != before.log),
             ("[limits]", *limits != before.limits),
             ("[[source]]", *sources != before.sources),
@@ -36,12 +38,25 @@ impl Config {
         }
         let address = |config: &Self| config.publish.http.as_ref().map(|(address, _)| *address);
         if address(self) != address(before) {
+            // The token follows all the same: the address that stays must not be open to one that was taken away.
+            let token = self.publish.http.take().map(|(_, token)| token);
             self.publish.http.clone_from(&before.publish.http);
+            if let (Some((_, own)), Some(token)) = (&mut self.publish.http, token) {
+                *own = token;
+            }
             kept.push("[publish] http");
         }
         if self.store != before.store {
             self.store = before.store.clone();
             kept.push("[store]");
+        }
+        let endpoint = |config: &Self| config.admin.as_ref().map(|admin| admin.endpoint.clone());
+        if endpoint(self) != endpoint(before) {
+            match (&mut self.admin, &before.admin) {
+                (Some(admin), Some(before)) => admin.endpoint = before.endpoint.clone(),
+                (admin, before) => admin.clone_from(before),
+            }
+            kept.push("[admin] address");
         }
         if self.sources != before.sources {
             self.sources.clone_from(&before.sources);

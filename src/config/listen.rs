@@ -112,7 +112,12 @@ impl Listen {
         let has_names = section.has("server_names") && !section.is_empty_list("server_names");
         let redirect_https = redirect.and_then(|value| redirect_port(&value, is_tls, has_names || has_tls));
         let hsts = hsts.and_then(|value| Hsts::read(&value, is_tls));
-        let is_known = if on_unix { trusted.unix } else { !trusted.networks.is_empty() };
+        let is_known = match endpoint {
+            Some(Endpoint::Unix(_)) => trusted.unix,
+            // Which of the two it is shows at the start.
+            Some(Endpoint::Inherited(_)) => trusted.unix || !trusted.networks.is_empty(),
+            _ => !trusted.networks.is_empty(),
+        };
         let proxy_protocol = proxy_protocol.is_some_and(|value| flag_of_proxies(&value, on_unix, is_known));
         Some(Self {
             server_names,
@@ -217,17 +222,19 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// The name of a socket that the service manager has opened.
+    Inherited(String),
 }
 
 impl Endpoint {
-    /// Reads `0.0.0.0:443`, `[::]:80`, `:8080` (all IPv4 addresses), `localhost:8080` or `unix:PATH`; a relative path
-    /// is taken from `base`.
+    /// Reads `0.0.0.0:443`, `[::]:80`, `:8080` (all IPv4 addresses), `localhost:8080`, `unix:PATH` or `fd:NAME`; a relative
+    /// path is taken from `base`.
     pub(super) fn parse(text: &str, base: &Path) -> Result<Self, Fault> {
         if let Some(path) = text.strip_prefix("unix:") {
             return super::unix_path(path, base).map(Self::Unix);
         }
-        if text.starts_with("fd:") {
-            return Err(Fault::new("names an inherited socket, which is not in this version"));
+        if let Some(name) = text.strip_prefix("fd:") {
+            return inherited(name).map(Self::Inherited);
         }
         if let Some((_, rest)) = text.split_once("://") {
             return Err(Fault::new("is a URL, not an address")
@@ -242,6 +249,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -349,6 +357,18 @@ fn unusable(value: &Value<'_>, error: &CertificateError) -> Problem {
 /// A path cannot be nothing.
 fn not_empty(text: &str) -> Result<&str, Fault> {
     if text.is_empty() { Err(Fault::new("is empty")) } else { Ok(text) }
+}
+
+/// Reads the name of a socket that the service manager has opened.
+pub(super) fn inherited(name: &str) -> Result<String, Fault> {
+    let hint = "write the FileDescriptorName= of its .socket unit, as in \"fd:web\"";
+    match name {
+        "" => Err(Fault::new("has no name").hint(hint)),
+        _ if name.contains(|c: char| c == ':' || !c.is_ascii_graphic()) => {
+            Err(Fault::new("has a name that no socket can have").hint(hint))
+        }
+        _ => Ok(name.to_owned()),
+    }
 }
 
 /// Reads a TCP address to bind.

@@ -122,6 +122,18 @@ impl Problems {
         self.list.iter()
     }
 
+    /// What they are in: the file as it was named, or the command line.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The line and the column where one of them begins, from 1; none if it has no place in the file.
+    pub fn place_of(&self, problem: &Problem) -> Option<(usize, usize)> {
+        let before = self.text.get(..problem.span.as_ref()?.start)?;
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Some((before.matches('\n').count() + 1, line.chars().count() + 1))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.list.len()

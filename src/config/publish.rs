@@ -1,5 +1,6 @@
 //! `[publish]`: the doors for the app's own publications.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ const MAX_KEYS: usize = 1_000_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
     /// The Unix socket; none switches it off.
-    pub socket: Option<PathBuf>,
+    pub socket: Option<SocketPlace>,
     /// The permission bits of the socket.
     pub mode: u32,
     /// The users that may connect; without it, whoever the mode lets in. Never empty.
@@ -43,6 +44,24 @@ pub struct Publish {
     pub max_keys: usize,
 }
 
+/// Where the Unix socket of publishers comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketPlace {
+    /// It is made at this path.
+    Path(PathBuf),
+    /// The service manager has opened it under this name.
+    Inherited(String),
+}
+
+impl fmt::Display for SocketPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(name) => write!(f, "fd:{name}"),
+        }
+    }
+}
+
 impl Publish {
     /// Reads `[publish]`. `taken` are the addresses that listeners have.
     pub(super) fn read(section: Option<Section<'_>>, base: &Path, taken: &[Endpoint]) -> Self {
@@ -53,8 +72,14 @@ impl Publish {
         if let Some(value) = section.value("socket") {
             publish.socket = socket(&value, base, taken);
         }
-        if let Some(mode) = section.value("mode").and_then(|value| mode(&value)) {
-            publish.mode = mode;
+        if let Some(value) = section.value("mode") {
+            publish.mode = mode(&value).unwrap_or(MODE);
+            if matches!(publish.socket, Some(SocketPlace::Inherited(_))) {
+                value.fault(
+                    Fault::new("has no effect on a socket that was opened by others")
+                        .hint("write SocketMode= in its .socket unit"),
+                );
+            }
         }
         publish.allow_uids = section.value("allow_uids").map(|value| uids(&value));
         publish.http = http(&section, taken);
@@ -75,7 +100,7 @@ impl Publish {
     /// The defaults of the file; the socket stands in `base`.
     pub(super) fn new(base: &Path) -> Self {
         Self {
-            socket: Some(base.join(SOCKET)),
+            socket: Some(SocketPlace::Path(base.join(SOCKET))),
             mode: MODE,
             allow_uids: None,
             http: None,
@@ -87,21 +112,30 @@ impl Publish {
     }
 }
 
-/// Reads the path of the socket; the empty one switches it off.
-fn socket(value: &Value<'_>, base: &Path, taken: &[Endpoint]) -> Option<PathBuf> {
-    let path = value.parse(|text| match text {
-        "" => Ok(None),
-        _ => unix_path(text.strip_prefix("unix:").unwrap_or(text), base).map(Some),
+/// Reads where the socket is; the empty path switches it off.
+fn socket(value: &Value<'_>, base: &Path, taken: &[Endpoint]) -> Option<SocketPlace> {
+    let place = value.parse(|text| match (text, text.strip_prefix("fd:")) {
+        ("", _) => Ok(None),
+        (_, Some(name)) => listen::inherited(name).map(SocketPlace::Inherited).map(Some),
+        _ => {
+            let path = unix_path(text.strip_prefix("unix:").unwrap_or(text), base);
+            path.map(SocketPlace::Path).map(Some)
+        }
     })??;
-    if taken.contains(&Endpoint::Unix(path.clone())) {
-        value.fault(Fault::new("is taken by a [[listen]] of this file").hint("give it a path of its own"));
+    let (endpoint, own) = match place.clone() {
+        SocketPlace::Path(path) => (Endpoint::Unix(path), "give it a path of its own"),
+        SocketPlace::Inherited(name) => (Endpoint::Inherited(name), "give it a socket of its own"),
+    };
+    if taken.contains(&endpoint) {
+        value.fault(Fault::new("is taken by a [[listen]] of this file").hint(own));
     }
+    let SocketPlace::Path(path) = &place else { return Some(place) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some_and(|folder| !folder.is_dir()) {
         value
             .fault(Fault::new("is in a folder that does not exist").hint("make the folder first (mkdir -p)"));
     }
-    Some(path)
+    Some(place)
 }
 
 /// Reads permission bits, which are octal by custom.

@@ -62,6 +62,20 @@ impl Route {
         format!("{} {}", self.path, self.hosts.join(" "))
     }
 
+    /// What it is called where things are counted: its path, and behind it the hosts that it is for.
+    pub fn label(&self) -> String {
+        std::iter::once(&self.path).chain(&self.hosts).cloned().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The app behind it, by its place in the configuration.
+    pub fn upstream(&self) -> Option<usize> {
+        match &self.action {
+            Action::Proxy(proxy) => Some(proxy.upstream),
+            Action::Files(files) => files.try_upstream.as_ref().map(|proxy| proxy.upstream),
+            Action::Stream(_) | Action::Publish(_) => None,
+        }
+    }
+
     /// Reads the routing table.
     pub(super) fn read_all(sections: &[Section<'_>], names: &Names<'_>, upstreams: &[Upstream]) -> Vec<Self> {
         let mut routes: Vec<Self> = Vec::new();

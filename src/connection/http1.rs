@@ -97,11 +97,14 @@ pub(super) async fn serve<H: Handler>(
         End::Finished => {
             match watch.take_tunnel() {
                 None => close(transport).await,
-                Some(app) => tokio::select! {
-                    // A tunnel that breaks is the business of its two ends.
-                    _ = tunnel(transport, parts.read_buf, *app) => {}
-                    () = settings.drain.tunnels.notified() => {}
-                },
+                Some(app) => {
+                    let _open = shared.counters.tunnels.hold();
+                    tokio::select! {
+                        // A tunnel that breaks is the business of its two ends.
+                        _ = tunnel(transport, parts.read_buf, *app) => {}
+                        () = settings.drain.tunnels.notified() => {}
+                    }
+                }
             }
             Ok(())
         }

@@ -60,6 +60,17 @@ impl Place {
         })
     }
 
+    /// Tries whether a connection can be made. Nothing is said on it, and no handshake is begun.
+    ///
+    /// # Errors
+    /// What the system says when it cannot.
+    pub async fn reach(&self) -> io::Result<()> {
+        match &self.origin {
+            Origin::Tcp { host, port } | Origin::Tls { host, port } => tcp(host, *port).await.map(drop),
+            Origin::Unix(path) => UnixStream::connect(path).await.map(drop),
+        }
+    }
+
     /// What `Host` is when nobody says otherwise.
     pub(super) fn host(&self) -> HeaderValue {
         let (host, port, usual) = match &self.origin {

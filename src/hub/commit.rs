@@ -315,8 +315,14 @@ impl Hub {
                 state.head = record.seq;
                 state.settled = record.seq;
                 let channels = &pending.kept.channels;
-                let delivered =
-                    self.hand_out(&state.interest, channels, record.seq, &record.frame, None, &mut wake);
+                let delivered = self.hand_out(
+                    &state.interest,
+                    channels,
+                    (record.seq, pending.since),
+                    &record.frame,
+                    None,
+                    &mut wake,
+                );
                 pending.outcome.tell(Ok(delivered));
                 wake.extend(self.kick_due(&mut state));
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::event::{EventId, Frame, Timestamp};
 
@@ -49,6 +50,8 @@ pub struct Delivery {
     pub frame: Frame,
     /// Those of its channels that the worker has subscribers for.
     pub channels: SmallVec<[ChannelId; 2]>,
+    /// When it was published.
+    pub since: Instant,
     tally: Option<Share>,
 }
 
@@ -57,9 +60,10 @@ impl Delivery {
         seq: u64,
         frame: Frame,
         channels: SmallVec<[ChannelId; 2]>,
+        since: Instant,
         tally: Option<Share>,
     ) -> Self {
-        Self { seq, frame, channels, tally }
+        Self { seq, frame, channels, since, tally }
     }
 
     /// Whether it is still to be written.

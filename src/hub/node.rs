@@ -34,7 +34,7 @@ use publishing::{Asked, Ended};
 
 use super::inbox::{GapNotice, Work};
 use super::unread::Wish;
-use super::{Gap, Hub, State};
+use super::{Gap, Hub, INBOX_LIMIT, State};
 
 /// Workers that are to be woken.
 pub(super) type Wake = SmallVec<[usize; 8]>;
@@ -100,13 +100,18 @@ impl Node {
         self.is_attached || self.waits
     }
 
+    /// How many publications have no answer yet.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// Who is to be told of one copy of an event or of a kick.
     fn report(&self, (to, ticket, index): (NodeId, Ticket, u32)) -> Option<Report> {
         if to == self.id {
             return self.census(ticket, index).map(Report::Here);
         }
         let answer = Answer { from: self.id, ticket, index, copies: 1, streams: 0 };
-        Some(Report::Elsewhere { to, answer, orders: self.orders.clone() })
+        Some(Report::Elsewhere { to, answer, orders: self.orders.downgrade() })
     }
 }
 
@@ -213,10 +218,20 @@ impl Hub {
         }
     }
 
-    fn loaded(&self, state: &mut State, load: Load, records: Vec<Record>) {
+    fn loaded(&self, state: &mut State, load: Load, mut records: Vec<Record>) {
         let State { node: Some(node), store: Store::Mirror(mirror), marks, head, .. } = state else { return };
         let Some(follow) = node.follows.get_mut(&load.channel) else { return };
         if let Some(gathering) = &mut node.gathering {
+            if follow.standing != Standing::Ready {
+                // What is not above the head is handed to no stream, so it is history at once. And the channel has a log
+                // that can be told to have lost what is too much to be gathered.
+                mirror.begin(&load.channel, load.lost, load.last);
+                let above = records.partition_point(|record| record.seq <= *head);
+                let gathered = records.split_off(above);
+                for record in std::mem::replace(&mut records, gathered) {
+                    mirror.append(std::slice::from_ref(&load.channel), &record.into());
+                }
+            }
             gathering.load(load, records);
             if gathering.is_loaded() {
                 node.order(Order::Pass);
@@ -281,7 +296,9 @@ impl Hub {
         mirror.append(&channels, &record);
         if record.seq > *head {
             *head = record.seq;
-            self.hand_out(interest, &channels, record.seq, &record.frame, report, wake);
+            // Of when it was published, other machines' clocks say something else.
+            let at = (record.seq, Instant::now());
+            self.hand_out(interest, &channels, at, &record.frame, report, wake);
         } else if let Some(report) = report {
             // Another copy, or it was told before.
             report.say(0);
@@ -319,6 +336,14 @@ impl Hub {
             }
             wake.push(worker);
         }
+    }
+
+    /// Whether the workers are not too far behind to be handed more. What comes from other nodes is to wait meanwhile, as
+    /// publications here are refused. A worker without streams is not counted: it may have ended.
+    pub fn keeps_up(&self) -> bool {
+        let state = self.lock();
+        let mut inboxes = self.0.inboxes.iter().zip(&state.streams);
+        state.queue.is_closed || !inboxes.any(|(inbox, streams)| *streams > 0 && inbox.len() > INBOX_LIMIT)
     }
 
     fn tell_all(&self, notice: GapNotice, wake: &mut Wake) {

@@ -190,6 +190,8 @@ pub enum PublishError {
         /// Which of the batch.
         index: usize,
     },
+    /// A batch has more copies, one for each channel of each publication, than the store takes in one step.
+    TooLarge,
     /// As many keys are remembered as may be. Those are not forgotten before their time, so this is to be tried again.
     TooManyKeys {
         /// How long it takes until the first is forgotten.
@@ -202,6 +204,7 @@ impl fmt::Display for PublishError {
         match self {
             Self::Overloaded => f.write_str("a worker is too far behind to take more events; try again"),
             Self::NotKept => f.write_str("the store cannot take more events; try again"),
+            Self::TooLarge => f.write_str("the batch has too many recipients for one step; split it"),
             Self::KeyReused { .. } => f.write_str("the key was used for another publication"),
             Self::TooManyKeys { .. } => f.write_str("there is no room for another key; try again"),
         }

@@ -4,16 +4,19 @@
 //! between.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::event::Timestamp;
-use crate::store::{KeptKey, Store};
+use crate::event::{EventId, Timestamp};
+use crate::store::{Kept, KeptKey, Record, Store};
 
 use super::keys::Seen;
+use super::outcome::Outcome;
 use super::publication::Given;
-use super::{Hub, INBOX_LIMIT, Publication, PublishError, Receipt, State};
+use super::queue::Pending;
+use super::{Delivered, Hub, INBOX_LIMIT, Publication, PublishError, Receipt, State};
 
 impl Hub {
     /// Gives a publication its id, keeps it and hands it to the workers.
@@ -38,17 +41,20 @@ impl Hub {
     ) -> Result<Vec<Receipt>, PublishError> {
         let mut wake: SmallVec<[usize; 8]> = SmallVec::new();
         let mut given: Vec<Given> = Vec::with_capacity(batch.len());
+        let since = Instant::now();
         // Before the lock: there may be much to read.
         let digests: SmallVec<[u64; 1]> = batch
             .iter()
             .map(|publication| publication.key.as_ref().map_or(0, |_| publication.digest()))
             .collect();
         if self.0.is_node {
-            return self.order_all(batch, &digests, (now, until));
+            let ordered = self.order_all(batch, &digests, (now, until));
+            return ordered.inspect_err(|why| self.lock().counts.refuse(why));
         }
         {
             let mut state = self.lock();
-            let seen = self.admit(&mut state, &batch, &digests, now)?;
+            let admitted = self.admit(&mut state, &batch, &digests, (now, since));
+            let seen = admitted.inspect_err(|why| state.counts.refuse(why))?;
             for ((publication, digest), seen) in batch.into_iter().zip(digests).zip(seen) {
                 given.push(match seen {
                     Admitted::Before(before) => {
@@ -56,7 +62,9 @@ impl Hub {
                         before
                     }
                     Admitted::Twin(index) => given[index].clone(),
-                    Admitted::New => self.accept(&mut state, publication, digest, (now, until), &mut wake),
+                    Admitted::New => {
+                        self.accept(&mut state, publication, digest, (now, until, since), &mut wake)
+                    }
                 });
             }
             if state.queue.end_batch() {
@@ -67,20 +75,64 @@ impl Hub {
         Ok(given.into_iter().map(Receipt::from).collect())
     }
 
+    /// Keeps a publication that was admitted, under an id of its own, and hands it out if that is all it takes.
+    fn accept(
+        &self,
+        state: &mut State,
+        publication: Publication,
+        digest: u64,
+        (now, until, since): (Timestamp, Timestamp, Instant),
+        wake: &mut SmallVec<[usize; 8]>,
+    ) -> Given {
+        state.given += 1;
+        state.counts.published += 1;
+        let id = EventId { epoch: state.epoch, seq: state.given };
+        let Publication { channels, event, ttl, key, collapse } = publication;
+        let until = state.keys.until(now).max(until);
+        let expires = ttl.map(|ttl| now.after(ttl));
+        let frame = event.frame(id).until(expires);
+        let record = Record { seq: id.seq, frame: frame.clone(), at: now, expires, collapse };
+        let delivered = match &mut state.store {
+            Store::Memory(memory) => {
+                memory.append(&channels, record);
+                (state.head, state.settled) = (id.seq, id.seq);
+                self.hand_out(&state.interest, &channels, (id.seq, since), &frame, None, wake)
+            }
+            Store::Disk(_) | Store::Mirror(_) => {
+                let key = key.clone().map(|name| KeptKey {
+                    name,
+                    digest,
+                    id,
+                    streams: state.interest.targets(&channels).streams,
+                    until,
+                });
+                let outcome = Arc::new(Outcome::default());
+                let kept = Kept { channels, record, key };
+                state.queue.push(Pending { kept, since, is_last: false, outcome: outcome.clone() });
+                Delivered::kept(outcome)
+            }
+        };
+        let given = Given { id, delivered };
+        if let Some(key) = key {
+            state.keys.insert(&key, digest, given.clone(), until);
+        }
+        given
+    }
+
     /// Checks everything that can refuse a batch, before anything of it is published.
     fn admit(
         &self,
         state: &mut State,
         batch: &[Publication],
         digests: &[u64],
-        now: Timestamp,
+        (now, since): (Timestamp, Instant),
     ) -> Result<Vec<Admitted>, PublishError> {
         let more = state.queue.len() + batch.len();
         if self.0.inboxes.iter().any(|inbox| inbox.len() + more > INBOX_LIMIT) {
             return Err(PublishError::Overloaded);
         }
         let bytes = batch.iter().map(|publication| publication.event.data.len() * publication.channels.len());
-        if !state.queue.takes(batch.len(), bytes.sum(), Instant::now()) {
+        if !state.queue.takes(batch.len(), bytes.sum(), since) {
             return Err(PublishError::NotKept);
         }
         let mut admitted = Vec::with_capacity(batch.len());

@@ -53,6 +53,8 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) kept: Kept,
+    /// When it was published.
+    pub(super) since: Instant,
     /// Whether a publisher's batch ends here.
     pub(super) is_last: bool,
     pub(super) outcome: Arc<Outcome<Delivered>>,
@@ -156,7 +158,12 @@ mod tests {
         let frame = Event { name: None, data: vec![b'x'; bytes].into(), retry: None }.frame(id);
         let record = Record { seq: 1, frame, at: Timestamp(0), expires: None, collapse: None };
         let channels = ChannelName::new("a").into_iter().collect();
-        Pending { kept: Kept { channels, record, key: None }, is_last, outcome: Arc::default() }
+        Pending {
+            kept: Kept { channels, record, key: None },
+            since: Instant::now(),
+            is_last,
+            outcome: Arc::default(),
+        }
     }
 
     #[test]

@@ -2,40 +2,90 @@
 
 use std::collections::HashMap;
 
+/// Up to how many things keys are told apart by; the last step has no end.
+const STEPS: [u32; 8] = [1, 2, 3, 5, 10, 20, 50, 100];
+
+/// How many keys have how many things.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Heap {
+    /// All things.
+    pub things: u64,
+    steps: [u64; STEPS.len() + 1],
+}
+
+impl Heap {
+    /// How many keys have anything.
+    pub fn keys(&self) -> u64 {
+        self.steps.iter().sum()
+    }
+
+    /// The end of each step, and how many keys are in it.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        STEPS.into_iter().map(f64::from).chain([f64::INFINITY]).zip(self.steps)
+    }
+
+    fn step(count: u32) -> usize {
+        STEPS.partition_point(|end| *end < count)
+    }
+
+    fn enter(&mut self, count: u32) {
+        self.steps[Self::step(count)] += u64::from(count > 0);
+    }
+
+    fn leave(&mut self, count: u32) {
+        self.steps[Self::step(count)] -= u64::from(count > 0);
+    }
+}
+
 /// How many things there are now of each key. A key without any is not in it.
 #[derive(Debug, Default)]
-pub(super) struct Counts(HashMap<u64, u32>);
+pub(super) struct Counts {
+    of: HashMap<u64, u32>,
+    heap: Heap,
+}
 
 impl Counts {
     pub(super) fn of(&self, key: u64) -> u32 {
-        self.0.get(&key).copied().unwrap_or(0)
+        self.of.get(&key).copied().unwrap_or(0)
+    }
+
+    /// How many keys have how many.
+    pub(super) fn heap(&self) -> Heap {
+        self.heap
     }
 
     /// Counts one more; not, if the key would be one too many.
     pub(super) fn add(&mut self, key: u64, most_keys: usize) -> bool {
-        if self.0.len() >= most_keys && !self.0.contains_key(&key) {
+        if self.of.len() >= most_keys && !self.of.contains_key(&key) {
             return false;
         }
-        *self.0.entry(key).or_default() += 1;
+        let count = self.of.entry(key).or_default();
+        self.heap.leave(*count);
+        *count += 1;
+        self.heap.enter(*count);
+        self.heap.things += 1;
         true
     }
 
     pub(super) fn remove(&mut self, key: u64) {
-        if let Some(count) = self.0.get_mut(&key) {
+        if let Some(count) = self.of.get_mut(&key) {
+            self.heap.leave(*count);
             *count -= 1;
+            self.heap.enter(*count);
+            self.heap.things -= 1;
             if *count == 0 {
-                self.0.remove(&key);
+                self.of.remove(&key);
             }
         }
         // A flood leaves its room behind; a quarter is the least that is worth the work.
-        if self.0.len() < self.0.capacity() / 8 {
-            self.0.shrink_to(self.0.len() * 4);
+        if self.of.len() < self.of.capacity() / 8 {
+            self.of.shrink_to(self.of.len() * 4);
         }
     }
 
     #[cfg(test)]
     pub(super) fn keys(&self) -> usize {
-        self.0.len()
+        self.of.len()
     }
 }
 
@@ -87,6 +137,23 @@ mod tests {
         counts.remove(1);
         counts.remove(3);
         assert_eq!(counts.keys(), 0);
+    }
+
+    #[test]
+    fn it_is_known_how_many_keys_have_how_many() {
+        let mut counts = Counts::default();
+        for (key, count) in [(1, 1), (2, 2), (3, 4), (4, 101)] {
+            (0..count).for_each(|_| assert!(counts.add(key, 10)));
+        }
+        let filled =
+            |counts: &Counts| -> Vec<_> { counts.heap().buckets().filter(|(_, keys)| *keys > 0).collect() };
+        assert_eq!(filled(&counts), [(1.0, 1), (2.0, 1), (5.0, 1), (f64::INFINITY, 1)]);
+        assert_eq!((counts.heap().keys(), counts.heap().things), (4, 108));
+        counts.remove(3);
+        counts.remove(1);
+        counts.remove(1);
+        assert_eq!(filled(&counts), [(2.0, 1), (3.0, 1), (f64::INFINITY, 1)]);
+        assert_eq!((counts.heap().keys(), counts.heap().things), (3, 106));
     }
 
     #[test]

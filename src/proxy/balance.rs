@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use smallvec::SmallVec;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::ProxyError;
 use super::error::AppFault;
@@ -61,7 +61,10 @@ impl Upstream {
         self.counters.upstream_queued.inc();
         let servers = self.servers.iter().enumerate().filter(|(place, _)| full.contains(*place));
         let turns = servers.map(|(place, server)| (place, server.standing.clone()));
-        match timeout(self.queue_timeout, first_of(turns)).await {
+        let begun = Instant::now();
+        let turn = timeout(self.queue_timeout, first_of(turns)).await;
+        self.cells.queue.note(begun.elapsed());
+        match turn {
             Ok(turn) => Ok(Some(turn)),
             Err(_) => refused(AppFault::QueueTimeout),
         }

@@ -134,6 +134,20 @@ impl std::error::Error for AppFault {
 }
 
 impl AppFault {
+    /// Its place among [`FAILURES`](crate::metrics::FAILURES).
+    pub(super) fn place(&self) -> usize {
+        match self {
+            Self::Connect(_) => 0,
+            Self::Resolve(_) => 1,
+            Self::ConnectTimeout => 2,
+            Self::QueueFull => 3,
+            Self::QueueTimeout => 4,
+            Self::ResponseTimeout => 5,
+            Self::Broken(_) => 6,
+            Self::UnaskedUpgrade => 7,
+        }
+    }
+
     /// Whether nobody is there at the moment: an app that is being restarted looks like this.
     pub(super) fn is_absence(&self) -> bool {
         match self {

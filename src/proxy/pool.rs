@@ -19,7 +19,7 @@ use super::server::{MAX_IDLE, Server};
 use super::spool::Spools;
 use super::standing::Shared;
 use crate::config::{self, Balance, UpstreamKind};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, UpstreamCells};
 
 /// A new buffer for a request's head, and the largest that is kept for another, in bytes.
 const NEW_BUFFER: usize = 1024;
@@ -49,6 +49,8 @@ pub(super) struct Upstream {
     pub(super) servers: Vec<Server>,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
+    /// What is counted of this one.
+    pub(super) cells: Arc<UpstreamCells>,
     pub(super) spools: Arc<Spools>,
     retry_for: Duration,
     /// Where the next request looks first.
@@ -95,6 +97,7 @@ impl Upstream {
         kept: Rc<Notify>,
     ) -> Self {
         let servers = config.servers.iter().zip(&shared.servers);
+        let cells = counters.upstreams.of(config.name.clone());
         Self {
             config: config.clone(),
             kind: config.kind,
@@ -104,10 +107,11 @@ impl Upstream {
             queue_timeout: config.queue_timeout,
             balance: config.balance,
             servers: servers
-                .map(|(origin, standing)| Server::new(origin, config, standing.clone()))
+                .map(|(origin, standing)| Server::new(origin, config, standing.clone(), cells.clone()))
                 .collect(),
             shared,
             counters,
+            cells,
             spools,
             retry_for: config.retry_for,
             turn: Cell::new(0),
@@ -215,8 +219,12 @@ impl Upstream {
             if last.is_some() {
                 self.counters.upstream_retries.inc();
             }
+            let begun = Instant::now();
             match server.connect(place, lease).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    self.cells.connect.note(begun.elapsed());
+                    return Ok(connection);
+                }
                 Err(fault) => {
                     attempt.tried.insert(place);
                     is_absent |= fault.is_absence();
@@ -264,12 +272,14 @@ impl Upstream {
 
     /// What went wrong with the server in that place.
     pub(super) fn failed(&self, place: usize, fault: AppFault) -> ProxyError {
+        self.cells.failures[fault.place()].inc();
         let server = self.servers.get(place).map_or_else(String::new, |server| server.name.clone());
         ProxyError::App(Box::new(AppError { upstream: self.config.name.clone(), server, fault }))
     }
 
     /// What went wrong with all servers.
     pub(super) fn failed_everywhere(&self, fault: AppFault) -> ProxyError {
+        self.cells.failures[fault.place()].inc();
         let names: Vec<_> = self.servers.iter().map(|server| server.name.as_str()).collect();
         ProxyError::App(Box::new(AppError {
             upstream: self.config.name.clone(),

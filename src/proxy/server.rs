@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::error::AppFault;
 use super::standing::{Lease, Standing};
 use crate::config::{self, Origin, UpstreamKind};
+use crate::metrics::UpstreamCells;
 
 /// How many idle connections a worker keeps to one server.
 pub(super) const MAX_IDLE: usize = 128;
@@ -40,6 +41,7 @@ pub(super) struct Server {
     idle: RefCell<Vec<Idle>>,
     /// Whether no further request will come, so that no connection is to wait for one.
     is_retired: Cell<bool>,
+    cells: Arc<UpstreamCells>,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,12 @@ struct Idle {
 }
 
 impl Server {
-    pub(super) fn new(origin: &Origin, config: &config::Upstream, standing: Arc<Standing>) -> Self {
+    pub(super) fn new(
+        origin: &Origin,
+        config: &config::Upstream,
+        standing: Arc<Standing>,
+        cells: Arc<UpstreamCells>,
+    ) -> Self {
         Self {
             name: origin.to_string(),
             standing,
@@ -61,6 +68,7 @@ impl Server {
             idle_limit: idle_limit(config.kind),
             idle: RefCell::default(),
             is_retired: Cell::new(false),
+            cells,
         }
     }
 
@@ -69,6 +77,7 @@ impl Server {
     pub(super) fn take_idle(&self, for_certain: bool) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut connection, until }) = idle.pop() {
+            self.cells.idle.dec();
             if connection.is_silent() && Instant::now() < until && (!for_certain || connection.is_open()) {
                 connection.heard = false;
                 return Some(connection);
@@ -102,6 +111,7 @@ impl Server {
         connection.is_used = true;
         let lease = std::mem::take(&mut connection.lease);
         idle.push(Idle { connection, until });
+        self.cells.idle.inc();
         drop(lease);
         idle.len() == 1
     }
@@ -121,7 +131,7 @@ impl Server {
     /// Closes the connections that wait, and lets none wait any more.
     pub(super) fn retire(&self) {
         self.is_retired.set(true);
-        self.idle.take();
+        self.cells.idle.sub(self.idle.take().len() as u64);
     }
 
     /// Closes what has waited for too long, has been closed by the app, or was spoken on unasked. What goes on waiting
@@ -129,11 +139,19 @@ impl Server {
     pub(super) fn sweep(&self) -> bool {
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
         idle.retain_mut(|idle| {
             idle.connection.read = BytesMut::new();
             idle.connection.is_silent() && now < idle.until
         });
+        self.cells.idle.sub((before - idle.len()) as u64);
         !idle.is_empty()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.cells.idle.sub(self.idle.borrow().len() as u64);
     }
 }
 
@@ -159,7 +177,7 @@ mod tests {
         let origin = Origin::Unix("/nowhere".into());
         let config = config::Upstream::new("app", vec![origin.clone()]);
         let shared = Shared::new(&config);
-        Server::new(&origin, &config, shared.servers[0].clone())
+        Server::new(&origin, &config, shared.servers[0].clone(), Arc::default())
     }
 
     fn connection() -> (Box<Connection>, UnixStream) {

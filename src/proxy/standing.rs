@@ -55,6 +55,13 @@ impl Standings {
     }
 }
 
+impl Standings {
+    /// Whether requests are sent to each server now, by upstream.
+    pub fn well(&self) -> impl Iterator<Item = Vec<bool>> {
+        self.0.iter().map(|shared| shared.servers.iter().map(|server| server.is_well()).collect())
+    }
+}
+
 impl Shared {
     pub(super) fn new(upstream: &config::Upstream) -> Self {
         let standing = |_| Arc::new(Standing::new(upstream));

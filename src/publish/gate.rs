@@ -5,29 +5,24 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::UCred;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::config::Secret;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{PublishSocket, Publisher, Terms, door, ndjson};
 use crate::shutdown::{Signal, Stage};
-use crate::transport::{Spares, lacks_descriptors};
-
-/// The first pause after an error in accepting, doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// The longest such pause. An error like "too many open files" lasts until something is closed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+use crate::transport::{Spares, admit};
 
 /// Descriptors held back, so that publishers are let in, and health is told, when traffic has taken all
 /// others.
 const SPARES: usize = 8;
+
+/// Who comes to the doors, in messages.
+const WHO: &str = "publishers";
 
 /// How much is read to tell the protocols apart, in bytes; usually the whole of a first publication.
 const FIRST_READ: usize = 4096;
@@ -62,7 +57,7 @@ pub fn serve(
             let Some((listener, _socket)) = &socket else {
                 return std::future::pending().await;
             };
-            admit(listener, most, &spares, |stream| {
+            admit(listener, most, &spares, WHO, |stream| {
                 let allowed = stream.peer_cred().map(|peer| check(&publisher.terms(), &peer));
                 enter_unix(publisher.clone(), allowed, stream)
             })
@@ -72,7 +67,7 @@ pub fn serve(
             let Some((listener, _)) = &http else {
                 return std::future::pending().await;
             };
-            admit(listener, most, &spares, |stream| enter_tcp(publisher.clone(), stream)).await;
+            admit(listener, most, &spares, WHO, |stream| enter_tcp(publisher.clone(), stream)).await;
         };
         tokio::select! {
             () = unix => {}
@@ -80,69 +75,6 @@ pub fn serve(
             () = signal.reached(Stage::Stopped) => {}
         }
     })
-}
-
-/// A listener of either kind.
-trait Listen {
-    type Stream;
-
-    async fn next(&self) -> io::Result<Self::Stream>;
-}
-
-impl Listen for UnixListener {
-    type Stream = UnixStream;
-
-    async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-impl Listen for TcpListener {
-    type Stream = TcpStream;
-
-    async fn next(&self) -> io::Result<TcpStream> {
-        self.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-/// Accepts for ever and serves each connection in a task of its own. Those over `most` are closed at once. While the
-/// process has no descriptors, those of `spares` are used.
-async fn admit<L, F>(listener: &L, most: usize, spares: &Rc<Spares>, serve: impl Fn(L::Stream) -> F)
-where
-    L: Listen,
-    F: Future<Output = ()> + 'static,
-{
-    let mut publishers = JoinSet::new();
-    let mut pause = FIRST_PAUSE;
-    let mut full = false;
-    loop {
-        let stream = match listener.next().await {
-            Ok(stream) => stream,
-            Err(error) if lacks_descriptors(&error) && spares.release() => continue,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a publisher; trying again in {pause:?}");
-                tokio::time::sleep(pause).await;
-                pause = LONGEST_PAUSE.min(pause * 2);
-                continue;
-            }
-        };
-        pause = FIRST_PAUSE;
-        while publishers.try_join_next().is_some() {}
-        let over = publishers.len() >= most;
-        if over && !full {
-            // Once each time, not for each connection.
-            tracing::warn!("{most} publishers are connected; further ones are turned away");
-        }
-        full = over;
-        if !over {
-            let (serving, spares) = (serve(stream), spares.clone());
-            publishers.spawn_local(async move {
-                serving.await;
-                // What it had is there again, for the next one and not for traffic.
-                spares.restore();
-            });
-        }
-    }
 }
 
 /// Whether the process at the other end may publish.

@@ -272,6 +272,13 @@ pub(super) fn refused(error: PublishError, batch: bool) -> Refusal {
                 "a worker is too far behind to take more events; nothing was published, try again in a second",
             );
         }
+        PublishError::TooLarge => {
+            return Refusal::new(
+                RefusalKind::TooLarge,
+                "is more than the store takes in one step, counted for each channel of each publication; nothing was \
+                 published, split it",
+            );
+        }
         PublishError::TooManyKeys { wait } => {
             let message = "as many keys are remembered as [publish] max_keys allows; nothing was published, try again \
                            later with the same key";

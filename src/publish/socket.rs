@@ -34,8 +34,17 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub struct PublishSocket {
     listener: UnixListener,
-    file: SocketFile,
+    place: Place,
     allow_uids: Option<Vec<u32>>,
+}
+
+/// Where publishers find it.
+#[derive(Debug)]
+enum Place {
+    /// A file of ours.
+    Own(SocketFile),
+    /// A file of whoever opened it; it may have none.
+    Others(Option<PathBuf>),
 }
 
 impl PublishSocket {
@@ -59,12 +68,25 @@ impl PublishSocket {
         // Until now a connection would have been refused.
         socket.listen(BACKLOG).map_err(|cause| failed("listen on", cause))?;
         let file = made.linked_to(path)?;
-        Ok(Self { listener: socket.into(), file, allow_uids })
+        Ok(Self { listener: socket.into(), place: Place::Own(file), allow_uids })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.file.path
+    /// Takes a socket that another process has opened, which keeps its file and its mode.
+    ///
+    /// # Errors
+    /// If the system refuses it.
+    pub fn inherited(listener: UnixListener, allow_uids: Option<Vec<u32>>) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+        Ok(Self { listener, place: Place::Others(path), allow_uids })
+    }
+
+    /// Where it is, if it is in the file system.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Own(file) => Some(&file.path),
+            Place::Others(path) => path.as_deref(),
+        }
     }
 
     pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {

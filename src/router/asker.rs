@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 
-use super::body::{self, RequestLog};
+use super::account::Account;
+use super::body;
 use super::cors::{self, Leave};
 use super::front::Stopped;
 use super::refusal::Refusal;
@@ -34,7 +35,7 @@ impl Router {
         refusal: &Refusal,
         asker: &Asker<'_>,
         allowed: Option<&Leave>,
-        log: Option<Box<RequestLog>>,
+        account: Account,
     ) -> Routed {
         self.count(refusal);
         let json = asker.is_script || accepts_json(asker.accept.as_ref());
@@ -46,8 +47,8 @@ impl Router {
         if let Some(rules) = asker.rules {
             rules.apply(response.headers_mut());
         }
-        let log = because(log, Some(refusal.word()));
-        Routed::Reply(body::finish(response.map(ReplyBody::small), log))
+        let account = account.because(Some(refusal.word()));
+        Routed::Reply(body::finish(response.map(ReplyBody::small), account))
     }
 
     /// The page of the operator's that stands for ours, if there is one.
@@ -93,15 +94,4 @@ impl Router {
             _ => {}
         }
     }
-}
-
-/// The line of a request that is refused, with the word for it.
-pub(super) fn because(
-    log: Option<Box<RequestLog>>,
-    refused: Option<&'static str>,
-) -> Option<Box<RequestLog>> {
-    log.map(|mut log| {
-        log.refused = refused;
-        log
-    })
 }

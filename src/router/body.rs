@@ -3,14 +3,15 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
 
+use super::account::Account;
 use crate::access_log::{WorkerLog, without_userinfo};
 use crate::compress::Compressed;
 use crate::files::FileBody;
@@ -20,11 +21,11 @@ use crate::stream::{LimitedBody, StreamBody};
 /// How the log says that a file could not be sent whole.
 const FILE_BROKE: &str = "file broke off";
 
-/// The body of an answer. Writes the request's line into the access log when it is dropped.
+/// The body of an answer. The request's account is closed when it is dropped.
 #[derive(Debug)]
 pub struct ReplyBody {
     kind: Kind,
-    log: Option<Box<RequestLog>>,
+    account: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -41,36 +42,34 @@ enum Kind {
 
 impl ReplyBody {
     pub(super) fn small(bytes: Bytes) -> Self {
-        Self { kind: Kind::Small(Some(bytes).filter(|bytes| !bytes.is_empty())), log: None }
+        Self { kind: Kind::Small(Some(bytes).filter(|bytes| !bytes.is_empty())), account: None }
     }
 
     pub(super) fn proxied(body: UpstreamBody) -> Self {
-        Self { kind: Kind::Proxied(body), log: None }
+        Self { kind: Kind::Proxied(body), account: None }
     }
 
     pub(super) fn compressed(body: Compressed<UpstreamBody>) -> Self {
-        Self { kind: Kind::Compressed(Box::new(body)), log: None }
+        Self { kind: Kind::Compressed(Box::new(body)), account: None }
     }
 
     pub(super) fn file(body: FileBody) -> Self {
-        Self { kind: Kind::File(body), log: None }
+        Self { kind: Kind::File(body), account: None }
     }
 
     pub(super) fn stream(body: StreamBody) -> Self {
-        Self { kind: Kind::Stream(body), log: None }
+        Self { kind: Kind::Stream(body), account: None }
     }
 
     pub(super) fn limited(body: LimitedBody) -> Self {
-        Self { kind: Kind::Limited(body), log: None }
+        Self { kind: Kind::Limited(body), account: None }
     }
 }
 
-/// Adds the log's line to an answer.
-pub(super) fn finish(mut response: Response<ReplyBody>, log: Option<Box<RequestLog>>) -> Response<ReplyBody> {
-    if let Some(mut log) = log {
-        log.status = response.status().as_u16();
-        response.body_mut().log = Some(log);
-    }
+/// Gives an answer the account of its request, to be closed with it.
+pub(super) fn finish(mut response: Response<ReplyBody>, mut account: Account) -> Response<ReplyBody> {
+    account.answered(response.status().as_u16());
+    response.body_mut().account = Some(account);
     response
 }
 
@@ -99,10 +98,13 @@ impl Body for ReplyBody {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
         };
-        if let Some(log) = &mut this.log {
+        let Some(account) = &mut this.account else { return Poll::Ready(frame) };
+        if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+            account.took(data.map_or(0, |data| data.len() as u64));
+        }
+        if let Some(log) = &mut account.log {
             match &frame {
                 Some(Ok(frame)) => {
-                    log.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                     // Nothing comes after trailers, and nobody asks for more.
                     log.whole |= frame.is_trailers();
                 }
@@ -158,7 +160,7 @@ impl Kind {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         let whole = self.kind.is_end_stream();
-        if let Some(log) = &mut self.log {
+        if let Some(log) = self.account.as_mut().and_then(|account| account.log.as_mut()) {
             log.whole |= whole;
             if matches!(&self.kind, Kind::File(file) if file.broke()) {
                 log.broken = Some(FILE_BROKE);
@@ -167,11 +169,10 @@ impl Drop for ReplyBody {
     }
 }
 
-/// A request's line in the access log, written when it is dropped: with its answer, or with the client that went
-/// away before there was one.
+/// A request's line in the access log.
 #[derive(Debug)]
 pub(super) struct RequestLog {
-    log: Option<Rc<WorkerLog>>,
+    log: Rc<WorkerLog>,
     client: String,
     id: HeaderValue,
     method: Method,
@@ -180,10 +181,6 @@ pub(super) struct RequestLog {
     version: Version,
     /// The page that it comes from and the program, if the line says so.
     asker: Option<Box<[String; 2]>>,
-    begun: Instant,
-    /// 0 while there is no answer.
-    status: u16,
-    bytes: u64,
     whole: bool,
     /// Why it was refused, in a word.
     pub(super) refused: Option<&'static str>,
@@ -202,7 +199,7 @@ impl RequestLog {
         };
         let asker = log.names_asker().then(|| Box::new([REFERER, USER_AGENT].map(told)));
         Self {
-            log: Some(log),
+            log,
             asker,
             client,
             id: id.clone(),
@@ -210,9 +207,6 @@ impl RequestLog {
             target: parts.uri.path_and_query().map_or("", |target| target.as_str()).to_owned(),
             host: without_userinfo(host.unwrap_or_default()).into_owned(),
             version: parts.version,
-            begun: Instant::now(),
-            status: 0,
-            bytes: 0,
             whole: false,
             refused: None,
             broken: None,
@@ -221,20 +215,14 @@ impl RequestLog {
 }
 
 impl RequestLog {
-    /// Writes no line: another part of the process does.
-    pub(super) fn leave(mut self) {
-        self.log = None;
+    /// A mistake of ours ended it.
+    pub(super) fn panicked(&mut self) {
+        (self.refused, self.whole) = (Some("panic"), true);
     }
-}
 
-impl Drop for RequestLog {
-    fn drop(&mut self) {
-        let Some(log) = self.log.take() else { return };
-        if self.status == 0 && std::thread::panicking() {
-            // Whoever catches it says this to the client.
-            (self.status, self.refused, self.whole) = (500, Some("panic"), true);
-        }
-        log.write("request", |line| {
+    /// Writes the line: with the answer, or of a client that went away before there was one.
+    pub(super) fn write(self, status: u16, bytes: u64, time: Duration) {
+        self.log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
                 .text("id", self.id.to_str().unwrap_or_default())
@@ -243,9 +231,9 @@ impl Drop for RequestLog {
                 .target(&self.target)
                 .text("protocol", protocol(self.version))
                 // As nginx has it: the client went away before there was an answer.
-                .number("status", if self.status == 0 { 499 } else { self.status.into() })
-                .number("bytes", self.bytes)
-                .duration("duration", self.begun.elapsed());
+                .number("status", if status == 0 { 499 } else { status.into() })
+                .number("bytes", bytes)
+                .duration("duration", time);
             let line = match self.asker.as_deref() {
                 Some([referer, agent]) => line.asker(referer, agent),
                 None => line,
@@ -254,7 +242,7 @@ impl Drop for RequestLog {
                 Some(word) => line.text("refused", word),
                 None => line,
             };
-            match (self.broken, self.whole, self.status) {
+            match (self.broken, self.whole, status) {
                 (Some(end), ..) => line.text("end", end),
                 (None, false, 1..) if self.method != Method::HEAD => line.text("end", "client went away"),
                 _ => line,

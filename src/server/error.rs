@@ -31,8 +31,17 @@ pub enum BindError {
     },
     /// The publish socket.
     PublishSocket(publish::SocketError),
+    /// A publish socket that the service manager has opened.
+    PublishInherited {
+        /// Its name.
+        name: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// The publishers' TCP address.
     PublishHttp(listener::BindError),
+    /// The operator's address.
+    Admin(listener::BindError),
     /// The store on disk.
     Store(DiskError),
     /// The store in Redis.
@@ -50,7 +59,11 @@ impl fmt::Display for BindError {
                 write!(f, "cannot write the access log to {}: {cause}", path.display())
             }
             Self::PublishSocket(error) => error.fmt(f),
+            Self::PublishInherited { name, cause } => {
+                write!(f, "[publish] socket: cannot listen on fd:{name}: {cause}")
+            }
             Self::PublishHttp(error) => write!(f, "[publish] http: {error}"),
+            Self::Admin(error) => write!(f, "[admin] address: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Redis(error) => error.fmt(f),
             Self::Random => f.write_str("the system gives no random bytes"),
@@ -63,9 +76,9 @@ impl std::error::Error for BindError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Tls { cause, .. } => Some(cause),
-            Self::AccessLog { cause, .. } => Some(cause),
+            Self::AccessLog { cause, .. } | Self::PublishInherited { cause, .. } => Some(cause),
             Self::PublishSocket(error) => Some(error),
-            Self::PublishHttp(error) => Some(error),
+            Self::PublishHttp(error) | Self::Admin(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Redis(error) => Some(error),
             Self::Random => None,

@@ -2,8 +2,10 @@
 //! in Redis; and the thread that keeps it.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::config::{Config, StoreKind};
 use crate::event::{Epoch, Timestamp};
@@ -16,6 +18,9 @@ use crate::worker;
 
 /// So much of what Redis has told is taken in at once.
 const NEWS_AT_ONCE: usize = 256;
+
+/// How long nothing is taken in when a worker is too far behind. The link has a bound for what waits then.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// What keeps history, on a thread of its own until the hub is closed.
 pub(super) enum Keeper {
@@ -38,6 +43,9 @@ impl Keeper {
         let hearing = async {
             let mut heard = Vec::new();
             while news.recv_many(&mut heard, NEWS_AT_ONCE).await > 0 {
+                while !hub.keeps_up() {
+                    sleep(BREATH).await;
+                }
                 hub.hear(heard.drain(..), Timestamp::now());
             }
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Endpoint, Listen};
 use crate::listener::{Bound, SocketFile, Unaccepted};
+use crate::systemd::Sockets;
 use crate::tls::{Credentials, Tls, TlsError};
 use crate::worker::Door;
 
@@ -34,6 +35,8 @@ pub(super) struct Listening {
 pub(super) struct Listeners {
     pub(super) open: Vec<Listening>,
     next_number: usize,
+    /// Those that the process was started with, kept for a configuration that names them again.
+    pub(super) sockets: Sockets,
 }
 
 /// Those of another configuration, in its order: ready, and not in force.
@@ -69,6 +72,11 @@ impl Plan {
 }
 
 impl Listeners {
+    /// None open yet; `sockets` are those that the process was started with.
+    pub(super) fn new(sockets: Sockets) -> Self {
+        Self { sockets, ..Self::default() }
+    }
+
     /// Makes ready what a configuration needs; `before` is the one in force.
     pub(super) fn plan(&self, config: &Config, before: Option<&Config>) -> Result<Plan, BindError> {
         let mut is_taken = vec![false; self.open.len()];
@@ -88,7 +96,7 @@ impl Listeners {
                 None => {
                     let all = config.listen.iter().map(|listen| &listen.endpoint);
                     let own = self.open.iter().map(|open| &open.bound);
-                    let bound = Bound::bind(&listen.endpoint, all, own, config.server.workers);
+                    let bound = Bound::bind(&listen.endpoint, all, own, &self.sockets, config.server.workers);
                     Source::New(bound.map_err(BindError::Listen)?)
                 }
             };
@@ -151,6 +159,12 @@ impl Listeners {
             doors.push(each.map(door).collect());
         }
         doors
+    }
+
+    /// The TLS of those that have any, each with its address.
+    pub(super) fn tls(&self) -> Vec<(String, Tls)> {
+        let with_tls = self.open.iter().filter_map(|open| Some((open.bound.to_string(), open.tls.clone()?)));
+        with_tls.collect()
     }
 
     /// What looks after the files of the certificates.

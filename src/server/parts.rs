@@ -3,6 +3,7 @@
 //! Invariant: what can fail is made first ([`Made`] and what stands beside it), and only then is anything changed that
 //! requests under the old configuration see.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -10,15 +11,18 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::access_log::{Rotation, Sink, Syslog};
 use crate::acme::{Challenges, Renewals};
+use crate::admin::Shown;
 use crate::auth::{Authenticator, Background, Tickets};
-use crate::config::{self, Action, Auth, Config};
+use crate::config::{self, Action, Auth, Config, SocketPlace};
 use crate::limits::{AddressLimit, Limits};
 use crate::proxy::{HealthChecks, Spools, Standings};
-use crate::publish::Publisher;
+use crate::publish::{PublishSocket, Publisher};
 use crate::router::Fronts;
+use crate::systemd::{Passed, Sockets};
 use crate::worker::Parts;
 
 use super::certificates::Keeper;
+use super::listeners::Listeners;
 use super::{BindError, descriptors};
 
 /// What of a configuration cannot be made if the system has no random bytes.
@@ -46,6 +50,31 @@ pub(super) fn sink(access: &config::AccessLog, rotation: &Rotation) -> Result<Op
             Some(sink.map_err(|cause| BindError::AccessLog { path: path.clone(), cause })?)
         }
     })
+}
+
+/// Opens the publish socket.
+pub(super) fn publish_socket(
+    publish: &config::Publish,
+    sockets: &Sockets,
+) -> Result<Option<PublishSocket>, BindError> {
+    let allow_uids = publish.allow_uids.clone();
+    match &publish.socket {
+        None => Ok(None),
+        Some(SocketPlace::Path(path)) => {
+            let socket = PublishSocket::bind(path, publish.mode, allow_uids);
+            socket.map(Some).map_err(BindError::PublishSocket)
+        }
+        Some(SocketPlace::Inherited(name)) => {
+            let not_unix =
+                || io::Error::new(io::ErrorKind::InvalidInput, "it is a TCP socket; it has to be a Unix one");
+            let listener = sockets.named(name).and_then(Passed::try_clone).and_then(|socket| match socket {
+                Passed::Unix(listener) => Ok(listener),
+                Passed::Tcp(_) => Err(not_unix()),
+            });
+            let socket = listener.and_then(|listener| PublishSocket::inherited(listener, allow_uids));
+            socket.map(Some).map_err(|cause| BindError::PublishInherited { name: name.clone(), cause })
+        }
+    }
 }
 
 /// What seals tickets: what did so before, as long as nobody says otherwise.
@@ -159,6 +188,18 @@ impl Chores {
         self.others.drain(..).for_each(|task| task.abort());
         self.others.push(spawn_local(keeper.run()).abort_handle());
         self.others.push(spawn_local(parts.fronts.clone().watch()).abort_handle());
+    }
+}
+
+/// What the operator is shown of a configuration that is in force.
+pub(super) fn shown(parts: &Parts, listeners: &Listeners, chores: &Chores) -> Shown {
+    Shown {
+        number: parts.number,
+        config: parts.config.clone(),
+        limits: parts.stream_limits.clone(),
+        standings: parts.standings.clone(),
+        tls: listeners.tls(),
+        certificates: chores.renewals.figures(),
     }
 }
 

@@ -14,11 +14,13 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
 use crate::access_log::{AccessLog, Rotation, WorkerLog};
-use crate::config::{Config, Problems};
+use crate::admin::{self, Showing};
+use crate::config::{Config, Problems, SocketPlace};
 use crate::hub::Hub;
 use crate::listener::ConnectionLimit;
 use crate::publish::{self, Bounds, Publisher, Terms};
 use crate::shutdown::{Signal, Stage};
+use crate::systemd::Notifier;
 use crate::worker::{Change, Parts};
 
 use super::BindError;
@@ -160,6 +162,23 @@ impl Reloads {
     }
 }
 
+/// Asks for reloads where the operator looks in.
+pub(super) fn button(reloads: Reloads) -> admin::Reload {
+    admin::Reload::new(move || {
+        let reloads = reloads.clone();
+        async move {
+            match reloads.reload().await {
+                Ok(Reloaded { generation, changed, kept }) => {
+                    admin::Outcome::Done { generation, changed, kept }
+                }
+                Err(ReloadError::Config(problems)) => admin::Outcome::Config(problems),
+                Err(ReloadError::Bind(error)) => admin::Outcome::Unavailable(error.to_string()),
+                Err(ReloadError::Ending) => admin::Outcome::Ending,
+            }
+        }
+    })
+}
+
 /// What runs, as the control thread knows it.
 pub(super) struct Running {
     pub(super) parts: Parts,
@@ -172,6 +191,9 @@ pub(super) struct Running {
     pub(super) rotation: Rotation,
     pub(super) secret_parameters: Vec<String>,
     pub(super) chores: Chores,
+    pub(super) notifier: Notifier,
+    /// What the operator is shown, if he looks in at all.
+    pub(super) showing: Option<Showing>,
 }
 
 impl Running {
@@ -179,6 +201,9 @@ impl Running {
     pub(super) fn begin(&mut self) {
         let keeper = self.listeners.keeper();
         self.chores.become_those(&self.parts, keeper);
+        if let Some(showing) = &self.showing {
+            showing.show(parts::shown(&self.parts, &self.listeners, &self.chores));
+        }
     }
 
     /// Lets go of everything but the access log.
@@ -190,7 +215,12 @@ impl Running {
     pub(super) async fn reload_from(&mut self, source: &Source, mut requests: Requests, signal: Signal) {
         while let Some(reply) = requests.requests.recv().await {
             let outcome = match signal.stage() {
-                Stage::Running => self.reload(source).await,
+                Stage::Running => {
+                    self.notifier.reloading();
+                    let outcome = self.reload(source).await;
+                    self.notifier.ready();
+                    outcome
+                }
                 Stage::Draining | Stage::Stopped => Err(ReloadError::Ending),
             };
             requests.numbers.generation.store(self.parts.number, Ordering::Relaxed);
@@ -229,7 +259,7 @@ impl Running {
         } else {
             None
         };
-        if let Some(path) = &config.publish.socket
+        if let Some(SocketPlace::Path(path)) = &config.publish.socket
             && config.publish.mode != before.publish.mode
         {
             publish::set_mode(path, config.publish.mode).map_err(BindError::PublishSocket)?;

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use smallvec::SmallVec;
 
 use super::page::PageBuilder;
-use super::{Limits, Page, Record};
+use super::{Limits, Page, Record, StoreTotals};
 use crate::event::{ChannelName, Epoch, Timestamp};
 
 pub use aside::Aside;
@@ -128,6 +128,12 @@ impl Disk {
     pub fn channel(&self, channel: &ChannelName) -> Option<(usize, u64)> {
         let index = self.index();
         index.get(channel).map(|log| (usize::try_from(log.events).unwrap_or(usize::MAX), log.last))
+    }
+
+    /// How much is kept.
+    pub fn totals(&self) -> StoreTotals {
+        let index = self.index();
+        StoreTotals { events: index.events, bytes: index.bytes, channels: index.len() as u64 }
     }
 
     /// The epoch of what is written now.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::log::{Log, cost};
 use super::logs::Logs;
-use super::{Limits, Marks, Record};
+use super::{Limits, Marks, Record, StoreTotals};
 use crate::event::{ChannelName, Timestamp};
 
 /// The order of records is tidied when it holds this many more entries than twice the live ones.
@@ -34,6 +34,12 @@ impl Memory {
     /// What is kept, to be read.
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    /// How much is kept.
+    pub fn totals(&self) -> StoreTotals {
+        let channels = self.logs.channels.len() as u64;
+        StoreTotals { events: self.records as u64, bytes: self.bytes as u64, channels }
     }
 
     /// No marks yet, for as many users as channels are kept and for as long as events are.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::log::{Freed, Log, cost};
 use super::logs::Logs;
-use super::{Limits, Marks, Record};
+use super::{Limits, Marks, Record, StoreTotals};
 use crate::event::{ChannelName, Timestamp};
 
 /// The logs of the channels that are followed.
@@ -27,6 +27,12 @@ impl Mirror {
     /// What is held, to be read.
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    /// How much is held.
+    pub fn totals(&self) -> StoreTotals {
+        let events = self.logs.channels.values().map(|log| log.records.len() as u64).sum();
+        StoreTotals { events, bytes: self.bytes as u64, channels: self.logs.channels.len() as u64 }
     }
 
     /// No marks yet, for as many users as channels may be held.

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
 use super::catch_up::History;
 use crate::event::Timestamp;
+use crate::metrics::Counters;
 
 /// How many pieces are handed to the socket in one call. Linux takes 1024; more than a few dozen gain nothing.
 pub(super) const SLICES: usize = 32;
@@ -33,6 +35,8 @@ pub(super) struct Backlog {
     is_begun: bool,
     /// What is to be read of history once all this is written; none for a stream that is live.
     pub(super) history: Option<History>,
+    /// Where it is counted; none in tests.
+    counters: Option<Arc<Counters>>,
 }
 
 /// A piece that is of use for a while only.
@@ -45,6 +49,13 @@ struct Expiring {
 }
 
 impl Backlog {
+    /// Counts it there from now on, with what it holds.
+    pub(super) fn count_at(&mut self, counters: Arc<Counters>) {
+        counters.streams_behind.inc();
+        counters.backlog_bytes.add(self.bytes as u64);
+        self.counters = Some(counters);
+    }
+
     /// Adds what a resuming reader asked for. Only before anything live that is more than a few words.
     pub(super) fn push_replay(&mut self, bytes: Bytes) {
         self.replay += bytes.len();
@@ -63,6 +74,7 @@ impl Backlog {
             return;
         }
         let now = now();
+        let before = self.bytes;
         let Self { waiting, bytes, replay, expiring, left, is_begun, .. } = self;
         expiring.retain(|expiring| {
             let Some(index) = expiring.place.checked_sub(*left) else { return false };
@@ -75,12 +87,18 @@ impl Backlog {
             *replay = replay.saturating_sub(if expiring.is_replay { length } else { 0 });
             false
         });
+        if let Some(counters) = &self.counters {
+            counters.backlog_bytes.sub((before - self.bytes) as u64);
+        }
         self.pass_over();
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.bytes += bytes.len();
+            if let Some(counters) = &self.counters {
+                counters.backlog_bytes.add(bytes.len() as u64);
+            }
             self.waiting.push_back(bytes);
         }
     }
@@ -136,6 +154,10 @@ impl Backlog {
 
     fn count_out(&mut self, bytes: usize) {
         self.bytes -= bytes;
+        if let Some(counters) = &self.counters {
+            counters.backlog_bytes.sub(bytes as u64);
+            counters.stream_bytes.add(bytes as u64);
+        }
         self.replay = self.replay.saturating_sub(bytes);
     }
 
@@ -143,6 +165,15 @@ impl Backlog {
     fn pass_over(&mut self) {
         while self.waiting.front().is_some_and(Bytes::is_empty) {
             self.leave();
+        }
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        if let Some(counters) = &self.counters {
+            counters.streams_behind.dec();
+            counters.backlog_bytes.sub(self.bytes as u64);
         }
     }
 }

@@ -172,7 +172,7 @@ impl Streams {
         };
         self.0.counters.replayed.add(page.records.len() as u64);
         if page.gap {
-            self.0.counters.resets.inc();
+            self.count_gap(Gap::Expired);
             subscriber.skip(upto, Gap::Expired);
         } else {
             subscriber.take_page(&page, upto);
@@ -200,6 +200,7 @@ impl Streams {
             false
         });
         for subscriber in stalled {
+            self.0.counters.evicted_stalled.inc();
             self.end(&subscriber, End::Evicted);
         }
         !self.0.catch_up.readers.borrow().is_empty()

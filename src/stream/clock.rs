@@ -61,10 +61,13 @@ impl Streams {
             // A reader that is behind has bytes coming; a heartbeat would only wait behind them.
             if !subscriber.is_behind()
                 && let Some(frame) = subscriber.settings.heartbeat(subscriber.cursor())
-                && let Handed::Ends(end) = subscriber.say(&frame)
             {
-                self.end(subscriber, end);
-                return;
+                if let Handed::Ends(end) = subscriber.say(&frame) {
+                    self.0.counters.heartbeats_failed.inc();
+                    self.end(subscriber, end);
+                    return;
+                }
+                self.0.counters.heartbeats.inc();
             }
         }
         if let Some(at) = next_due(subscriber) {

@@ -87,7 +87,10 @@ impl Streams {
                 yield_now().await;
             }
         }
-        self.0.counters.deliveries.add(handed as u64);
+        if handed > 0 {
+            self.0.counters.delivery.note(delivery.since.elapsed());
+            self.0.counters.deliveries.add(handed as u64);
+        }
         delivery.counted(handed + later);
     }
 

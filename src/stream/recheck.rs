@@ -108,6 +108,11 @@ impl Streams {
         let Some(subscriber) = subscriber.upgrade() else { return };
         let Some(rechecked) = &subscriber.rechecked else { return };
         rechecked.is_waiting.set(false);
+        if subscriber.voucher.borrow().as_ref() != Some(&voucher) {
+            // The configuration has changed meanwhile, and whoever stands behind it now has not been asked.
+            self.0.due.add(&subscriber, Instant::now());
+            return;
+        }
         let may_stay = match answer {
             Ok(identity) => rechecked.again.is_good_for(&identity, &subscriber.settings.route),
             Err(AuthError::Unavailable) => true,

@@ -4,65 +4,30 @@ mod logged;
 mod state;
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::StreamSettings;
 use super::backlog::Backlog;
 use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
+use super::{End, StreamSettings};
 use crate::auth::Voucher;
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
 use crate::hub::{ChannelId, Gap, GapNotice};
+use crate::metrics::Counters;
 use crate::store::Page;
 use crate::transport::Transport;
 
 pub(super) use logged::Logged;
 
 use state::{State, write_backlog};
-
-/// Why a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client went away.
-    Gone,
-    /// The client did not read, and its backlog was full.
-    Evicted,
-    /// It was open for as long as the route allows.
-    MaxAge,
-    /// Its token expired.
-    Expired,
-    /// What it was let in by is not the configuration's any more.
-    Revoked,
-    /// The app asked for it.
-    Kicked,
-    /// History cannot be read.
-    StoreFailed,
-    /// The process is ending.
-    Drain,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gone => "gone",
-            Self::Evicted => "evicted",
-            Self::MaxAge => "max-age",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Kicked => "disconnected",
-            Self::StoreFailed => "store-failed",
-            Self::Drain => "drain",
-        })
-    }
-}
 
 /// One open stream of this worker.
 #[derive(Debug)]
@@ -144,6 +109,8 @@ pub(super) struct Parts {
     pub(super) form: Form,
     /// What it opens with.
     pub(super) backlog: Backlog,
+    /// Those of its worker.
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Subscriber {
@@ -162,8 +129,10 @@ impl Subscriber {
             logged,
             marking,
             form,
-            backlog,
+            mut backlog,
+            counters,
         } = parts;
+        backlog.count_at(counters.clone());
         let next_heartbeat = Cell::new(settings.heartbeat_every().map(|every| opened + every));
         Self {
             key: Cell::new(0),
@@ -182,7 +151,13 @@ impl Subscriber {
             voucher: RefCell::new(voucher),
             logged,
             marking,
-            state: RefCell::new(State { form, backlog: Some(Box::new(backlog)), waker: None, ended: None }),
+            state: RefCell::new(State {
+                form,
+                backlog: Some(Box::new(backlog)),
+                waker: None,
+                ended: None,
+                counters,
+            }),
         }
     }
 
@@ -226,7 +201,11 @@ impl Subscriber {
                     text = frame.text();
                     &text
                 };
-                match transport.send_now(&[IoSlice::new(bytes)]) {
+                let sent = transport.send_now(&[IoSlice::new(bytes)]);
+                if let Ok(written) = sent {
+                    state.counters.stream_bytes.add(written as u64);
+                }
+                match sent {
                     Ok(written) if written == bytes.len() && transport.is_flushed() => return Handed::Taken,
                     Ok(0) => state.wait_with(frame),
                     Ok(written) => state.wait(bytes.slice(written..)),
@@ -296,7 +275,7 @@ impl Subscriber {
             // Leaves its client at the head: what lies in between is not of what it began with.
             self.cursor.set(head);
             let bytes = state.bytes_of(&place(self.cursor()));
-            state.backlog.get_or_insert_default().push_replay(bytes);
+            state.backlog().push_replay(bytes);
         }
         if page.read >= upto {
             state.go_live();

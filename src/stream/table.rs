@@ -26,7 +26,7 @@ use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::{Replay, StreamRoute};
 use crate::event::{ChannelName, EventId, Frame, Timestamp};
-use crate::hub::{ChannelId, Hub, Position, Start, Subscription};
+use crate::hub::{ChannelId, Gap, Hub, Position, Start, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
 use crate::store::Page;
@@ -170,6 +170,7 @@ impl Streams {
             form,
             backlog,
             settings,
+            counters: self.0.counters.clone(),
         }));
         self.note(&subscriber, &subscription, &page, is_own);
         subscriber.take_page(&page, start.head);
@@ -207,6 +208,7 @@ impl Streams {
             form,
             backlog,
             settings,
+            counters: self.0.counters.clone(),
         });
         subscriber.end(End::Kicked, None);
         Rc::new(subscriber)
@@ -224,8 +226,19 @@ impl Streams {
         if start.resumed {
             counters.resumed.inc();
         }
-        if start.gap.is_some() {
-            counters.resets.inc();
+        if let Some(gap) = start.gap {
+            self.count_gap(gap);
+        }
+    }
+
+    /// Counts that a stream is told of a gap.
+    pub(super) fn count_gap(&self, gap: Gap) {
+        let counters = &self.0.counters;
+        counters.resets.inc();
+        match gap {
+            Gap::UnknownId => counters.resets_unknown_id.inc(),
+            Gap::NewEpoch => counters.resets_new_epoch.inc(),
+            Gap::Expired => {}
         }
     }
 
@@ -271,20 +284,18 @@ impl Streams {
         // Leaves the hub here, with the table free again.
         drop(entry);
         subscriber.end(end, last);
-        self.0.counters.streams.dec();
-        match end {
-            End::Evicted => self.0.counters.evicted.inc(),
-            End::Kicked => self.0.counters.disconnected.inc(),
-            End::Revoked => self.0.counters.revoked.inc(),
-            End::Gone | End::MaxAge | End::Expired | End::StoreFailed | End::Drain => {}
-        }
+        let time = subscriber.opened.elapsed();
+        let counters = &self.0.counters;
+        counters.streams.dec();
+        counters.stream_time.note(time);
+        end.cell(counters).inc();
         if let Some(logged) = &subscriber.logged {
             self.0.log.write("close", |line| {
                 logged
                     .put(subscriber.user.as_deref(), line)
                     .text("reason", &end.to_string())
                     .number("events", subscriber.delivered.get())
-                    .duration("duration", subscriber.opened.elapsed())
+                    .duration("duration", time)
             });
         }
         true

@@ -55,8 +55,7 @@ pub async fn give_ticket(
     let claims = claims_of(&settings.route);
     let ticket = context
         .auth
-        .tickets()
-        .seal(&settings.name, &admission.identity, claims, context.now)
+        .give_ticket(&settings.name, &admission, claims, context.now)
         .map_err(TicketError::Seal)?;
     let said = serde_json::json!({ "ticket": ticket.text, "expires_in": ticket.expires_in.as_secs() });
     let mut response = Response::new(Bytes::from(said.to_string()));

@@ -67,8 +67,12 @@ class Scripts:
 
     def publish(self, *entries: tuple, ticket: int = 1) -> list:
         """A batch of what `entry` gives."""
-        flat = [part for one in entries for part in one]
-        return self.call("publish", self.epoch, self.node, ticket, *self.bounds, *flat)
+        return self.publish_together([(ticket, entries)])
+
+    def publish_together(self, batches: list[tuple[int, tuple]]) -> list:
+        """Batches of several orders, each with its ticket, in one call."""
+        flat = [(f"{ticket} {place}", *one) for ticket, batch in batches for place, one in enumerate(batch)]
+        return self.call("publish", self.epoch, self.node, *self.bounds, *[part for one in flat for part in one])
 
     def load(self, *channels: str, since: int = 0, events: int = 1000, size: int = 1 << 20) -> tuple[int, list]:
         """The head, and for each channel what `load` says of it."""

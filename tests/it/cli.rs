@@ -1,6 +1,7 @@
 //! The commands as a shell sees them: what they print, where, and their exit codes.
 
 mod demo;
+mod health;
 mod listen;
 mod publish;
 mod serve;
@@ -95,7 +96,7 @@ fn help_and_version_go_to_stdout_and_usage_errors_to_stderr() {
     let folder = TempDir::new().unwrap();
     let (code, stdout, stderr) = run(folder.path(), &["--help"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    for command in ["run", "demo", "check", "publish", "listen", "token"] {
+    for command in ["run", "demo", "check", "publish", "listen", "token", "health"] {
         assert!(stdout.contains(&format!("\n  {command} ")), "{command} in {stdout}");
     }
     assert!(stdout.contains("Examples:"));

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 mod blocks;
+mod commands;
+mod package;
+mod runbook;
 
 /// Set to write what is out of date instead of failing.
 const UPDATE: &str = "UPDATE_DOCS";

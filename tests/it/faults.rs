@@ -12,6 +12,8 @@ mod kill;
 mod ledger;
 #[path = "../../benches/faults/network.rs"]
 mod network;
+#[path = "../../benches/faults/nodes.rs"]
+mod nodes;
 #[path = "../../benches/faults/options.rs"]
 mod options;
 #[path = "../../benches/faults/program.rs"]
@@ -20,6 +22,10 @@ mod program;
 mod publisher;
 #[path = "../../benches/faults/reader.rs"]
 mod reader;
+#[path = "../../benches/faults/redis.rs"]
+mod redis;
+#[path = "../../benches/faults/redis_server.rs"]
+mod redis_server;
 #[path = "../../benches/faults/relay.rs"]
 mod relay;
 #[path = "../../benches/faults/report.rs"]
@@ -28,6 +34,8 @@ mod report;
 mod run;
 #[path = "../../benches/faults/sse.rs"]
 mod sse;
+#[path = "../../benches/faults/table.rs"]
+mod table;
 #[path = "../../benches/faults/verdict.rs"]
 mod verdict;
 #[path = "../../benches/faults/world.rs"]

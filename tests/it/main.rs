@@ -5,11 +5,15 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod authjs;
 #[cfg(test)]
 mod catch_up;
+#[cfg(test)]
+mod child;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
@@ -108,6 +112,8 @@ mod stream_resume;
 mod stream_slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod tickets;
 #[cfg(test)]

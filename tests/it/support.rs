@@ -46,6 +46,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Sidestream {
     pub(crate) folder: TempDir,
     addresses: Vec<String>,
+    admin: Option<String>,
     trigger: Trigger,
     thread: Option<JoinHandle<()>>,
     /// What it reads when it is to reload.
@@ -65,13 +66,14 @@ impl Sidestream {
             Config::parse(text, "test.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
         let mut server = Server::bind(config).unwrap_or_else(|error| panic!("{error}"));
         let addresses = server.addresses().to_vec();
+        let admin = server.admin_address().map(str::to_owned);
         let (trigger, signal) = shutdown::channel();
         let text = Arc::new(Mutex::new(text.to_owned()));
         let (newest, base) = (text.clone(), folder.path().to_owned());
         let load = move || Config::parse(&newest.lock().unwrap(), "test.toml", &base);
         let reloads = server.reload_from(Source::new(load));
         let thread = std::thread::spawn(move || server.run(signal).unwrap());
-        Self { folder, addresses, trigger, thread: Some(thread), text, reloads }
+        Self { folder, addresses, admin, trigger, thread: Some(thread), text, reloads }
     }
 
     /// Has it read another text.
@@ -87,6 +89,13 @@ impl Sidestream {
         self.reload(&before.replace(what, instead)).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Puts something in the place of something else in the text that is read at the next reload.
+    pub(crate) fn rewrite(&self, what: &str, instead: &str) {
+        let mut text = self.text.lock().unwrap();
+        assert!(text.contains(what), "{what} is not in {text}");
+        *text = text.replace(what, instead);
+    }
+
     /// The address of the first listener.
     pub(crate) fn address(&self) -> &str {
         &self.addresses[0]
@@ -95,6 +104,11 @@ impl Sidestream {
     /// The address of a listener, in the order of the configuration.
     pub(crate) fn address_of(&self, listener: usize) -> &str {
         &self.addresses[listener]
+    }
+
+    /// A connection to the admin address.
+    pub(crate) fn admin(&self) -> Client {
+        Client::connect(self.admin.as_deref().unwrap())
     }
 
     /// A connection to the first listener.
@@ -155,7 +169,8 @@ pub(crate) fn publish(socket: &Path, publication: &str) -> serde_json::Value {
     use std::io::{BufRead as _, BufReader, Write as _};
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(format!("{publication}\n").as_bytes()).unwrap();
+    // Who is turned away may be told so before he has written.
+    let _ = stream.write_all(format!("{publication}\n").as_bytes());
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))

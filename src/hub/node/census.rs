@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::time::{Instant, timeout_at};
 
 use crate::store::redis::{Answer, NodeId, Order};
@@ -22,7 +22,8 @@ pub(in crate::hub) struct Census {
     whole: Notify,
     /// The publication's key, to be remembered with the count.
     key: Option<Box<str>>,
-    orders: UnboundedSender<Order>,
+    /// Weak, as in all that outlives a closed hub's orders: the link ends when nobody can give any.
+    orders: WeakUnboundedSender<Order>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ impl Counts {
 }
 
 impl Census {
-    pub(super) fn new(key: Option<Box<str>>, orders: UnboundedSender<Order>) -> Arc<Self> {
+    pub(super) fn new(key: Option<Box<str>>, orders: WeakUnboundedSender<Order>) -> Arc<Self> {
         Arc::new(Self { counts: Mutex::default(), whole: Notify::new(), key, orders })
     }
 
@@ -104,7 +105,10 @@ impl Census {
         if let (Some(key), Some((seq, _))) = (&self.key, expected) {
             let streams = u32::try_from(streams).unwrap_or(u32::MAX);
             // Without a link there is nobody to remember it.
-            let _ = self.orders.send(Order::Counted { key: key.clone(), seq, streams });
+            let _ = self
+                .orders
+                .upgrade()
+                .map(|orders| orders.send(Order::Counted { key: key.clone(), seq, streams }));
         }
     }
 
@@ -120,7 +124,7 @@ pub(in crate::hub) enum Report {
     /// It was published here.
     Here(Arc<Census>),
     /// It was published by another node.
-    Elsewhere { to: NodeId, answer: Answer, orders: UnboundedSender<Order> },
+    Elsewhere { to: NodeId, answer: Answer, orders: WeakUnboundedSender<Order> },
 }
 
 impl Report {
@@ -131,7 +135,8 @@ impl Report {
             Self::Elsewhere { to, answer, orders } => {
                 let streams = u32::try_from(streams).unwrap_or(u32::MAX);
                 // Without a link nobody can be told.
-                let _ = orders.send(Order::Tell { to, answer: Answer { streams, ..answer } });
+                let answer = Answer { streams, ..answer };
+                let _ = orders.upgrade().map(|orders| orders.send(Order::Tell { to, answer }));
             }
         }
     }

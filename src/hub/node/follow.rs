@@ -31,7 +31,8 @@ pub const READY_WITHIN: Duration = Duration::from_secs(5);
 /// How long a channel is still followed when nobody holds it: clients come back.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
 
-/// An id above the head is asked about so often: the first answer may be to what was asked before it was shown.
+/// An id above the head, or of another epoch, is asked about so often: the first answer may be to what was asked before it
+/// was shown.
 const PASSES: usize = 2;
 
 /// A channel that is followed.
@@ -120,23 +121,21 @@ impl Hub {
         for channel in channels {
             let Some(follow) = state.hold(channel) else { continue };
             if follow.standing != Standing::Ready {
-                let (waiting, wait) = oneshot::channel();
-                follow.waiting.push(waiting);
-                waits.push(wait);
+                waits.push(wait_in(&mut follow.waiting));
             }
         }
         (Held { hub: Some(self.clone()), channels: channels.into() }, waits)
     }
 
-    /// Finds out whether an id above the head has been given by now.
+    /// Finds out whether an id above the head has been given by now, or whether the epoch of an id has begun. A node that
+    /// Redis is away from would take one of the next epoch for one of the last, and send its stream back there.
     async fn pass(&self, id: EventId) -> Result<(), NotReady> {
         for _ in 0..PASSES {
             let passed = {
                 let mut state = self.lock();
-                let is_known = id.epoch != state.epoch || id.seq <= state.head;
+                let is_known = id.epoch == state.epoch && id.seq <= state.head;
                 let Some(node) = state.node.as_mut().filter(|_| !is_known) else { return Ok(()) };
-                let (passing, passed) = oneshot::channel();
-                node.passing.push(passing);
+                let passed = wait_in(&mut node.passing);
                 node.order(Order::Pass);
                 passed
             };
@@ -144,6 +143,18 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// Waits among others. Those who wait no longer are dropped before more room is made, so that clients who come back again
+/// and again while Redis is away do not pile up.
+fn wait_in(waiting: &mut Vec<oneshot::Sender<()>>) -> oneshot::Receiver<()> {
+    if waiting.len() == waiting.capacity() {
+        waiting.retain(|one| !one.is_closed());
+        waiting.reserve(waiting.len() + 1);
+    }
+    let (told, wait) = oneshot::channel();
+    waiting.push(told);
+    wait
 }
 
 impl State {

@@ -1,5 +1,7 @@
 //! A break is over: what of this node still holds, and what was missed.
 
+use tokio::time::Instant;
+
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
 use crate::hub::inbox::GapNotice;
 use crate::hub::{Gap, Hub, State};
@@ -68,7 +70,14 @@ impl Hub {
             let mut reports = by.into_iter().filter_map(|by| node.report(by));
             if seq > *head {
                 *head = seq;
-                self.hand_out(interest, &channels, seq, &record.frame, reports.next(), wake);
+                self.hand_out(
+                    interest,
+                    &channels,
+                    (seq, Instant::now()),
+                    &record.frame,
+                    reports.next(),
+                    wake,
+                );
             }
             reports.for_each(|report| report.say(0));
         }

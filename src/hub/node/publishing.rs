@@ -21,6 +21,13 @@ use crate::store::redis::{Entry, NotStored, Order, Stored, Ticket};
 use super::Node;
 use super::census::{Census, WAIT};
 
+/// So many copies, one for each channel of each publication, are handed over in one batch at most. Redis does nothing else
+/// meanwhile, and that is a second's work: with more, other nodes would take it to be away.
+const MAX_COPIES: usize = 1 << 16;
+
+/// And so many bytes of them.
+const MAX_COPIED: usize = 4 * QUEUE_BYTES;
+
 /// A batch that was handed over.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -64,6 +71,10 @@ impl Hub {
         }
         let size = |of: &Publication| of.event.data.len() * of.channels.len();
         let bytes: usize = batch.iter().map(size).sum();
+        let copies: usize = batch.iter().map(|of| of.channels.len()).sum();
+        if copies > MAX_COPIES || bytes > MAX_COPIED {
+            return Err(PublishError::TooLarge);
+        }
         let has_room = node.bytes == 0 || node.bytes.saturating_add(bytes) <= QUEUE_BYTES;
         if !node.is_well() || !has_room || node.in_flight + batch.len() > QUEUE_EVENTS {
             return Err(PublishError::NotKept);
@@ -85,15 +96,16 @@ impl Hub {
                 }
                 first_of.insert(key.clone(), place);
             }
-            let until = window.max(until);
             let outcome = Arc::new(Outcome::default());
             receipts.push(Receipt::ordered(outcome.clone()));
             entries.push(One {
                 outcome,
-                census: Census::new(key.clone(), node.orders.clone()),
+                census: Census::new(key.clone(), node.orders.downgrade()),
                 place,
-                key: key.clone().map(|key| (key, until)),
+                // As on one node, a second use of a key by itself does not make it last.
+                key: key.clone().filter(|_| until > now).map(|key| (key, until)),
             });
+            let until = window.max(until);
             let ttl_ms = ttl.map(millis);
             let key = key.map(|key| (key, digest, until.0.saturating_sub(now.0)));
             ordered.push(Entry { channels, event, ttl_ms, collapse, key });
@@ -126,7 +138,7 @@ impl State {
             return Err(DisconnectError::TooManyBlocks);
         }
         let ticket = node.ticket();
-        let census = Census::new(None, node.orders.clone());
+        let census = Census::new(None, node.orders.downgrade());
         let outcome = Arc::new(Outcome::default());
         node.kicks.insert(ticket, Ended { outcome: outcome.clone(), census, since: Instant::now() });
         node.order(Order::Kick { ticket, user: user.into(), event, block_ms: block.map(millis) });
@@ -135,8 +147,8 @@ impl State {
 
     /// Tells the publishers of a batch what became of it.
     pub(super) fn published(&mut self, ticket: Ticket, outcome: Result<Vec<Stored>, NotStored>) {
-        let epoch = self.epoch;
-        let Some(node) = &mut self.node else { return };
+        let Self { node: Some(node), counts, epoch, .. } = self else { return };
+        let epoch = *epoch;
         let Some(asked) = node.asked.get_mut(&ticket).filter(|asked| !asked.is_answered) else { return };
         asked.is_answered = true;
         node.in_flight -= asked.entries.len();
@@ -144,6 +156,10 @@ impl State {
         let stored = match outcome {
             Ok(stored) => stored,
             Err(why) => {
+                counts.refuse(&match why {
+                    NotStored::Away | NotStored::Unknown => PublishError::NotKept,
+                    NotStored::KeyReused { index } => PublishError::KeyReused { index },
+                });
                 let why = match why {
                     NotStored::Away => NotKept::Away,
                     NotStored::Unknown => NotKept::Unknown,
@@ -161,6 +177,7 @@ impl State {
             let (seq, delivered) = match stored {
                 Stored::New { seq, copies } => {
                     one.census.expect(seq, copies);
+                    counts.published += 1;
                     (seq, Delivered::counted(one.census.clone()))
                 }
                 // One that is still being counted has not said.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::super::made_up::Redis;
 use super::super::{MarkError, NotKept, Position, Publication, PublishError, Read, Subscription, Unread};
 use super::*;
-use crate::event::Event;
+use crate::event::{Event, Frame};
+use crate::store::redis::Stored;
 
 fn redis(nodes: usize) -> Redis {
     let age = Duration::from_secs(3600);
@@ -168,6 +169,38 @@ fn an_id_that_another_node_has_given_is_good_here() {
 }
 
 #[test]
+fn an_epoch_that_another_node_knows_first_is_waited_for() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let mut redis = redis(2);
+    let _a = subscribe(&mut redis, 0, &["a"]);
+    publish(&mut redis, 1, publication(&["a"], None)).unwrap();
+    let hub = redis.nodes[0].hub.clone();
+    let old = EventId { epoch: hub.epoch(), seq: 1 }.to_string();
+    redis.go_back(true);
+    redis.settle();
+    redis.attach(1);
+    redis.settle();
+    assert_eq!(publish(&mut redis, 1, publication(&["a"], None)), Ok((1, 0)));
+    let new = EventId { epoch: redis.nodes[1].hub.epoch(), seq: 1 }.to_string();
+    let a = names(&["a"]);
+    let mut context = Context::from_waker(Waker::noop());
+    {
+        let mut opening = pin!(hub.prepare(&a, Some(&new)));
+        assert!(opening.as_mut().poll(&mut context).is_pending(), "it may be older or newer");
+        assert!(wait(&mut redis, hub.prepare(&a, Some(&old))).is_ok());
+        redis.attach(0);
+        redis.settle();
+        assert!(opening.as_mut().poll(&mut context).is_ready());
+    }
+    for (id, gap) in [(&new, None), (&old, Some(Gap::NewEpoch))] {
+        let _held = wait(&mut redis, hub.prepare(&a, Some(id))).unwrap();
+        let opened = hub.subscribe(0, None, &a, Position::After(id), redis.now);
+        assert_eq!(opened.unwrap().1.gap, gap, "{id}");
+    }
+}
+
+#[test]
 fn a_user_is_ended_and_kept_out_on_all_nodes() {
     let runtime = runtime();
     let _within = runtime.enter();
@@ -245,4 +278,123 @@ fn what_was_not_told_is_found_out() {
     };
     hub.hear([told(1, 0), told(4, 1), told(6, 5)], redis.now);
     assert_eq!(taken(&hub), ["1", "4", "expired 5", "6"]);
+}
+
+fn alone(bytes: usize) -> (Hub, mpsc::UnboundedReceiver<Order>) {
+    let age = Duration::from_secs(3600);
+    let limits = Limits { age, events: 100, bytes, max_bytes: bytes, max_channels: 100 };
+    Hub::on_redis(1, limits, NodeId(1), false)
+}
+
+fn attached(head: u64) -> News {
+    News::Attached { epoch: Epoch::from_bits(7), head, holes: Vec::new(), blocks: Vec::new() }
+}
+
+/// Polls a future once, and gives it up.
+fn begun<T>(future: impl Future<Output = T>) {
+    let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+#[test]
+fn a_closed_hub_gives_no_orders_whatever_is_still_counted() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let now = Timestamp::now();
+    let (hub, mut orders) = alone(1 << 20);
+    hub.hear([attached(0)], now);
+    let receipt = hub.publish(publication(&["a"], Some("k")), now).unwrap();
+    let Ok(Order::Publish { ticket, .. }) = orders.try_recv() else { panic!() };
+    let outcome = Ok(vec![Stored::New { seq: 1, copies: 2 }]);
+    hub.hear([News::Published { ticket, outcome }], now);
+    hub.disconnect("7", None, None, now).unwrap();
+    hub.close();
+    while orders.try_recv().is_ok() {}
+    assert_eq!(orders.try_recv().unwrap_err(), mpsc::error::TryRecvError::Disconnected);
+    drop(receipt);
+}
+
+/// What a client that comes back with no event at all is given of a channel that was asked for before Redis was there: its
+/// first event, and whether it is told of a gap. `head` is the newest when Redis was there.
+fn given_of_much(head: u64) -> (Option<u64>, bool) {
+    const EVENTS: u64 = 70;
+    let now = Timestamp::now();
+    let (hub, _orders) = alone(1 << 28);
+    let a = names(&["a"]);
+    begun(hub.prepare(&a, None));
+    hub.hear([attached(head)], now);
+    let data = vec![b'x'; 1 << 20];
+    let record = |seq| Record { seq, frame: Frame::new(&data), at: now, expires: None, collapse: None };
+    let records = (1..=EVENTS).map(record).collect();
+    let channel = a[0].clone();
+    hub.hear([News::Loaded { channel, head: EVENTS, records, lost: 0, last: EVENTS, mark: None }], now);
+    hub.hear([News::Passed { head: EVENTS }], now);
+    let id = EventId { epoch: hub.epoch(), seq: 0 }.to_string();
+    let (subscription, start) = hub.subscribe(0, None, &a, Position::After(&id), now).unwrap();
+    let page = subscription.page(start.cursor, start.head, now).unwrap();
+    (page.records.first().map(|first| first.seq), page.gap)
+}
+
+#[test]
+fn too_much_to_be_gathered_is_no_silent_gap() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    assert_eq!(given_of_much(0), (None, true));
+    // History that no stream is to be told of need not be gathered.
+    assert_eq!(given_of_much(70), (Some(1), false));
+}
+
+#[test]
+fn those_who_gave_up_do_not_pile_up() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let (hub, _orders) = alone(1 << 20);
+    let (a, b) = (names(&["a"]), names(&["b"]));
+    for _ in 0..1000 {
+        begun(hub.prepare(&a, None));
+    }
+    hub.hear([attached(0)], Timestamp::now());
+    let forged = EventId { epoch: hub.epoch(), seq: 1000 }.to_string();
+    begun(hub.prepare(&b, None));
+    let channel = b[0].clone();
+    let records = Vec::new();
+    hub.hear([News::Loaded { channel, head: 0, records, lost: 0, last: 0, mark: None }], Timestamp::now());
+    hub.lock().node.as_mut().unwrap().follows.get_mut(&b[0]).unwrap().is_ready();
+    for _ in 0..1000 {
+        begun(hub.prepare(&b, Some(&forged)));
+    }
+    let state = hub.lock();
+    let node = state.node.as_ref().unwrap();
+    assert!(node.follows[&a[0]].waiting.len() < 10 && (1..10).contains(&node.passing.len()));
+}
+
+#[test]
+fn a_worker_far_behind_makes_the_node_wait() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let mut redis = redis(1);
+    let _a = subscribe(&mut redis, 0, &["a"]);
+    let hub = redis.nodes[0].hub.clone();
+    let kicks = |count: usize| {
+        let by = (NodeId(99), Ticket(1));
+        (0..count).map(move |_| News::Kick { user: "8".into(), event: None, until: None, by })
+    };
+    hub.hear(kicks(INBOX_LIMIT), redis.now);
+    assert!(hub.keeps_up());
+    hub.hear(kicks(1), redis.now);
+    assert!(!hub.keeps_up());
+    taken(&hub);
+    assert!(hub.keeps_up());
+}
+
+#[test]
+fn a_batch_that_would_hold_redis_up_is_refused() {
+    let runtime = runtime();
+    let _within = runtime.enter();
+    let redis = redis(1);
+    let hub = redis.nodes[0].hub.clone();
+    let channels: Vec<_> = (0..1000).map(|number| format!("c{number}")).collect();
+    let channels: Vec<_> = channels.iter().map(String::as_str).collect();
+    let batch = |count| vec![publication(&channels, None); count];
+    assert_eq!(hub.publish_all(batch(66), redis.now).unwrap_err(), PublishError::TooLarge);
+    assert!(hub.publish_all(batch(65), redis.now).is_ok());
 }

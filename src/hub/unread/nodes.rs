@@ -40,6 +40,10 @@ impl State {
         if !node.is_attached {
             return Err(MarkError::NotKept);
         }
+        if node.wishes.len() == node.wishes.capacity() {
+            // An order that Redis has refused has no answer.
+            node.wishes.retain(|_, wish| !wish.is_closed());
+        }
         let ticket = node.ticket();
         let (seqs, up_to) = match read {
             Read::Events(_) => (newly, 0),

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use super::super::spool::{Spool, SpoolError, Spools};
 use super::super::stall::Stall;
 use crate::http::clean_request_trailers;
+use crate::metrics::Counters;
 
 /// A body and how its end is told to the app.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(in crate::proxy) struct Body {
     incoming: Incoming,
     /// What has been read of it before the app is asked.
     held: Held,
+    /// Where its bytes are counted.
+    counters: Arc<Counters>,
     max: u64,
     /// How much more of it is allowed.
     left: u64,
@@ -97,8 +100,15 @@ impl std::error::Error for BodyError {
 
 impl Body {
     /// A body of at most `max` bytes.
-    pub(in crate::proxy) fn new(incoming: Incoming, max: u64, pace: Pace, framing: Framing) -> Self {
-        Self { incoming, held: Held::Nothing, max, left: max, pace, framing }
+    pub(in crate::proxy) fn new(
+        incoming: Incoming,
+        max: u64,
+        pace: Pace,
+        framing: Framing,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        let counters = counters.clone();
+        Self { incoming, held: Held::Nothing, counters, max, left: max, pace, framing }
     }
 
     /// How large it may be, in bytes.
@@ -225,6 +235,7 @@ impl Body {
         }
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.left = self.left.checked_sub(length).ok_or(BodyError::TooLarge)?;
+        self.counters.request_bytes.add(length);
         if !self.pace.is_kept(self.max - self.left) {
             return Poll::Ready(Err(BodyError::Stalled));
         }

@@ -50,6 +50,8 @@ pub(super) struct Index {
     /// The same, by the age of their oldest event.
     by_age: BTreeSet<(Timestamp, ChannelName)>,
     pub(super) bytes: u64,
+    /// Counted once for each of their channels.
+    pub(super) events: u64,
     /// The newest event that is kept.
     pub(super) head: u64,
     /// The highest `lost` of any channel that has no log any more.
@@ -79,6 +81,7 @@ impl Index {
     pub(super) fn put(&mut self, channel: &ChannelName, log: Log) {
         self.remove(channel);
         self.bytes += log.bytes;
+        self.events += log.events;
         self.by_age.insert((log.oldest, channel.clone()));
         self.logs.insert(channel.clone(), log);
     }
@@ -87,6 +90,7 @@ impl Index {
     pub(super) fn remove(&mut self, channel: &ChannelName) -> Option<Log> {
         let log = self.logs.remove(channel)?;
         self.bytes -= log.bytes;
+        self.events -= log.events;
         self.by_age.remove(&(log.oldest, channel.clone()));
         Some(log)
     }

@@ -35,6 +35,8 @@ struct Channel {
     follow: u64,
     /// The newest event that was told or passed over.
     told: u64,
+    /// The first of them that there was no room for.
+    untold: Option<u64>,
     /// What has come of its load, and what was heard meanwhile; none when it is loaded.
     loading: Option<Loading>,
     is_behind: bool,
@@ -77,7 +79,7 @@ impl Channels {
         self.unasked.push_back(Asked { channel: channel.clone(), follow });
         self.changed.push(channel.clone());
         let loading = Some(Loading::default());
-        self.followed.insert(channel, Channel { follow, told: 0, loading, is_behind: false });
+        self.followed.insert(channel, Channel { follow, told: 0, untold: None, loading, is_behind: false });
     }
 
     /// Follows a channel no longer. Gives the copies that were held.
@@ -97,6 +99,9 @@ impl Channels {
         for (name, channel) in &mut self.followed {
             channel.loading = Some(Loading::default());
             channel.is_behind = true;
+            if let Some(untold) = channel.untold.take() {
+                channel.told = channel.told.min(untold.saturating_sub(1));
+            }
             if is_new_epoch {
                 channel.told = 0;
             }
@@ -196,6 +201,13 @@ impl Channels {
                 Fate::Told(told)
             }
             _ => Fate::Unneeded(told.by),
+        }
+    }
+
+    /// Takes note that there was no room to tell an event, nor any after it: the next connection begins before it.
+    pub(super) fn untold(&mut self, channel: &ChannelName, seq: u64) {
+        if let Some(channel) = self.followed.get_mut(channel) {
+            channel.untold = Some(channel.untold.map_or(seq, |first| first.min(seq)));
         }
     }
 

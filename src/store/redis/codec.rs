@@ -10,9 +10,9 @@ use super::{Answer, Entry, NodeId, NotStored, Stored, Ticket, Told, body_of};
 use crate::event::{ChannelName, Epoch, Event, EventId, EventName, Frame, Timestamp};
 use crate::store::{Mark, Record};
 
-/// Adds a publication to a call of `publish`.
-pub(super) fn add_entry(cmd: &mut Cmd, entry: &Entry) {
-    cmd.arg(entry.channels.len());
+/// Adds a publication to a call of `publish`, with its order and its place there.
+pub(super) fn add_entry(cmd: &mut Cmd, ticket: Ticket, index: usize, entry: &Entry) {
+    cmd.arg(format!("{} {index}", ticket.0)).arg(entry.channels.len());
     for channel in &entry.channels {
         cmd.arg(channel.as_str());
     }

@@ -190,8 +190,16 @@ impl Shared {
                     self.tell(news);
                 }
             }
-        } else if matches!(news, News::Published { .. } | News::Ordered { .. }) {
-            self.unsaid.push(news);
+            return;
+        }
+        match news {
+            News::Published { .. } | News::Ordered { .. } => self.unsaid.push(news),
+            // They are to be loaded again.
+            News::Event(told) => self.channels.untold(&told.channel, told.record.seq),
+            News::Loaded { channel, records, .. } => {
+                records.first().iter().for_each(|first| self.channels.untold(&channel, first.seq));
+            }
+            _ => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: what was heard on the feed before a reply came on it is dealt with before that reply; so a reply that names
 //! a head is behind all events up to it.
 
+mod bundle;
 mod feed;
 mod orders;
 
@@ -13,6 +14,7 @@ use redis::{PushInfo, RedisError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
+use self::bundle::{Bundle, ON_THE_WAY};
 use super::channels::Asked;
 use super::codec;
 use super::connection::Attached;
@@ -51,6 +53,9 @@ pub(super) struct Session<'l> {
     commands: Lane<Sent>,
     feed: Lane<Fed>,
     pushes: mpsc::UnboundedReceiver<PushInfo>,
+    /// Publications that wait to be sent together, and how many calls of such are on their way.
+    bundle: Bundle,
+    publishing: usize,
     /// Answers for other nodes that wait to be told together.
     answers: HashMap<NodeId, Vec<Answer>>,
     loads: usize,
@@ -61,10 +66,8 @@ pub(super) struct Session<'l> {
 
 /// A command in flight.
 enum Sent {
-    Publish {
-        ticket: Ticket,
-        batch: usize,
-    },
+    /// Batches, each with its size, in order.
+    Publish(Vec<(Ticket, usize)>),
     Kick {
         ticket: Ticket,
     },
@@ -99,6 +102,8 @@ impl<'l> Session<'l> {
             commands: Lane::new(commands),
             feed: Lane::new(feed),
             pushes,
+            bundle: Bundle::default(),
+            publishing: 0,
             answers: HashMap::new(),
             loads: 0,
             is_passing: false,
@@ -125,7 +130,10 @@ impl<'l> Session<'l> {
             // What was read meanwhile, and the like. Without an answer in time nobody knows, as after any break.
             let _ = timeout(FINISH, self.finish()).await;
         }
-        let Self { commands, shared, .. } = self;
+        let Self { commands, shared, mut bundle, .. } = self;
+        for order in bundle.unsent() {
+            shared.put_by(order);
+        }
         for sent in commands.give_up() {
             lost(shared, sent);
         }
@@ -167,11 +175,15 @@ impl<'l> Session<'l> {
             if self.answered(sent, reply).is_err() {
                 return;
             }
+            self.flush().await;
         }
     }
 
     /// Sends what was gathered.
     async fn flush(&mut self) {
+        if self.publishing < ON_THE_WAY {
+            self.publish().await;
+        }
         for (to, answers) in std::mem::take(&mut self.answers) {
             let mut tell = redis::cmd("PUBLISH");
             tell.arg(format!("{}node:{to}", self.shared.prefix)).arg(codec::answers(&answers));
@@ -243,12 +255,16 @@ impl<'l> Session<'l> {
 /// Answers what was in flight when the connection broke.
 fn lost(shared: &mut Shared, sent: Sent) {
     match sent {
-        Sent::Publish { ticket, .. } => {
-            shared.tell(News::Published { ticket, outcome: Err(NotStored::Unknown) });
-        }
+        Sent::Publish(batches) => refuse(shared, &batches, NotStored::Unknown),
         Sent::Kick { ticket } => shared.tell(News::Ordered { ticket, outcome: Err(NotStored::Unknown) }),
         Sent::Again(order) => shared.put_by(order),
         Sent::Other => {}
+    }
+}
+
+fn refuse(shared: &mut Shared, batches: &[(Ticket, usize)], why: NotStored) {
+    for (ticket, _) in batches {
+        shared.tell(News::Published { ticket: *ticket, outcome: Err(why) });
     }
 }
 

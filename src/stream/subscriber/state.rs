@@ -1,15 +1,18 @@
 //! What of a stream changes while it is open: what it has to write, and how it stands.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 
 use super::super::backlog::{Backlog, SLICES};
 use super::super::catch_up::History;
-use super::{End, Form};
+use super::Form;
 use crate::event::{Frame, Timestamp};
+use crate::metrics::Counters;
 use crate::store::Page;
+use crate::stream::End;
 use crate::transport::Transport;
 
 #[derive(Debug)]
@@ -20,17 +23,28 @@ pub(super) struct State {
     /// The task that owns the socket or the body.
     pub(super) waker: Option<Waker>,
     pub(super) ended: Option<End>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl State {
+    /// What waits, from now on if nothing did.
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
+        let Self { backlog, counters, .. } = self;
+        backlog.get_or_insert_with(|| {
+            let mut backlog = Box::<Backlog>::default();
+            backlog.count_at(counters.clone());
+            backlog
+        })
+    }
+
     pub(super) fn wait(&mut self, bytes: Bytes) {
-        self.backlog.get_or_insert_default().push(bytes);
+        self.backlog().push(bytes);
     }
 
     /// Puts an event behind what waits.
     pub(super) fn wait_with(&mut self, frame: &Frame) {
         let bytes = self.bytes_of(frame);
-        let backlog = self.backlog.get_or_insert_default();
+        let backlog = self.backlog();
         if let Some(at) = frame.expires() {
             backlog.expires(at, false);
         }
@@ -49,7 +63,7 @@ impl State {
     /// Puts a page of history behind what waits.
     pub(super) fn replay(&mut self, page: &Page) {
         let chunked = matches!(self.form, Form::Parked { chunked: true, .. });
-        let backlog = self.backlog.get_or_insert_default();
+        let backlog = self.backlog();
         for record in &page.records {
             let frame = &record.frame;
             if let Some(at) = record.expires {

@@ -49,7 +49,8 @@ fn one_line_says_that_publications_are_refused_and_nothing_of_what_is_in_them() 
         assert_eq!(answer["error"], "invalid_publication");
     }
     let socket = format!("unix:{}", program.publish_socket().display());
-    let answer = Client::connect(&socket).post("/publish", "Connection: close\r\n", "{\"data\": \"sesame\"");
+    let mut client = Client::connect(&socket);
+    let answer = client.post("/publish", "Connection: close\r\n", "{\"data\": \"sesame\"");
     assert_eq!(answer.response().status, 400);
     program.says("publications are refused");
     program.signal(Signal::TERM);

@@ -25,6 +25,7 @@ const REQUIRED: &str = r#"
     upstream = "app"
     path = "/api/me"
     user = "/id"
+    [admin]
     [[route]]
     path = "/"
     [route.proxy]

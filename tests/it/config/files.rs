@@ -3,7 +3,7 @@
 use std::fs;
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use sidestream::config::{Auth, Config, JwtKeyKind, JwtKeys, Origin};
+use sidestream::config::{Auth, Config, JwtKeyKind, JwtKeys, Origin, SocketPlace};
 
 use super::GOOD;
 
@@ -97,7 +97,7 @@ fn a_file_is_read_from_its_folder() {
     fs::write(&path, GOOD.replace("http://127.0.0.1:8000", "unix:app.sock")).unwrap();
     let config = Config::load(&path).unwrap();
     assert_eq!(config.upstreams[0].servers, [Origin::Unix(folder.path().join("app.sock"))]);
-    assert_eq!(config.publish.socket, Some(folder.path().join("sidestream.sock")));
+    assert_eq!(config.publish.socket, Some(SocketPlace::Path(folder.path().join("sidestream.sock"))));
 
     fs::write(&path, b"a = 1\nb = \"\xff\"\n").unwrap();
     let shown = Config::load(&path).unwrap_err().to_string();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sidestream::config::{
     AccessLog, Action, Auth, Balance, Config, Endpoint, HeartbeatForm, JwtKeys, OnGap, Origin, PublishCheck,
-    Replay, Said, Unauthorized, UpstreamKind,
+    Replay, Said, SocketPlace, Unauthorized, UpstreamKind,
 };
 
 use super::{GOOD, parse, stream};
@@ -203,7 +203,7 @@ fn routes_that_a_request_tells_apart_may_share_a_path() {
 fn flags_alone_are_a_configuration() {
     let secret = "correct-horse-battery-staple";
     let config = Config::from_flags("http://127.0.0.1:8000", secret, "0.0.0.0:8080").unwrap();
-    assert_eq!(config.publish.socket, Some(PathBuf::from("./sidestream.sock")));
+    assert_eq!(config.publish.socket, Some(SocketPlace::Path(PathBuf::from("./sidestream.sock"))));
     let paths: Vec<_> = config.routes.iter().map(|route| route.path.as_str()).collect();
     assert_eq!(paths, ["/", "/events"]);
     assert_eq!(stream(&config.routes[1]).auth, [0]);

@@ -80,15 +80,18 @@ fn a_wrong_block_is_refused() {
     assert!(parse("[server]\nworkers = 1\n", machine.path()).is_ok());
 }
 
-struct Block {
+/// A fenced block of a document.
+pub(super) struct Block {
     /// Where it begins, counted from 1.
     line: usize,
-    kind: String,
-    text: String,
+    /// What is said behind its fence.
+    pub(super) kind: String,
+    /// What it holds.
+    pub(super) text: String,
 }
 
 /// The fenced blocks of a document, without what they are indented by.
-fn blocks(text: &str) -> Vec<Block> {
+pub(super) fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut open: Option<usize> = None;
     for (at, line) in text.lines().enumerate() {

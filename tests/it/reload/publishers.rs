@@ -27,6 +27,11 @@ fn bounds_tokens_and_modes_follow() {
     let mode = std::fs::metadata(site.publish_socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
+    // The token follows also when the address cannot.
+    let moved = text("token = \"the last token\"").replace(&port.to_string(), "1");
+    assert_eq!(site.reload(&moved).unwrap().kept, ["[publish] http"]);
+    assert_eq!((status("the other token"), status("the last token")), (401, 200));
+
     let uid = rustix::process::getuid().as_raw();
     site.reload(&text(&format!("token = \"the other token\"\nallow_uids = [{}]", uid + 1))).unwrap();
     assert_eq!(site.publish(r#"{"user": 1, "data": "x"}"#)["error"], "forbidden");

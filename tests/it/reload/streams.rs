@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{NO_APP, SECRET, Sidestream, Subscriber, in_front_of};
+use crate::support::{NO_APP, SECRET, Sidestream, Subscriber, in_front_of, token};
 
 /// Long enough for a stream to have been looked at, if it was to be ended.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -43,7 +43,7 @@ fn a_key_that_is_taken_away_ends_its_streams_and_no_others() {
         // It must be abrupt, and without a word: the client comes back.
         assert_eq!(stream.end(), "");
     }
-    let refused = site.connect().get(&format!("/events?token={}", crate::support::token("1")), "").response();
+    let refused = site.connect().get(&format!("/events?token={}", token("1")), "").response();
     assert_eq!(refused.status, 401);
     assert_eq!(site.publish(r#"{"channel": "all", "data": "still here"}"#)["delivered"], 1);
     assert_eq!(open.data(), "still here");
@@ -76,4 +76,50 @@ fn a_stream_that_was_moved_and_moved_back_in_time_stays_for_who_comes_back() {
     site.publish(r#"{"user": 1, "data": "missed"}"#);
     site.reload_with("another secret that nobody has had before", SECRET);
     assert_eq!(Subscriber::resume(site.connect(), "1", &last_id).data(), "missed");
+}
+
+/// The address of a stream of the first user, with a ticket.
+fn address_with_ticket(site: &Sidestream) -> String {
+    let mut client = site.connect();
+    let fields = format!("Authorization: Bearer {}\r\nContent-Length: 0\r\n", token("1"));
+    client.send(format!("POST /events?ticket=1 HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+    format!("/events?ticket={}", client.response().json()["ticket"].as_str().unwrap())
+}
+
+#[test]
+fn a_ticket_goes_with_what_stands_behind_it() {
+    for (what, instead) in [
+        (format!("\"{SECRET}\""), "\"another secret that nobody has had before\""),
+        ("auth = [\"jwt\"]".to_owned(), "auth = [\"session\"]"),
+        ("cookie = \"token\"".to_owned(), "cookie = \"token\"\nrequire = { staff = true }"),
+    ] {
+        let session = "[auth.session]\nkind = \"authjs\"\nsecret = \"0123456789abcdef\"\n";
+        let site = Sidestream::start(&in_front_of(NO_APP, "", session));
+        let target = address_with_ticket(&site);
+        let stream = Subscriber::open(site.connect(), &target, "");
+        site.reload_with(&what, instead);
+        let mut again = site.connect();
+        again.get(&target, "");
+        assert!(again.head().starts_with("HTTP/1.1 401 "), "{instead}");
+        assert_eq!(stream.end(), "", "{instead}");
+        site.becomes("revoked", 1);
+    }
+}
+
+#[test]
+fn a_ticket_stays_good_while_that_stands() {
+    let site = Sidestream::start(&in_front_of(NO_APP, "", ""));
+    let target = address_with_ticket(&site);
+    let mut stream = Subscriber::open(site.connect(), &target, "");
+    for (what, instead) in [
+        ("cookie = \"token\"", "cookie = \"other\"\nleeway = \"9s\""),
+        ("[auth.jwt]", "[auth.another]\nkind = \"authjs\"\nsecret = \"0123456789abcdef\"\n[auth.jwt]"),
+        ("auth = [\"jwt\"]", "auth = [\"another\", \"jwt\"]"),
+    ] {
+        site.reload_with(what, instead);
+        is_told(&site, &mut stream, "still here");
+        Subscriber::open(site.connect(), &target, "");
+    }
+    assert!(stream.is_silent_for(MOMENT));
+    assert_eq!(site.count("revoked"), 0);
 }

@@ -68,7 +68,8 @@ impl Program {
         Self::start(folder, shell)
     }
 
-    fn start(folder: TempDir, mut command: Command) -> Self {
+    /// The same, by another command.
+    pub(crate) fn start(folder: TempDir, mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let stdout = std::thread::spawn(move || {

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::RedisPlace;
-use crate::event::{ChannelName, Event};
-use crate::store::redis::{Entry, Ticket};
+use crate::event::{ChannelName, Event, Frame, Timestamp};
+use crate::store::Record;
+use crate::store::redis::channels::Fate;
+use crate::store::redis::codec::Piece;
+use crate::store::redis::{Entry, Ticket, Told};
 
-/// A link to where no Redis is.
-fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::Receiver<News>) {
+/// A link to where no Redis is, which does not run.
+fn idle(retry_for: Duration) -> (Link, mpsc::UnboundedSender<Order>, mpsc::Receiver<News>) {
     let redis = Redis {
         place: RedisPlace::Unix(PathBuf::from("/nonexistent/redis.sock")),
         database: 0,
@@ -22,6 +25,12 @@ fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::Receiver<Ne
         Limits { age: Duration::from_secs(60), events: 10, bytes: 1000, max_bytes: 1000, max_channels: 10 };
     let (orders, given) = mpsc::unbounded_channel();
     let (link, news) = Link::new(&redis, &limits, NodeId(1), given).unwrap();
+    (link, orders, news)
+}
+
+/// The same, running.
+fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::Receiver<News>) {
+    let (link, orders, news) = idle(retry_for);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(link.run());
@@ -75,4 +84,48 @@ fn pauses_grow_to_a_bound_and_differ() {
     assert!(pauses[0] >= PAUSES.0 / 2 && pauses[0] <= PAUSES.0);
     assert!(pauses.iter().all(|pause| *pause <= PAUSES.1));
     assert!(pauses.windows(2).any(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn what_the_hub_had_no_room_for_is_loaded_again() {
+    let (mut link, _orders, news) = idle(Duration::ZERO);
+    let shared = &mut link.shared;
+    let [a, b] = ["a", "b"].map(|name| ChannelName::new(name).unwrap());
+    let record =
+        |seq| Record { seq, frame: Frame::new(b""), at: Timestamp(0), expires: None, collapse: None };
+    let load = |shared: &mut Shared, head, seqs: &[u64]| {
+        let mut loads = shared.channels.take_loads();
+        loads.sort_by(|(one, _), (other, _)| one.channel.cmp(&other.channel));
+        let (asked, since): (Vec<_>, Vec<_>) = loads.into_iter().unzip();
+        let pieces = asked.iter().map(|_| Piece {
+            is_last: true,
+            lost: 0,
+            last: 0,
+            records: seqs.iter().map(|seq| record(*seq)).collect(),
+            mark: None,
+        });
+        let (pieces, mut told) = (pieces.collect(), Vec::new());
+        shared.channels.loaded(asked, head, pieces, &mut told, &mut Vec::new());
+        told.into_iter().for_each(|news| shared.tell(news));
+        since
+    };
+    shared.channels.follow(a.clone());
+    shared.channels.follow(b);
+    assert_eq!(load(shared, 5, &[4, 5]), [0, 0]);
+    while !shared.is_behind {
+        shared.tell(News::Passed { head: 5 });
+    }
+    for seq in [7, 9] {
+        let channels = [a.clone()].into_iter().collect();
+        let by = (NodeId(1), Ticket(1), 0);
+        let told = Told { record: record(seq), channel: a.clone(), before: 0, channels, by };
+        let Fate::Told(told) = shared.channels.heard(told) else { panic!() };
+        shared.tell(News::Event(told));
+    }
+    shared.channels.begin(false);
+    // And now there is no room for what was loaded.
+    assert_eq!(load(shared, 10, &[7, 9]), [6, 5]);
+    shared.channels.begin(false);
+    assert_eq!(load(shared, 10, &[7, 9]), [6, 6]);
+    drop(news);
 }

@@ -8,9 +8,9 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local blocks, till = P .. 'blocks', 0
 redis.call('ZREMRANGEBYSCORE', blocks, '-inf', now)
 if block ~= '' then
-  -- A shorter block does not end a longer one.
-  redis.call('ZADD', blocks, 'GT', string.format('%.0f', now + block), user)
-  till = redis.call('ZSCORE', blocks, user)
+  -- The last word counts, as on one node: a shorter block takes the place of a longer one.
+  till = string.format('%.0f', now + block)
+  redis.call('ZADD', blocks, till, user)
   local last = redis.call('ZRANGE', blocks, -1, -1, 'WITHSCORES')
   redis.call('PEXPIREAT', blocks, string.format('%.0f', last[2]))
 end

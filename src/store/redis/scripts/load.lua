@@ -17,7 +17,7 @@ local cutoff = t[1] * 1000 + math.floor(t[2] / 1000) - AGE
 local forgotten_id
 local function forgotten()
   if not forgotten_id then
-    local first = redis.call('ZRANGEBYSCORE', ns .. 'times', string.format('%.0f', cutoff), '+inf', 'LIMIT', 0, 1)
+    local first = redis.call('ZRANGEBYSCORE', ns .. 'times', string.format('%d', cutoff), '+inf', 'LIMIT', 0, 1)
     forgotten_id = first[1] or h[2]
   end
   return forgotten_id
@@ -28,8 +28,8 @@ for i = 6, #ARGV, 2 do
   if events >= ENOUGH or bytes >= ENOUGH_BYTES then break end
   local channel, since = ARGV[i], ARGV[i + 1]
   local log = ns .. 'log:' .. channel
-  local m = redis.call('HMGET', ns .. 'meta:' .. channel, 'last', 'lost')
-  local last, lost = m[1] or '0', m[2] or forgotten()
+  local last, lost = string.match(redis.call('HGET', ns .. 'meta:' .. channel, 'at') or '', '^(%d+) (%d+)')
+  last, lost = last or '0', lost or forgotten()
   local found, all = {}, 1
   if last ~= '0' and tonumber(last) > tonumber(since) then
     local any = false

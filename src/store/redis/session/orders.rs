@@ -1,25 +1,32 @@
 //! What is ordered: sent in the order in which it came, answered as Redis answers.
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
-use super::{End, Sent, Session, end_of, lost};
+use super::bundle::Bundle;
+use super::{End, Sent, Session, end_of, lost, refuse};
 use crate::store::MAX_APART;
 use crate::store::redis::codec;
-use crate::store::redis::{Answer, News, NodeId, NotStored, Order};
+use crate::store::redis::{Answer, News, NodeId, NotStored, Order, Stored};
 
 impl Session<'_> {
     pub(super) async fn take(&mut self, order: Order) {
+        let is_bundled = match &order {
+            Order::Publish { batch, .. } => Bundle::takes(batch) && self.bundle.has_room(batch),
+            // Nothing that is sent among the publications.
+            Order::Follow { .. } | Order::Leave { .. } | Order::Pass | Order::Tell { .. } => true,
+            Order::Mark { .. } | Order::Kick { .. } | Order::Counted { .. } | Order::Remember { .. } => false,
+        };
+        if !is_bundled {
+            self.publish().await;
+        }
         let scripts = &self.shared.scripts;
         match order {
             Order::Publish { ticket, batch } => {
-                let bounds = self.shared.bounds;
-                let mut call = self.call(scripts.publish.call());
-                call.arg(self.epoch.as_str()).arg(self.shared.me.to_string()).arg(ticket.0);
-                call.arg(bounds.events).arg(bounds.bytes).arg(bounds.age_ms).arg(bounds.grain_ms);
-                for entry in &batch {
-                    codec::add_entry(&mut call, entry);
+                let is_alone = !Bundle::takes(&batch);
+                self.bundle.add(ticket, batch);
+                if is_alone {
+                    self.publish().await;
                 }
-                self.commands.send(Sent::Publish { ticket, batch: batch.len() }, call).await;
             }
             Order::Follow { channel } => self.shared.channels.follow(channel),
             Order::Leave { channel } => {
@@ -59,6 +66,26 @@ impl Session<'_> {
         }
     }
 
+    /// Sends the publications that were gathered.
+    pub(super) async fn publish(&mut self) {
+        if self.bundle.is_empty() {
+            return;
+        }
+        let bounds = self.shared.bounds;
+        let mut call = self.call(self.shared.scripts.publish.call());
+        call.arg(self.epoch.as_str()).arg(self.shared.me.to_string());
+        call.arg(bounds.events).arg(bounds.bytes).arg(bounds.age_ms).arg(bounds.grain_ms);
+        let mut batches = Vec::new();
+        for (ticket, batch) in self.bundle.take() {
+            for (index, entry) in batch.iter().enumerate() {
+                codec::add_entry(&mut call, ticket, index, entry);
+            }
+            batches.push((ticket, batch.len()));
+        }
+        self.publishing += 1;
+        self.commands.send(Sent::Publish(batches), call).await;
+    }
+
     pub(super) fn call(&self, mut call: Cmd) -> Cmd {
         call.arg(&self.shared.prefix);
         call
@@ -66,6 +93,7 @@ impl Session<'_> {
 
     /// Takes the reply to a command.
     pub(super) fn answered(&mut self, sent: Sent, reply: RedisResult<Value>) -> Result<(), End> {
+        self.publishing -= usize::from(matches!(sent, Sent::Publish(_)));
         let error = match reply.and_then(Value::extract_error) {
             Ok(reply) => return self.done(sent, &reply),
             Err(error) => error,
@@ -76,18 +104,16 @@ impl Session<'_> {
             return Err(end_of(error));
         }
         match sent {
-            Sent::Publish { ticket, .. } => {
-                self.shared.tell(News::Published { ticket, outcome: Err(NotStored::Away) });
-            }
+            Sent::Publish(batches) => refuse(self.shared, &batches, NotStored::Away),
             Sent::Kick { ticket } => {
                 self.shared.tell(News::Ordered { ticket, outcome: Err(NotStored::Away) });
             }
+            // Of another epoch it is forgotten then.
+            Sent::Again(order) if is_end(&error) => self.shared.put_by(order),
             Sent::Again(_) | Sent::Other => {}
         }
         match error.code() {
-            Some("ANEW" | "NOSCRIPT" | "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH") => {
-                Err(end_of(error))
-            }
+            _ if is_end(&error) => Err(end_of(error)),
             code => {
                 let help = match code {
                     Some("OOM") => "its memory is full: give it more, or keep less history",
@@ -105,13 +131,24 @@ impl Session<'_> {
 
     fn done(&mut self, sent: Sent, reply: &Value) -> Result<(), End> {
         match sent {
-            Sent::Publish { ticket, batch } => {
-                let outcome = codec::published(reply, batch);
-                let is_known = outcome.is_some();
-                self.shared
-                    .tell(News::Published { ticket, outcome: outcome.unwrap_or(Err(NotStored::Unknown)) });
-                if !is_known {
-                    return Err(End::Broken("a reply that makes no sense".to_owned()));
+            Sent::Publish(batches) => {
+                match codec::published(reply, batches.iter().map(|(_, size)| size).sum()) {
+                    Some(Ok(stored)) => {
+                        // Whoever was told that it is kept is told if it is gone, also if nobody follows its channel.
+                        let seqs =
+                            stored.iter().map(|(Stored::New { seq, .. } | Stored::Before { seq, .. })| *seq);
+                        self.shared.saw(seqs.max().unwrap_or(0));
+                        let mut stored = stored.into_iter();
+                        for (ticket, size) in batches {
+                            let outcome = Ok(stored.by_ref().take(size).collect());
+                            self.shared.tell(News::Published { ticket, outcome });
+                        }
+                    }
+                    Some(Err(why)) => refuse(self.shared, &batches, why),
+                    None => {
+                        refuse(self.shared, &batches, NotStored::Unknown);
+                        return Err(End::Broken("a reply that makes no sense".to_owned()));
+                    }
                 }
             }
             Sent::Kick { ticket } => {
@@ -126,4 +163,9 @@ impl Session<'_> {
     pub(super) fn answer(&mut self, to: NodeId, answer: Answer) {
         self.answers.entry(to).or_default().push(answer);
     }
+}
+
+/// Whether the server does not serve this deployment any more, so that another one, or a new connection, may.
+fn is_end(error: &RedisError) -> bool {
+    matches!(error.code(), Some("ANEW" | "NOSCRIPT" | "READONLY" | "MASTERDOWN" | "LOADING" | "NOAUTH"))
 }

@@ -1,0 +1,229 @@
+//! The door: which page a request is for, and whether whoever sends it may have it.
+//!
+//! Invariants: a name in `Host` that an attacker's page could have (DNS rebinding) is answered nothing, unless the token
+//! comes with it; whatever is not a look needs the token, always.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::health::{self, Apps};
+use super::{View, exposition, reload};
+use crate::http::host_without_port;
+use crate::publish::bearer;
+
+/// The most bytes of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How long the head of a request may take, the idle time before it included: longer than scrapers keep a connection
+/// between two scrapes.
+const HEAD_TIME: Duration = Duration::from_secs(75);
+
+/// The fields of every answer: nothing of it is kept, nor taken for what it is not.
+const FIELDS: [(HeaderName, HeaderValue); 2] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+];
+
+/// What there is.
+const PAGES: [(&str, Page); 4] = [
+    ("/healthz", Page::Alive),
+    ("/readyz", Page::Ready),
+    ("/metrics", Page::Metrics),
+    ("/reload", Page::Reload),
+];
+
+/// A page.
+#[derive(Debug, Clone, Copy)]
+enum Page {
+    Alive,
+    Ready,
+    Metrics,
+    Reload,
+}
+
+impl Page {
+    /// Whether it is to be looked at; else it does something.
+    fn is_look(self) -> bool {
+        !matches!(self, Self::Reload)
+    }
+
+    async fn answer(self, Door { view, apps, .. }: &Door, fields: &HeaderMap) -> Response<Bytes> {
+        match self {
+            Self::Alive => health::alive(view),
+            Self::Ready => health::ready(view, apps).await,
+            Self::Metrics => exposition::answer(view, fields),
+            Self::Reload => reload::answer(view).await,
+        }
+    }
+}
+
+/// What every connection is served with.
+#[derive(Debug)]
+pub(super) struct Door {
+    view: View,
+    apps: Apps,
+}
+
+impl Door {
+    pub(super) fn new(view: View) -> Self {
+        Self { view, apps: Apps::default() }
+    }
+
+    /// Serves HTTP/1.1 on a connection until it ends; `from_network` says that a browser could be at its other end.
+    pub(super) async fn serve<S>(self: Rc<Self>, stream: S, from_network: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let service = service_fn(|request: Request<Incoming>| {
+            let door = self.clone();
+            async move {
+                let mut response = door.answer(&request, from_network).await;
+                response.headers_mut().extend(FIELDS);
+                Ok::<_, Infallible>(response.map(Full::new))
+            }
+        });
+        let ended = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(MAX_HEAD)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the admin address broke");
+        }
+    }
+
+    async fn answer<B>(&self, request: &Request<B>, from_network: bool) -> Response<Bytes> {
+        let fields = request.headers();
+        let shown = self.view.shown();
+        let token = shown.config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        let has_token = token.is_some_and(|token| bearer(fields, token.expose()));
+        if from_network && !has_token && !is_own_host(request) {
+            let message =
+                "Host must be an IP address or localhost here, or the token must come with the request";
+            return refusal(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message);
+        }
+        let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+        if !looks && !has_token {
+            return match token {
+                Some(_) => unauthorized(),
+                None => refusal(
+                    StatusCode::FORBIDDEN,
+                    "no_token",
+                    "only looking is allowed, since [admin] has no token",
+                ),
+            };
+        }
+        let Some((_, page)) = PAGES.iter().find(|(path, _)| *path == request.uri().path()) else {
+            let paths: Vec<_> = PAGES.iter().map(|(path, _)| *path).collect();
+            let message = format!("there are {}", paths.join(", "));
+            return refusal(StatusCode::NOT_FOUND, "not_found", &message);
+        };
+        let (is_allowed, message, methods) = match page.is_look() {
+            true => (looks, "this is only to be looked at", "GET, HEAD"),
+            false => (*request.method() == Method::POST, "this does something, by POST", "POST"),
+        };
+        if !is_allowed {
+            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+            return response;
+        }
+        page.answer(self, fields).await
+    }
+}
+
+/// Whether a request is for a host that no stranger can make a browser take for his own: an address, which is not looked
+/// up, or a name of this machine. Without a Host only HTTP/1.0 comes, which no browser speaks.
+fn is_own_host<B>(request: &Request<B>) -> bool {
+    let mut lines = request.headers().get_all(header::HOST).into_iter();
+    let said = match (lines.next(), lines.next()) {
+        (None, _) => return request.version() == Version::HTTP_10,
+        (Some(line), None) => line.to_str().unwrap_or_default(),
+        (Some(_), Some(_)) => return false,
+    };
+    // A target that names a host itself overrules the field (RFC 9112, section 3.2.2).
+    let said = request.uri().authority().map_or(said, |authority| authority.as_str());
+    let host = host_without_port(said);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    host.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
+fn unauthorized() -> Response<Bytes> {
+    let mut response = refusal(StatusCode::UNAUTHORIZED, "unauthorized", "this needs the token of [admin]");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// An answer that says what is wrong.
+pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
+    said(status, &json!({ "error": code, "message": message }))
+}
+
+/// An answer of JSON.
+pub(super) fn said(status: StatusCode, json: &serde_json::Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(format!("{json}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_own(version: Version, target: &str, hosts: &[&str]) -> bool {
+        let mut request = Request::builder().version(version).uri(target);
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        is_own_host(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn only_hosts_that_nobody_else_can_have_are_ours() {
+        for host in [
+            "127.0.0.1:9090",
+            "127.0.0.1",
+            "10.1.2.3:80",
+            "[::1]:9090",
+            "[::1]",
+            "localhost",
+            "LocalHost:9090",
+            "localhost.",
+            "app.localhost:1",
+        ] {
+            assert!(is_own(Version::HTTP_11, "/", &[host]), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9090",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "notlocalhost",
+            "127.0.0.1@evil.example",
+            "0x7f000001",
+            "127.1",
+        ] {
+            assert!(!is_own(Version::HTTP_11, "/", &[host]), "{host}");
+        }
+        assert!(!is_own(Version::HTTP_11, "/", &[]) && is_own(Version::HTTP_10, "/", &[]));
+        assert!(!is_own(Version::HTTP_11, "/", &["localhost", "localhost"]));
+        assert!(!is_own(Version::HTTP_11, "http://evil.example/", &["localhost"]));
+    }
+}
