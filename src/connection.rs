@@ -139,6 +139,8 @@ pub struct Shared<H> {
 pub struct Refused {
     address: Quiet,
     header: Quiet,
+    handshake: Quiet,
+    late: Quiet,
 }
 
 /// The word to the connections of a listener that it is going, or the worker is.
@@ -301,15 +303,18 @@ impl<H> Shared<H> {
                 (&self.counters.connections_limited_address, Some(&self.refused.address))
             }
             ConnectionError::UnknownName | ConnectionError::Handshake(_) => {
-                (&self.counters.handshakes_failed, None)
+                (&self.counters.handshakes_failed, Some(&self.refused.handshake))
             }
-            ConnectionError::TimedOut(_) => (&self.counters.connections_timed_out, None),
+            ConnectionError::TimedOut(what) => {
+                let is_refused = *what != watch::BETWEEN_REQUESTS;
+                (&self.counters.connections_timed_out, is_refused.then_some(&self.refused.late))
+            }
             ConnectionError::Http(error) if error.is_parse() => (&self.counters.requests_malformed, None),
             ConnectionError::Http(_) => return,
         };
         counter.inc();
         if let Some(refused) = quiet.and_then(|quiet| quiet.happened(std::time::Instant::now())) {
-            tracing::info!(refused, last = %error, ?address, "connections are refused");
+            tracing::info!(refused, last = %error, ?address, "connections are refused or cut");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Endpoint;
 use crate::http::PeerAddress;
+use crate::limits::Quiet;
 use crate::metrics::Counters;
 use crate::systemd::Sockets;
 use crate::transport::{Socket, Spares, lacks_descriptors};
@@ -244,17 +245,27 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 pub struct ConnectionLimit {
     open: Arc<AtomicUsize>,
     max: Arc<AtomicUsize>,
+    refused: Arc<Quiet>,
 }
 
 impl ConnectionLimit {
     /// A limit.
     pub fn new(max: usize) -> Self {
-        Self { open: Arc::default(), max: Arc::new(AtomicUsize::new(max)) }
+        Self { open: Arc::default(), max: Arc::new(AtomicUsize::new(max)), refused: Arc::default() }
     }
 
     /// Makes it another one for new connections. Those that are open stay, be they more.
     pub fn set(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Counts that one was refused, and says so in the log, at most once a second.
+    fn tell(&self, counters: &Counters) {
+        counters.connections_refused.inc();
+        if let Some(refused) = self.refused.happened(Instant::now()) {
+            let max = self.max.load(Ordering::Relaxed);
+            tracing::warn!(refused, max, "connections are refused: there are max_connections");
+        }
     }
 
     fn enter(&self) -> Option<Permit> {
@@ -327,7 +338,7 @@ impl Listener {
                     match limit.enter() {
                         Some(permit) => take(socket, address, permit),
                         // Closed at once: a client that is told so by a page would cost what is lacking.
-                        None => counters.connections_refused.inc(),
+                        None => limit.tell(counters),
                     }
                 }
                 Err(error) => {
@@ -359,7 +370,7 @@ impl Listener {
             counters.connections_accepted.inc();
             match limit.enter() {
                 Some(permit) => take(socket, address, permit),
-                None => counters.connections_refused.inc(),
+                None => limit.tell(counters),
             }
         }
     }

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Rotation, Sink};
 use crate::acme::Renewals;
 use crate::admin::{Admin, Showing, View};
 use crate::auth::Tickets;
@@ -58,7 +58,8 @@ pub struct Server {
     listeners: Listeners,
     plan: Plan,
     addresses: Vec<String>,
-    sink: Option<crate::access_log::Sink>,
+    sink: Option<Sink>,
+    rotation: Rotation,
     publish_socket: Option<PublishSocket>,
     publish_http: Option<(std::net::TcpListener, Secret)>,
     admin: Option<Admin>,
@@ -83,7 +84,8 @@ impl Server {
     /// The same under a service manager: it may have opened some of it already, and is told how the server does.
     pub fn bind_under(supervisor: Supervisor, config: Config) -> Result<Self, BindError> {
         descriptors::raise_limit();
-        let sink = parts::sink(&config.log.access)?;
+        let rotation = Rotation::default();
+        let sink = parts::sink(&config.log.access, &rotation)?;
         let Supervisor { sockets, notifier, watchdog } = supervisor;
         let listeners = Listeners::new(sockets);
         let plan = listeners.plan(&config, None)?;
@@ -109,6 +111,7 @@ impl Server {
             plan,
             addresses,
             sink,
+            rotation,
             publish_socket,
             publish_http,
             admin,
@@ -129,6 +132,11 @@ impl Server {
         self.reloading = Some((source, requests));
         self.reloads = Some(reloads.clone());
         reloads
+    }
+
+    /// What has the access log's file opened anew.
+    pub fn rotation(&self) -> Rotation {
+        self.rotation.clone()
     }
 
     /// The listeners as they were bound, in the order of the configuration: `127.0.0.1:8080`, `unix:/run/s.sock`.
@@ -158,6 +166,7 @@ impl Server {
             mut listeners,
             plan,
             sink,
+            rotation,
             publish_socket,
             publish_http,
             admin,
@@ -171,7 +180,7 @@ impl Server {
             reloads,
             ..
         } = self;
-        let log = sink.map(AccessLog::start).transpose()?;
+        let log = sink.map(|sink| AccessLog::start(sink, &rotation)).transpose()?;
         let (source, requests) = reloading.unzip();
         let bounds = Bounds::new(config.publish.max_event, config.publish.max_batch);
         let read = Arc::default();
@@ -240,6 +249,7 @@ impl Server {
             publisher,
             limit,
             log,
+            rotation,
             secret_parameters,
             chores,
             notifier: supervision.notifier(),

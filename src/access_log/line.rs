@@ -77,7 +77,8 @@ impl<'a> Line<'a> {
         if !matches!(self.form, Form::Combined(_)) {
             return self;
         }
-        let shown = redacted(cut(referer), self.secret_parameters);
+        let shown = without_userinfo(cut(referer));
+        let shown = redacted(&shown, self.secret_parameters);
         self.text("referer", &shown).text("agent", cut(agent))
     }
 
@@ -136,23 +137,37 @@ pub fn redacted<'t>(target: &'t str, secret_parameters: &[String]) -> std::borro
         SECRET_PARAMETERS.iter().any(|s| s.eq_ignore_ascii_case(&name))
             || secret_parameters.iter().any(|s| s.eq_ignore_ascii_case(&name))
     };
-    if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| is_secret(name))) {
+    // Some write `?` or `;` for `&`; what comes after is nothing that a provider reads, and a secret all the same.
+    let pairs = || query.split_inclusive(['&', '?', ';']);
+    if !pairs().any(|pair| pair.split_once('=').is_some_and(|(name, _)| is_secret(name))) {
         return target.into();
     }
     let mut out = String::with_capacity(target.len());
     out.push_str(path);
-    for (index, pair) in query.split('&').enumerate() {
-        out.push(if index == 0 { '?' } else { '&' });
+    out.push('?');
+    for pair in pairs() {
         match pair.split_once('=') {
-            Some((name, _)) if is_secret(name) => {
+            Some((name, value)) if is_secret(name) => {
                 out.push_str(name);
                 out.push('=');
                 out.push_str(REDACTED);
+                out.push_str(value.get(value.trim_end_matches(['&', '?', ';']).len()..).unwrap_or_default());
             }
             _ => out.push_str(pair),
         }
     }
     out.into()
+}
+
+/// A host, or the address of a page, without the name and the password that may stand before it.
+pub fn without_userinfo(text: &str) -> std::borrow::Cow<'_, str> {
+    let start = text.find("//").map_or(0, |at| at + 2);
+    let (scheme, rest) = text.split_at(start);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|host| host.rfind('@')) {
+        Some(at) => format!("{scheme}{}", rest.get(at + 1..).unwrap_or_default()).into(),
+        None => text.into(),
+    }
 }
 
 /// Writes a JSON string. Control characters are escaped, so a line is always one line, and none of them does anything to
@@ -192,8 +207,21 @@ mod tests {
             ("/events?t%6fken=abc", "/events?t%6fken=-"),
             ("/events?sesame=abc&token", "/events?sesame=-&token"),
             ("/events?token=a&token=b=c", "/events?token=-&token=-"),
+            ("/events?a=b?token=c;ticket=d&e", "/events?a=b?token=-;ticket=-&e"),
         ] {
             assert_eq!(redacted(target, &own), expected);
+        }
+    }
+
+    #[test]
+    fn who_is_named_before_a_host_is_left_out() {
+        for (text, expected) in [
+            ("shop.example", "shop.example"),
+            ("ana:sesame@shop.example:8080", "shop.example:8080"),
+            ("https://ana:se@same@shop.example/a@b?c@d", "https://shop.example/a@b?c@d"),
+            ("https://shop.example/a@b", "https://shop.example/a@b"),
+        ] {
+            assert_eq!(without_userinfo(text), expected);
         }
     }
 

@@ -1,16 +1,17 @@
 //! The thread that writes the access log, and the workers' way to it.
 
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
-use super::{Format, Line};
+use super::sink::Written;
+use super::{Format, Line, Rotation, Sink};
 
 /// How many buffers may wait for the writing thread.
 const QUEUED_BUFFERS: usize = 64;
@@ -18,54 +19,33 @@ const QUEUED_BUFFERS: usize = 64;
 /// A buffer this full is handed over without waiting for the next tick, in bytes.
 const BUFFER_FULL: usize = 32 * 1024;
 
-/// Where lines go.
-#[derive(Debug)]
-pub enum Sink {
-    /// Standard output.
-    Stdout,
-    /// A file, appended to.
-    File(File),
-}
-
-impl Sink {
-    /// Opens a file to append to, and makes it if it is not there.
-    pub fn file(path: &Path) -> io::Result<Self> {
-        OpenOptions::new().append(true).create(true).open(path).map(Self::File)
-    }
-
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
-                out.write_all(lines)?;
-                out.flush()
-            }
-            Self::File(file) => file.write_all(lines),
-        }
-    }
-}
-
 /// The writing thread. Ends, with all that was handed to it written, once every [`WorkerLog`] is gone and
 /// [`AccessLog::finish`] is called.
 #[derive(Debug)]
 pub struct AccessLog {
-    sender: SyncSender<Vec<u8>>,
+    sender: Arc<SyncSender<Vec<u8>>>,
+    lost: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
 impl AccessLog {
     /// Starts the thread.
-    pub fn start(sink: Sink) -> io::Result<Self> {
+    pub fn start(sink: Sink, rotation: &Rotation) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUED_BUFFERS);
-        let thread = std::thread::Builder::new().name("access-log".into()).spawn(|| write(sink, receiver))?;
-        Ok(Self { sender, thread })
+        let (sender, lost) = (Arc::new(sender), Arc::new(AtomicU64::new(0)));
+        let counter = lost.clone();
+        let write = move || write(sink, receiver, &counter);
+        let thread = std::thread::Builder::new().name("access-log".into()).spawn(write)?;
+        rotation.wakes(&sender);
+        Ok(Self { sender, lost, thread })
     }
 
     /// A worker's end. `secret_parameters` are query parameters whose values are secrets, besides the usual ones.
     pub fn worker(&self, secret_parameters: Vec<String>, format: Format) -> WorkerLog {
         let lines = Vec::with_capacity(BUFFER_FULL * 2);
-        let sender = Some(self.sender.clone());
-        let buffer = LogBuffer { lines, count: 0, dropped: 0, sender, secret_parameters, format };
+        let sender = Some(SyncSender::clone(&self.sender));
+        let lost = self.lost.clone();
+        let buffer = LogBuffer { lines, count: 0, dropped: 0, lost, sender, secret_parameters, format };
         WorkerLog { buffer: RefCell::new(buffer), written: Notify::new() }
     }
 
@@ -78,18 +58,23 @@ impl AccessLog {
     }
 }
 
-fn write(mut sink: Sink, buffers: Receiver<Vec<u8>>) {
-    // Said once, not per buffer: a full disk would flood the error log too.
-    let mut failing = false;
+fn write(mut sink: Sink, buffers: Receiver<Vec<u8>>, counter: &AtomicU64) {
+    // Said when it begins and when it is over: a full disk would flood the error log too.
+    let mut lost_so_far = 0;
     for lines in buffers {
-        match sink.write(&lines) {
-            Ok(()) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                tracing::error!(%error, "cannot write the access log");
+        let Written { lost, error } = sink.write(&lines);
+        counter.fetch_add(lost, Ordering::Relaxed);
+        match error {
+            Some(error) if lost_so_far == 0 => {
+                tracing::error!(%error, "cannot write the access log; its lines are lost until it can be written again");
             }
-            Err(_) => {}
+            None if lost_so_far > 0 && !lines.is_empty() => {
+                tracing::warn!(lost = lost_so_far, "the access log is written again");
+                lost_so_far = 0;
+            }
+            _ => {}
         }
+        lost_so_far += lost;
     }
 }
 
@@ -117,7 +102,7 @@ impl WorkerLog {
         let mut next = other.buffer.into_inner();
         let mut buffer = self.buffer.borrow_mut();
         buffer.flush();
-        next.dropped += std::mem::take(&mut buffer.dropped);
+        next.dropped += std::mem::take(&mut buffer.dropped) + buffer.lost.swap(0, Ordering::Relaxed);
         *buffer = next;
     }
 
@@ -149,11 +134,11 @@ impl WorkerLog {
     }
 
     /// Hands over what is there. Returns how many lines were dropped since the last call, because the writing thread
-    /// was behind. To be called a few times a second.
+    /// was behind or could not write them. To be called a few times a second.
     pub fn flush(&self) -> u64 {
         let mut buffer = self.buffer.borrow_mut();
         buffer.flush();
-        std::mem::take(&mut buffer.dropped)
+        std::mem::take(&mut buffer.dropped) + buffer.lost.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -163,6 +148,8 @@ struct LogBuffer {
     lines: Vec<u8>,
     count: u64,
     dropped: u64,
+    /// What the writing thread could not write, for whoever asks first.
+    lost: Arc<AtomicU64>,
     /// None writes nothing.
     sender: Option<SyncSender<Vec<u8>>>,
     /// Query parameters whose values are secrets, besides the usual ones.
@@ -191,13 +178,20 @@ impl Drop for LogBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn started(path: &Path) -> AccessLog {
+        let rotation = Rotation::default();
+        AccessLog::start(Sink::file(path, &rotation).unwrap(), &rotation).unwrap()
+    }
 
     #[test]
     fn everything_handed_over_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log = AccessLog::start(Sink::file(&path).unwrap()).unwrap();
+        let log = started(&path);
         let worker = log.worker(Vec::new(), Format::Json);
         for n in 0..1000 {
             worker.write("request", |line| line.number("n", n));
@@ -208,10 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_written_is_counted_too() {
+        let log = started(Path::new("/dev/full"));
+        let worker = log.worker(Vec::new(), Format::Json);
+        worker.write("request", |line| line);
+        worker.write("request", |line| line);
+        assert_eq!(worker.flush(), 0);
+        let lost = log.lost.clone();
+        worker.become_like(WorkerLog::off());
+        log.finish();
+        assert_eq!(worker.flush() + lost.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
     fn each_line_goes_where_lines_went_when_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-        let start = |name: &str| AccessLog::start(Sink::file(&folder.path().join(name)).unwrap()).unwrap();
+        let start = |name: &str| started(&folder.path().join(name));
         let (first, second) = (start("first"), start("second"));
         let worker = first.worker(Vec::new(), Format::Json);
         worker.write("request", |line| line.number("n", 1));

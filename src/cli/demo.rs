@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{Config, Secret};
+use crate::config::{Config, Levels, Secret};
 
 use super::failure::Failure;
 use super::{run, terminal, token};
@@ -45,7 +45,7 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
     let text = configuration(&args.listen, &folder, &secret);
     let config = Config::parse(&text, "the demo's configuration", folder.path())?;
 
-    run::log_to_stderr(LevelFilter::WARN);
+    run::log_to_stderr(&Levels::all(LevelFilter::WARN));
     let server = run::bind(config).map_err(|failure| {
         failure.help(format!(
             "if another program has {}, take another port: `{} demo --listen 127.0.0.1:8081`",

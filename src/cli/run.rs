@@ -10,12 +10,13 @@ use std::thread;
 
 use tokio::signal::unix::{self, SignalKind, signal};
 use tracing::info;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
-use crate::config::Config;
+use crate::access_log::Rotation;
+use crate::config::{Config, Levels};
 use crate::server::{Reloads, Server, Source};
 use crate::shutdown::{self, Signal, Trigger};
 use crate::systemd::Supervisor;
@@ -41,7 +42,7 @@ Without a file: everything is proxied to --upstream, streams are at /events, the
 With an app, its variable PORT is the port of its upstream, and SIDESTREAM_SOCKET the publish socket. When it ends, the server
 drains and ends with its exit code; when the server has drained, the app is asked to end.
 
-SIGHUP reads the file again. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
+SIGHUP reads the file again; SIGUSR1 opens the access log's file anew, after it was moved away. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, conflicts_with_all = ["upstream", "jwt_secret"])]
@@ -69,15 +70,15 @@ pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
         }
         _ => (from_file(&args.config, NO_FILE)?, Some(args.config)),
     };
-    let level = log_to_stderr(config.log.level);
+    let level = log_to_stderr(&config.log.level);
     let (patience, port) = (config.server.shutdown_timeout, app::port(&config));
     let mut server = bind_under(Supervisor::from_env(), config)?;
     let reloads = file.map(|path| {
         let source = Source::new(move || Config::load(&path));
-        server.reload_from(source.and_then(move |config| level.set(config.log.level)))
+        server.reload_from(source.and_then(move |config| level.set(&config.log.level)))
     });
     // Before anybody is told that it listens, and may send a signal.
-    let (trigger, signal) = watch(reloads, !args.app.is_empty())?;
+    let (trigger, signal) = watch(reloads, server.rotation(), !args.app.is_empty())?;
     for address in server.addresses() {
         info!(address, "listening");
     }
@@ -110,14 +111,14 @@ fn bind_under(supervisor: Supervisor, config: Config) -> Result<Server, Failure>
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    let (_, signal) = watch(None, false)?;
+    let (_, signal) = watch(None, server.rotation(), false)?;
     run(server, signal)
 }
 
 /// Watches for signals from here on; with something to reload, SIGHUP does that.
-fn watch(reloads: Option<Reloads>, has_app: bool) -> Result<(Trigger, Signal), Failure> {
+fn watch(reloads: Option<Reloads>, rotation: Rotation, has_app: bool) -> Result<(Trigger, Signal), Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger.clone(), reloads, has_app)
+    watch_signals(trigger.clone(), reloads, rotation, has_app)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
     Ok((trigger, signal))
 }
@@ -126,9 +127,9 @@ fn run(server: Server, signal: Signal) -> Result<(), Failure> {
     server.run(signal).map_err(|error| Failure::new("the server could not run").because(error))
 }
 
-/// Sends the program's own log to stderr, from `level` on. What is returned changes the level.
-pub(super) fn log_to_stderr(level: LevelFilter) -> Level {
-    let (filter, level) = reload::Layer::new(level);
+/// Sends the program's own log to stderr, as much of it as `levels` say. What is returned changes them.
+pub(super) fn log_to_stderr(levels: &Levels) -> Level {
+    let (filter, level) = reload::Layer::new(targets(levels));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -138,14 +139,18 @@ pub(super) fn log_to_stderr(level: LevelFilter) -> Level {
     Level(level)
 }
 
-/// The level of the program's own log.
-pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+/// How much of the program's own log is written.
+pub(super) struct Level(reload::Handle<Targets, Registry>);
 
 impl Level {
-    fn set(&self, level: LevelFilter) {
+    fn set(&self, levels: &Levels) {
         // It fails when the log is another one, whose level is not ours to say.
-        let _ = self.0.reload(level);
+        let _ = self.0.reload(targets(levels));
     }
+}
+
+fn targets(levels: &Levels) -> Targets {
+    Targets::new().with_default(levels.others).with_targets(levels.targets())
 }
 
 /// Reads the configuration from a file. When there is none, and none was named, `help` says what to do.
@@ -156,19 +161,26 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
     Ok(Config::load(path)?)
 }
 
-/// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, and SIGHUP into a reload. Where there
-/// is nothing to reload, SIGHUP does what the system has it do: a program that was tried out in a terminal ends with it. With
-/// an app, which would be left behind, it is one of the two steps then.
+/// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, SIGUSR1 into a new file of the access
+/// log, and SIGHUP into a reload. Where there is nothing to reload, SIGHUP does what the system has it do: a program that
+/// was tried out in a terminal ends with it. With an app, which would be left behind, it is one of the two steps then.
 ///
 /// The handlers are in place when this returns.
-fn watch_signals(trigger: Trigger, reloads: Option<Reloads>, has_app: bool) -> io::Result<()> {
+fn watch_signals(
+    trigger: Trigger,
+    reloads: Option<Reloads>,
+    rotation: Rotation,
+    has_app: bool,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let ends_by_hangup = has_app && reloads.is_none();
-    let (mut terminate, mut interrupt, mut hangup, hangups) = {
+    let (mut ends, mut hangup, mut rotate, hangups) = {
         let _entered = runtime.enter();
         let hangup = ends_by_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
         let hangups = reloads.map(|reloads| Ok::<_, io::Error>((signal(SignalKind::hangup())?, reloads)));
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangup, hangups.transpose()?)
+        let rotate = signal(SignalKind::user_defined1())?;
+        let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        (ends, hangup, rotate, hangups.transpose()?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -180,10 +192,15 @@ fn watch_signals(trigger: Trigger, reloads: Option<Reloads>, has_app: bool) -> i
                     }
                 });
             }
+            tokio::spawn(async move {
+                while rotate.recv().await.is_some() {
+                    rotation.ask();
+                }
+            });
             let mut next = async || {
                 tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
+                    _ = ends.0.recv() => "SIGTERM",
+                    _ = ends.1.recv() => "SIGINT",
                     _ = next_of(&mut hangup) => "SIGHUP",
                 }
             };

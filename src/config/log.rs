@@ -1,21 +1,18 @@
 //! `[log]`: what is written down, and where.
 
+mod levels;
+
 use std::path::{Path, PathBuf};
 
-use tracing::level_filters::LevelFilter;
-
-use super::problem::Fault;
+use super::MAX_SOCKET_PATH;
+use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
 use crate::access_log::Format;
 
-const LEVELS: [(&str, LevelFilter); 6] = [
-    ("off", LevelFilter::OFF),
-    ("error", LevelFilter::ERROR),
-    ("warn", LevelFilter::WARN),
-    ("info", LevelFilter::INFO),
-    ("debug", LevelFilter::DEBUG),
-    ("trace", LevelFilter::TRACE),
-];
+pub use levels::Levels;
+
+/// Where the system's log is, unless the file says otherwise.
+const SYSLOG: &str = "/dev/log";
 
 const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("logfmt", Format::Logfmt), ("combined", Format::Combined)];
@@ -27,8 +24,8 @@ pub struct Log {
     pub access: AccessLog,
     /// How its lines look.
     pub format: Format,
-    /// The least severe message that reaches stderr.
-    pub level: LevelFilter,
+    /// How much is said on stderr.
+    pub level: Levels,
 }
 
 impl Log {
@@ -41,8 +38,19 @@ impl Log {
         let access = section.value("access").and_then(|value| access(&value, base));
         let format = section.value("format").and_then(|value| value.choice(&FORMATS, &[]));
         log.format = format.unwrap_or_default();
-        let level = section.value("level").and_then(|value| value.choice(&LEVELS, &[]));
+        let level = section.value("level").and_then(|value| value.parse(Levels::parse));
+        let syslog = section.value("syslog").and_then(|value| value.parse(|text| socket(text, base)));
         log.access = access.unwrap_or(log.access);
+        match (&mut log.access, syslog) {
+            (AccessLog::Syslog(path), Some(socket)) => *path = socket,
+            (_, Some(_)) => section.report.add(
+                Problem::new(
+                    "`syslog` is where `access = \"syslog\"` sends its lines, and this log is elsewhere",
+                )
+                .at(section.key_span("syslog")),
+            ),
+            (_, None) => {}
+        }
         log.level = level.unwrap_or(log.level);
         log
     }
@@ -50,7 +58,7 @@ impl Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { access: AccessLog::Stdout, format: Format::default(), level: LevelFilter::INFO }
+        Self { access: AccessLog::Stdout, format: Format::default(), level: Levels::default() }
     }
 }
 
@@ -63,6 +71,8 @@ pub enum AccessLog {
     Off,
     /// A file, appended to.
     File(PathBuf),
+    /// The system's log, at this socket.
+    Syslog(PathBuf),
 }
 
 /// Reads where the access log goes. A bare word is more likely a mistake than the name of a file.
@@ -70,8 +80,9 @@ fn access(value: &Value<'_>, base: &Path) -> Option<AccessLog> {
     let access = value.parse(|text| match text {
         "stdout" => Ok(AccessLog::Stdout),
         "off" => Ok(AccessLog::Off),
+        "syslog" => Ok(AccessLog::Syslog(SYSLOG.into())),
         path if path.contains(['/', '.']) => Ok(AccessLog::File(base.join(path))),
-        word => Err(Fault::new("is none of \"stdout\", \"off\" and a path")
+        word => Err(Fault::new("is none of \"stdout\", \"off\", \"syslog\" and a path")
             .hint(format!("write \"./{word}\" if a file is meant"))),
     })?;
     if let AccessLog::File(path) = &access {
@@ -85,4 +96,16 @@ fn access(value: &Value<'_>, base: &Path) -> Option<AccessLog> {
         }
     }
     Some(access)
+}
+
+/// Reads where the system's log takes datagrams.
+fn socket(text: &str, base: &Path) -> Result<PathBuf, Fault> {
+    let path = base.join(text);
+    if text.is_empty() {
+        return Err(Fault::new("is empty").hint(format!("leave it out for \"{SYSLOG}\"")));
+    }
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(Fault::new(format!("is longer than the {MAX_SOCKET_PATH} bytes that the system allows")));
+    }
+    Ok(path)
 }

@@ -141,7 +141,7 @@ impl Watch {
         }
         let progress = match (self.in_flight.get(), self.head_since.get()) {
             (0, Some(since)) => Some((since + deadlines.header_timeout, "to send a request")),
-            (0, None) => Some((self.idle_since.get() + deadlines.idle_timeout, "between requests")),
+            (0, None) => Some((self.idle_since.get() + deadlines.idle_timeout, BETWEEN_REQUESTS)),
             _ => None,
         };
         let blocked =
@@ -149,6 +149,9 @@ impl Watch {
         [progress, blocked].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }
+
+/// The time that passes for a connection that is only kept.
+pub(super) const BETWEEN_REQUESTS: &str = "between requests";
 
 /// A request whose answer is not finished.
 #[derive(Debug)]

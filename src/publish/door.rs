@@ -76,7 +76,10 @@ where
 }
 
 async fn answer(publisher: &Publisher, asks_token: bool, request: Request<Incoming>) -> Response<Bytes> {
-    route(publisher, asks_token, request).await.unwrap_or_else(|refusal| reply::refusal(&refusal))
+    route(publisher, asks_token, request).await.unwrap_or_else(|refusal| {
+        publisher.tell(&refusal);
+        reply::refusal(&refusal)
+    })
 }
 
 async fn route(

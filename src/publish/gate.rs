@@ -83,13 +83,13 @@ fn check(terms: &Terms, peer: &UCred) -> Result<(), Refusal> {
     if terms.allow_uids.as_ref().is_none_or(|uids| uids.contains(&uid)) {
         return Ok(());
     }
-    tracing::warn!(uid, pid = peer.pid(), "a publisher was turned away by allow_uids");
     Err(Refusal::new(RefusalKind::Forbidden, format!("user id {uid} is not in allow_uids")))
 }
 
 async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal>>, mut stream: UnixStream) {
     let ended = async {
         if let Err(refusal) = allowed? {
+            publisher.tell(&refusal);
             stream.write_all(&refusal.to_json()).await?;
             stream.write_all(b"\n").await?;
             return stream.shutdown().await;

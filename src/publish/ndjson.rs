@@ -53,7 +53,7 @@ pub(super) async fn converse(
         if deaf {
             lines.answers.clear();
         } else {
-            deaf = lines.reply(&mut stream).await.is_err();
+            deaf = lines.reply(publisher, &mut stream).await.is_err();
         }
         if turn.taken >= BUSY {
             yield_now().await;
@@ -80,7 +80,7 @@ pub(super) async fn converse(
     };
     if let Some(message) = last {
         lines.answers.push(Err(Refusal::new(RefusalKind::InvalidJson, message)));
-        lines.reply(&mut stream).await?;
+        lines.reply(publisher, &mut stream).await?;
     }
     stream.shutdown().await
 }
@@ -130,7 +130,7 @@ where
         let turn = lines.publish(publisher, TURN.min(bounds.max_lines - taken), Timestamp::now());
         taken += turn.taken;
         // Into memory, where writing does not fail.
-        let _ = lines.reply(&mut replies).await;
+        let _ = lines.reply(publisher, &mut replies).await;
         if turn.taken >= BUSY {
             yield_now().await;
         }
@@ -164,7 +164,7 @@ where
         }
     };
     if let Some(refusal) = refusal {
-        put_refusal(&mut replies, &refusal);
+        put_refusal(publisher, &mut replies, &refusal);
     }
     replies
 }
@@ -234,13 +234,17 @@ impl Lines {
     }
 
     /// Writes the answers of the last turn. Where one is not known yet, what comes before it is written first.
-    async fn reply<W: AsyncWrite + Unpin>(&mut self, output: &mut W) -> io::Result<()> {
+    async fn reply<W: AsyncWrite + Unpin>(
+        &mut self,
+        publisher: &Publisher,
+        output: &mut W,
+    ) -> io::Result<()> {
         let mut text = Vec::with_capacity(48 * self.answers.len());
         for answer in self.answers.drain(..) {
             let receipt = match answer {
                 Ok(receipt) => receipt,
                 Err(refusal) => {
-                    put_refusal(&mut text, &refusal);
+                    put_refusal(publisher, &mut text, &refusal);
                     continue;
                 }
             };
@@ -259,14 +263,15 @@ impl Lines {
                     reply::put_receipt(&mut text, id, streams);
                     text.push(b'\n');
                 }
-                Err(error) => put_refusal(&mut text, &not_kept(error, false)),
+                Err(error) => put_refusal(publisher, &mut text, &not_kept(error, false)),
             }
         }
         output.write_all(&text).await
     }
 }
 
-fn put_refusal(text: &mut Vec<u8>, refusal: &Refusal) {
+fn put_refusal(publisher: &Publisher, text: &mut Vec<u8>, refusal: &Refusal) {
+    publisher.tell(refusal);
     text.extend_from_slice(&refusal.to_json());
     text.push(b'\n');
 }

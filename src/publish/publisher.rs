@@ -3,13 +3,14 @@
 //! Invariant: what is refused has published nothing, and what is acknowledged has its true count.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::config::{self, Map, Secret};
 use crate::event::Timestamp;
 use crate::hub::{Hub, NotKept, Publication, PublishError, Receipt};
-use crate::limits::Throttle;
+use crate::limits::{Quiet, Throttle};
 use crate::metrics::{Counters, Totals};
 use crate::publish::publication::{self, Limits, Whom};
 use crate::publish::refusal::{Refusal, RefusalKind};
@@ -30,6 +31,8 @@ struct Shared {
     bounds: RwLock<Arc<Bounds>>,
     terms: RwLock<Arc<Terms>>,
     counters: Arc<[Arc<Counters>]>,
+    /// What the app's own publications are told and the log says.
+    refused: Quiet,
 }
 
 /// Who is let in at the doors of the app's own publications.
@@ -46,7 +49,13 @@ impl Publisher {
     pub fn new(hub: Hub, bounds: Bounds, counters: Arc<[Arc<Counters>]>) -> Self {
         let bounds = RwLock::new(Arc::new(bounds));
         Self {
-            shared: Arc::new(Shared { hub, bounds, terms: RwLock::default(), counters }),
+            shared: Arc::new(Shared {
+                hub,
+                bounds,
+                terms: RwLock::default(),
+                counters,
+                refused: Quiet::new(),
+            }),
             rates: Arc::new([]),
         }
     }
@@ -82,6 +91,18 @@ impl Publisher {
 
     pub(super) fn terms(&self) -> Arc<Terms> {
         self.shared.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says in the log that something was refused at the socket or over TCP, at most once a second. A publish route's
+    /// refusals are in the access log.
+    pub(super) fn tell(&self, refusal: &Refusal) {
+        let Some(refused) = self.shared.refused.happened(Instant::now()) else { return };
+        match refusal.kind() {
+            RefusalKind::Unauthorized | RefusalKind::Forbidden => {
+                tracing::warn!(refused, last = %refusal, "publishers are turned away");
+            }
+            kind => tracing::info!(refused, error = kind.code(), last = %refusal, "publications are refused"),
+        }
     }
 
     /// The rate of a route, by its place in the configuration.

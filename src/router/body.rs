@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
-use crate::access_log::WorkerLog;
+use crate::access_log::{WorkerLog, without_userinfo};
 use crate::compress::Compressed;
 use crate::files::FileBody;
 use crate::proxy::{ReadAhead, ReadsAhead, UpstreamBody};
@@ -205,7 +205,7 @@ impl RequestLog {
             id: id.clone(),
             method: parts.method.clone(),
             target: parts.uri.path_and_query().map_or("", |target| target.as_str()).to_owned(),
-            host: host.unwrap_or_default().to_owned(),
+            host: without_userinfo(host.unwrap_or_default()).into_owned(),
             version: parts.version,
             whole: false,
             refused: None,

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::task::{AbortHandle, spawn_local};
 
-use crate::access_log::Sink;
+use crate::access_log::{Rotation, Sink, Syslog};
 use crate::acme::{Challenges, Renewals};
 use crate::admin::Shown;
 use crate::auth::{Authenticator, Background, Tickets};
@@ -39,13 +39,14 @@ impl Made {
     }
 }
 
-/// Opens where the access log goes.
-pub(super) fn sink(access: &config::AccessLog) -> Result<Option<Sink>, BindError> {
+/// Opens where the access log goes. A file of it is opened anew whenever `rotation` is asked for that.
+pub(super) fn sink(access: &config::AccessLog, rotation: &Rotation) -> Result<Option<Sink>, BindError> {
     Ok(match access {
         config::AccessLog::Off => None,
         config::AccessLog::Stdout => Some(Sink::Stdout),
+        config::AccessLog::Syslog(path) => Some(Sink::Syslog(Syslog::new(path))),
         config::AccessLog::File(path) => {
-            let sink = Sink::file(path);
+            let sink = Sink::file(path, rotation);
             Some(sink.map_err(|cause| BindError::AccessLog { path: path.clone(), cause })?)
         }
     })

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Rotation, WorkerLog};
 use crate::admin::{self, Showing};
 use crate::config::{Config, Problems, SocketPlace};
 use crate::hub::Hub;
@@ -188,6 +188,7 @@ pub(super) struct Running {
     pub(super) publisher: Publisher,
     pub(super) limit: ConnectionLimit,
     pub(super) log: Option<AccessLog>,
+    pub(super) rotation: Rotation,
     pub(super) secret_parameters: Vec<String>,
     pub(super) chores: Chores,
     pub(super) notifier: Notifier,
@@ -251,10 +252,10 @@ impl Running {
         let is_elsewhere = config.log.access != before.log.access;
         let log = if is_elsewhere {
             let start = |sink| {
-                AccessLog::start(sink)
+                AccessLog::start(sink, &self.rotation)
                     .map_err(|cause| BindError::AccessLog { path: "its thread".into(), cause })
             };
-            parts::sink(&config.log.access)?.map(start).transpose()?
+            parts::sink(&config.log.access, &self.rotation)?.map(start).transpose()?
         } else {
             None
         };
@@ -298,11 +299,11 @@ impl Running {
         Ok(())
     }
 
-    fn worker_log(&self) -> crate::access_log::WorkerLog {
+    fn worker_log(&self) -> WorkerLog {
         let format = self.parts.config.log.format;
         match &self.log {
             Some(log) => log.worker(self.secret_parameters.clone(), format),
-            None => crate::access_log::WorkerLog::off(),
+            None => WorkerLog::off(),
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The access log: one line of JSON a request and two a stream, with nothing secret in them.
 
 mod forms;
+mod levels;
+mod refusals;
+mod rotation;
+mod secrets;
+mod syslog;
 
 use std::fs;
 use std::time::Duration;

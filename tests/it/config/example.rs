@@ -103,6 +103,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("kind = \"memory\"", &["#kind = \"disk\"", "#path", "#sync"]),
     ("kind = \"memory\"", &["#kind = \"redis\"", "#url", "#prefix", "#retry_for", USER, PASSWORD]),
     ("kind = \"memory\"", &["#kind = \"redis\"", "#sentinels", "#master", "#ca = \"redis-ca.pem\""]),
+    ("access", &["#access", "#syslog"]),
     ("", &["#username = \"reader\"", "#password = \"env:SOURCE_PASSWORD\""]),
 ];
 
