@@ -15,9 +15,10 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The parts of the program that have something to say, and the library of HTTP/2. A test holds that none is missing.
-const AREAS: [&str; 18] = [
+const AREAS: [&str; 21] = [
     "access_log",
     "acme",
+    "admin",
     "auth",
     "cli",
     "connection",
@@ -33,6 +34,8 @@ const AREAS: [&str; 18] = [
     "source",
     "store",
     "stream",
+    "systemd",
+    "transport",
     "worker",
 ];
 

@@ -98,7 +98,9 @@ impl Hub {
 
 /// Takes over what a load says besides its events. If some of what this node has not heard of is gone, gives up to where.
 fn take_load(state: &mut State, load: Load, before: u64) -> Option<(ChannelName, u64)> {
-    let State { node: Some(node), store: Store::Mirror(mirror), marks, .. } = state else { return None };
+    let State { node: Some(node), store: Store::Mirror(mirror), marks, interest, .. } = state else {
+        return None;
+    };
     let follow = node.follows.get_mut(&load.channel)?;
     let Load { channel, head, lost, last, mark } = load;
     if let Some(mark) = &mark {
@@ -117,5 +119,6 @@ fn take_load(state: &mut State, load: Load, before: u64) -> Option<(ChannelName,
         return None;
     }
     mirror.lose(&channel, lost);
-    was_ready.then_some((channel, lost))
+    // Where an epoch has begun anew, streams of the one before are subscribed to channels that are not ready yet.
+    (was_ready || interest.streams(&channel) > 0).then_some((channel, lost))
 }
