@@ -47,7 +47,7 @@ fn all_streams_of_the_user_end_and_no_others() {
     assert_eq!(disconnect(&site, r#"{"user": "42"}"#), json!({"disconnected": 0}));
     // Without a block the user may come back at once, and misses nothing.
     Subscriber::of(site.connect(), "42");
-    let logged = || std::fs::read_to_string(site.path("access.log")).unwrap_or_default();
+    let logged = || site.access_log();
     let ended = |log: &String| log.matches("\"reason\":\"disconnected\"").count();
     assert_eq!(ended(&site.comes(logged, |log| ended(log) >= 26)), 26);
 }

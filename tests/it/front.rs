@@ -21,7 +21,7 @@ fn status_for(site: &Sidestream, target: &str, client: &str) -> u16 {
 /// The words for the refusals in the access log, once there are so many.
 fn refused(site: &Sidestream, count: usize) -> Vec<String> {
     let read = || {
-        let text = std::fs::read_to_string(site.path("access.log")).unwrap();
+        let text = site.access_log();
         let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter_map(|line| line["refused"].as_str().map(str::to_owned)).collect::<Vec<_>>()
     };

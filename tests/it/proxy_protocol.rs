@@ -55,10 +55,9 @@ fn the_client_is_who_the_header_says() {
         let mut connection = tls::connect_behind(header, site.address_of(1), "test");
         assert_eq!(told(connection.send(REQUEST)), client);
     }
-    let log = site.path("access.log");
     let clients = site.comes(
         || {
-            let text = std::fs::read_to_string(&log).unwrap();
+            let text = site.access_log();
             let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
             lines.map(|line| line["client"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         },

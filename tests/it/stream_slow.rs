@@ -75,7 +75,7 @@ fn it_is_reset_and_the_log_says_why() {
     let error = slow.read_to_end(&mut read).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     assert!(read.len() < 100_000 && !read.ends_with(b"0\r\n\r\n"));
-    let log = || std::fs::read_to_string(site.path("access.log")).unwrap();
+    let log = || site.access_log();
     let closed = site.comes(log, |log| log.contains("\"close\""));
     assert!(closed.contains("\"reason\":\"evicted\""), "{closed}");
 }

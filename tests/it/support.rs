@@ -121,6 +121,12 @@ impl Sidestream {
         self.path("publish.sock")
     }
 
+    /// What its access log holds, without a line that is still being written; nothing if there is no file yet.
+    pub(crate) fn access_log(&self) -> String {
+        let text = std::fs::read_to_string(self.path("access.log")).unwrap_or_default();
+        text.rfind('\n').map_or_else(String::new, |end| text[..=end].to_owned())
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -99,7 +99,7 @@ fn slow_readers_hold_up_nobody() {
 fn log_when_it_has(relay: &Sidestream, what: &str) -> String {
     let begun = std::time::Instant::now();
     loop {
-        let log = std::fs::read_to_string(relay.path("access.log")).unwrap_or_default();
+        let log = relay.access_log();
         if log.contains(what) {
             return log;
         }
