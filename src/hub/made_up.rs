@@ -118,7 +118,9 @@ impl Redis {
         if !std::mem::take(&mut link.is_attached) {
             return;
         }
-        let lost: Vec<_> = link.news.drain(come.min(link.news.len())..).collect();
+        // What had come before an earlier break is not lost by this one.
+        let come = come.max(link.noted).min(link.news.len());
+        let lost: Vec<_> = link.news.drain(come..).collect();
         // What has come is told, and not told again.
         let come: Vec<_> = link.news.drain(..).collect();
         for (place, news) in come.into_iter().enumerate() {
