@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from deployment import BINARY, Process, free_port
+from deployment import BINARY, Process, free_port, wait_for
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
@@ -102,10 +102,21 @@ def rows(families) -> dict[tuple[str, frozenset], float]:
     return found
 
 
+def is_at_rest(admin: str) -> bool:
+    """Whether all that was asked is counted: a client has its answer a moment before its request and connection are over."""
+    samples = [
+        sample for family in prometheus(scrape(admin, "text/plain; version=0.0.4").text) for sample in family.samples
+    ]
+    sums = {name: sum(sample.value for sample in samples if sample.name == name) for name in {s.name for s in samples}}
+    made, idle = (sums[f"sidestream_upstream_{name}"] for name in ["connect_seconds_count", "idle_connections"])
+    return sums["sidestream_connections"] == sums["sidestream_requests_active"] == 0 and made == idle
+
+
 def test_both_forms_are_read_and_say_the_same(addresses: tuple[str, str]) -> None:
     site, admin = addresses
     for path in ["/", "/missing", ODD, "/events"]:
         requests.get(f"http://{site}{path}", timeout=5)
+    wait_for(lambda: is_at_rest(admin), 5, "rest")
     new = scrape(admin, "application/openmetrics-text; version=1.0.0")
     old = scrape(admin, "text/plain; version=0.0.4")
     assert new.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
