@@ -94,6 +94,28 @@ def test_two_nodes_with_a_user_on_each_send_everything_to_both(inbox_server) -> 
             assert messages(moved.until(1)) == ["elsewhere."]
 
 
+def test_a_user_on_two_nodes_with_one_store_has_everything_once_on_both(inbox_server) -> None:
+    """Both nodes read the list, and one event is made of each entry; what was read is not sent again by either."""
+    inbox = Inbox(inbox_server.client)
+    source = LISTS.format(url=inbox_server.url, more="")
+    shared = f'kind = "redis"\nurl = "{inbox_server.url}"'
+    wanted = [*(f"live {number}." for number in range(50)), "last."]
+    with Node(source, shared) as one, Node(source, shared) as two:
+        with one.stream("12") as here, two.stream("12") as there:
+            for message in wanted[:-1]:
+                inbox.add_notification("12", message)
+            for stream in [here, there]:
+                stream.until(len(wanted) - 1)
+            # By now each node has looked at all that came before, so a second copy would have come.
+            inbox.add_notification("12", wanted[-1])
+            for stream in [here, there]:
+                assert messages(stream.until(len(wanted))) == wanted
+            wait_for(lambda: inbox.next_unread("12", mark=False) is None, 10, "all is read")
+        inbox.add_notification("12", "after.")
+        with two.stream("12") as stream:
+            assert messages(stream.until(1)) == ["after."]
+
+
 def test_lists_go_on_after_redis_was_away(inbox_server) -> None:
     inbox = Inbox(inbox_server.client)
     with Node(LISTS.format(url=inbox_server.url, more="")) as node, node.stream("9") as stream:
