@@ -1,4 +1,4 @@
-//! What a node does without a Redis. With one: tests/apps/test_redis_link.py.
+//! What a node does without a Redis. With one: tests/apps/test_redis_nodes.py and test_redis_faults.py.
 
 use std::path::PathBuf;
 
