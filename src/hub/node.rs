@@ -198,9 +198,12 @@ impl Hub {
                     // At once, whatever is still to be handed out.
                     state.blocks.set([(user.clone(), *until)]);
                 }
-                match &mut node.gathering {
-                    Some(gathering) => gathering.later.push(news),
-                    None => self.heard_later(state, news, now, wake),
+                let kept = match &mut node.gathering {
+                    Some(gathering) => gathering.later(news).filter(|news| matches!(news, News::Kick { .. })),
+                    None => Some(news),
+                };
+                if let Some(news) = kept {
+                    self.heard_later(state, news, now, wake);
                 }
             }
         }

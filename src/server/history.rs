@@ -4,13 +4,12 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::config::{Config, StoreKind};
 use crate::event::{Epoch, Timestamp};
 use crate::hub::{Committer, Hub};
-use crate::store::redis::{Link, News, NodeId};
+use crate::store::redis::{Link, News, NodeId, Receiver};
 use crate::store::{Disk, Limits, Memory, OpenDisk, SyncMode};
 
 use super::BindError;
@@ -27,7 +26,7 @@ pub(super) enum Keeper {
     /// Writes it to the disk.
     Committer(Committer),
     /// Speaks with Redis.
-    Link(Hub, Box<Link>, mpsc::Receiver<News>),
+    Link(Hub, Box<Link>, Receiver<News>),
 }
 
 impl Keeper {

@@ -14,6 +14,7 @@ mod codec;
 mod connection;
 mod lane;
 mod link;
+mod queue;
 mod scripts;
 mod session;
 
@@ -28,6 +29,7 @@ use crate::event::{ChannelName, Epoch, Event, Timestamp};
 
 pub use connection::{ConnectError, ServerInfo};
 pub use link::Link;
+pub use queue::Receiver;
 
 /// A node of a deployment: a number that it has drawn at random when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,6 +227,28 @@ pub enum News {
         /// How many nodes were told of it.
         outcome: Result<u32, NotStored>,
     },
+}
+
+impl News {
+    /// What it takes while it waits, in bytes, near enough.
+    fn weight(&self) -> usize {
+        /// What one of them takes beside its own bytes.
+        const EACH: usize = 256;
+        let more = match self {
+            Self::Attached { holes, blocks, .. } => {
+                size_of_val(&**holes) + blocks.iter().map(|(user, _)| user.len() + 32).sum::<usize>()
+            }
+            Self::Loaded { records, .. } => {
+                records.iter().map(|record| record.frame.len() + size_of::<Record>()).sum()
+            }
+            Self::Event(told) => told.record.frame.len(),
+            Self::Read { seqs, .. } => size_of_val(&**seqs),
+            Self::Kick { user, event, .. } => user.len() + event.as_ref().map_or(0, |event| event.data.len()),
+            Self::Answers(answers) => size_of_val(&**answers),
+            Self::Away | Self::Passed { .. } | Self::Published { .. } | Self::Ordered { .. } => 0,
+        };
+        EACH + more
+    }
 }
 
 /// A publication, as a node that follows one of its channels hears of it.

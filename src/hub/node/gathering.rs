@@ -17,6 +17,10 @@ use crate::store::{Mark, Record};
 /// of a gap.
 pub(super) const GATHERED_BYTES: usize = 64 << 20;
 
+/// So many kicks and marks are kept for behind what is gathered. Of more, marks are passed over, so that what they speak of
+/// may be told again by this node, and kicks are heard at once.
+const LATER: usize = 65_536;
+
 /// What one event counts for beside its frame.
 const OVERHEAD: usize = 256;
 
@@ -81,6 +85,15 @@ impl Gathering {
             self.add(record, std::slice::from_ref(&load.channel), None);
         }
         self.loads.push(load);
+    }
+
+    /// Keeps a kick or a mark for later. Gives it back if there is no room.
+    pub(super) fn later(&mut self, news: News) -> Option<News> {
+        if self.later.len() >= LATER {
+            return Some(news);
+        }
+        self.later.push(news);
+        None
     }
 
     /// Takes in an event, which may be here.

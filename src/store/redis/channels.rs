@@ -2,7 +2,8 @@
 //!
 //! Invariant: of every channel that is loaded, all events have been told, in order, once. A channel is subscribed to
 //! before it is loaded, and on one connection; so what is heard of it before its load has come is either in the load or
-//! behind it, and is held until that is known.
+//! behind it, and is held until that is known. If more is to be held than there is room for, it is not, and its channel
+//! is loaded once more.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -28,6 +29,9 @@ pub(super) struct Channels {
     follows: u64,
     /// How many of those that were followed when Redis came back are not loaded yet.
     behind: usize,
+    /// How many bytes are held, and how many may be.
+    held: usize,
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,8 @@ struct Channel {
 struct Loading {
     records: Vec<Record>,
     held: Vec<Told>,
+    /// Something that was heard since it was asked for is not held.
+    again: bool,
 }
 
 /// A channel that is being loaded.
@@ -64,11 +70,16 @@ pub(super) enum Fate {
     Told(Told),
     /// It waits for its channel's load.
     Held,
-    /// Nobody follows its channel, or it was told before.
+    /// Nobody follows its channel, or it was told before, or its channel's load is to bring it.
     Unneeded(Unneeded),
 }
 
 impl Channels {
+    /// None yet. Up to `room` bytes are held of all channels that are being loaded.
+    pub(super) fn new(room: usize) -> Self {
+        Self { room, ..Self::default() }
+    }
+
     /// Follows a channel.
     pub(super) fn follow(&mut self, channel: ChannelName) {
         if self.followed.contains_key(&channel) {
@@ -87,7 +98,9 @@ impl Channels {
         let Some(left) = self.followed.remove(channel) else { return Vec::new() };
         self.behind -= usize::from(left.is_behind);
         self.changed.push(channel.clone());
-        left.loading.into_iter().flat_map(|loading| loading.held).map(|told| told.by).collect()
+        let held = left.loading.map(|loading| loading.held).unwrap_or_default();
+        self.held -= held.iter().map(cost).sum::<usize>();
+        held.into_iter().map(|told| told.by).collect()
     }
 
     /// Begins on a new connection: everything is to be subscribed to and loaded again, from the start in a new epoch.
@@ -96,6 +109,7 @@ impl Channels {
         self.changed = self.followed.keys().cloned().collect();
         self.unasked.clear();
         self.behind = self.followed.len();
+        self.held = 0;
         for (name, channel) in &mut self.followed {
             channel.loading = Some(Loading::default());
             channel.is_behind = true;
@@ -168,12 +182,13 @@ impl Channels {
                 continue;
             };
             loading.records.append(&mut piece.records);
-            if !piece.is_last {
+            if !piece.is_last || std::mem::take(&mut loading.again) {
                 // The rest comes before anything new.
                 self.unasked.push_front(asked);
                 continue;
             }
-            let Loading { records, held } = channel.loading.take().unwrap_or_default();
+            let Loading { records, held, .. } = channel.loading.take().unwrap_or_default();
+            self.held -= held.iter().map(cost).sum::<usize>();
             channel.told = channel.told.max(head);
             self.behind -= usize::from(std::mem::take(&mut channel.is_behind));
             let (lost, last) = (piece.lost, piece.last);
@@ -193,6 +208,11 @@ impl Channels {
     pub(super) fn heard(&mut self, told: Told) -> Fate {
         match self.followed.get_mut(&told.channel) {
             Some(Channel { loading: Some(loading), .. }) => {
+                if self.held + cost(&told) > self.room {
+                    loading.again = true;
+                    return Fate::Unneeded(told.by);
+                }
+                self.held += cost(&told);
                 loading.held.push(told);
                 Fate::Held
             }
@@ -215,6 +235,11 @@ impl Channels {
     pub(super) fn is_loaded(&self, channel: &ChannelName) -> bool {
         self.followed.get(channel).is_some_and(|channel| channel.loading.is_none())
     }
+}
+
+/// What an event takes while it is held, in bytes, near enough.
+fn cost(told: &Told) -> usize {
+    size_of::<Told>() + told.record.frame.len()
 }
 
 #[cfg(test)]

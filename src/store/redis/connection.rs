@@ -10,13 +10,13 @@ use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, TlsCertificates, TlsMode,
+    RedisConnectionInfo, RedisError, TlsCertificates, TlsMode, Value,
 };
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::codec::{self, Joined};
 use super::lane::IN_FLIGHT;
+use super::queue::{self, Receiver};
 use super::scripts::Scripts;
 use crate::config::{Redis, RedisPlace};
 
@@ -26,6 +26,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// How long all of it may take, until the deployment is joined.
 const JOIN: Duration = Duration::from_secs(5);
+/// So many bytes of what Redis tells wait for the session at most. With more the connection ends, and what was missed is
+/// read by the next.
+const TOLD: u32 = 16 << 20;
 /// The oldest version that has all commands.
 const OLDEST: (u32, u32) = (6, 2);
 
@@ -58,7 +61,7 @@ pub(super) struct Attached {
     /// For what is followed.
     pub(super) feed: MultiplexedConnection,
     /// What is told on the feed.
-    pub(super) pushes: mpsc::UnboundedReceiver<PushInfo>,
+    pub(super) pushes: Receiver<PushInfo>,
     /// The deployment.
     pub(super) joined: Joined,
     /// What the server said of itself.
@@ -209,10 +212,8 @@ impl Connector {
 
     async fn connect(
         &mut self,
-    ) -> Result<
-        (MultiplexedConnection, MultiplexedConnection, mpsc::UnboundedReceiver<PushInfo>, ServerInfo),
-        ConnectError,
-    > {
+    ) -> Result<(MultiplexedConnection, MultiplexedConnection, Receiver<PushInfo>, ServerInfo), ConnectError>
+    {
         let client = match &mut self.source {
             Source::Direct(client) => client.clone(),
             Source::Sentinels(sentinels) => sentinels.async_get_client().await?,
@@ -223,8 +224,8 @@ impl Connector {
             // Room for all, so that handing over a command never waits.
             .set_pipeline_buffer_size(2 * IN_FLIGHT);
         let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let (sender, pushes) = mpsc::unbounded_channel();
-        let config = config.set_push_sender(sender);
+        let (sender, pushes) = queue::bounded(TOLD, weight);
+        let config = config.set_push_sender(move |push| sender.send_or_end(push));
         let mut feed = client.get_multiplexed_async_connection_with_config(&config).await?;
         let server = look_at(&mut commands).await?;
         if look_at(&mut feed).await?.run != server.run {
@@ -278,6 +279,15 @@ fn source(redis: &Redis) -> Result<Source, RedisError> {
         Some(certificates) => Client::build_with_tls(info, certificates)?,
         None => Client::open(info)?,
     }))
+}
+
+/// What something that was told takes while it waits, in bytes, near enough.
+fn weight(push: &PushInfo) -> usize {
+    let bytes = |value: &Value| match value {
+        Value::BulkString(bytes) => bytes.len(),
+        _ => 0,
+    };
+    size_of::<PushInfo>() + push.data.iter().map(|value| size_of::<Value>() + bytes(value)).sum::<usize>()
 }
 
 async fn look_at(connection: &mut MultiplexedConnection) -> Result<ServerInfo, ConnectError> {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
 use super::channels::Channels;
 use super::connection::{Attached, ConnectError, Connector, Known, ServerInfo};
+use super::queue::{self, NotSent, Receiver};
 use super::scripts::Scripts;
 use super::session::{End, Session};
 use super::{News, NodeId, NotStored, Order};
@@ -29,8 +29,11 @@ const SCATTER: Duration = Duration::from_millis(20);
 /// So many orders wait for Redis to come back. More publications are refused, and of marks the oldest are forgotten: what
 /// they spoke of is told again.
 const WAITING: usize = 10_000;
-/// So much news waits for the hub at most. A hub that is further behind is told that Redis is away, and reads what it missed.
-const NEWS: usize = 16_384;
+/// So many bytes of news wait for the hub at most. A hub that is further behind is told that Redis is away, and reads what
+/// it missed.
+const NEWS: u32 = 16 << 20;
+/// So many bytes of events wait for the loads of their channels at most.
+const HELD: usize = 16 << 20;
 /// The head of a deployment outlives its events by so much, if no node is there.
 const HEAD_SPARE: Duration = Duration::from_secs(3600);
 /// How exact times need to be, as a part of the age of events.
@@ -49,7 +52,7 @@ pub(super) struct Shared {
     pub(super) bounds: Bounds,
     pub(super) me: NodeId,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
-    news: mpsc::Sender<News>,
+    news: queue::Sender<News>,
     /// What waits behind news for which there was no room: only what somebody waits for.
     unsaid: Vec<News>,
     /// Whether there was no room for news.
@@ -96,8 +99,8 @@ impl Link {
         limits: &Limits,
         me: NodeId,
         orders: mpsc::UnboundedReceiver<Order>,
-    ) -> Result<(Self, mpsc::Receiver<News>), ConnectError> {
-        let (news, news_out) = mpsc::channel(NEWS);
+    ) -> Result<(Self, Receiver<News>), ConnectError> {
+        let (news, news_out) = queue::bounded(NEWS, News::weight);
         let shared = Shared {
             scripts: Arc::new(Scripts::new()),
             prefix: redis.prefix.clone(),
@@ -107,7 +110,7 @@ impl Link {
             news,
             unsaid: Vec::new(),
             is_behind: false,
-            channels: Channels::default(),
+            channels: Channels::new(HELD),
             known: Known::default(),
             epoch: None,
             pass_wanted: false,
@@ -184,8 +187,8 @@ impl Shared {
     pub(super) fn tell(&mut self, news: News) {
         if !self.is_behind {
             match self.news.try_send(news) {
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(news)) => {
+                Ok(()) | Err(NotSent::Closed) => {}
+                Err(NotSent::Full(news)) => {
                     self.is_behind = true;
                     self.tell(news);
                 }
@@ -206,7 +209,7 @@ impl Shared {
     /// Says that Redis is away, behind all that is still to be said. Whether there is still somebody who hears it.
     async fn say_away(&mut self) -> bool {
         for news in std::mem::take(&mut self.unsaid).into_iter().chain([News::Away]) {
-            if self.news.send(news).await.is_err() {
+            if !self.news.send(news).await {
                 return false;
             }
         }

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{PushInfo, RedisError};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use self::bundle::{Bundle, ON_THE_WAY};
@@ -20,6 +19,7 @@ use super::codec;
 use super::connection::Attached;
 use super::lane::{IN_FLIGHT, Lane};
 use super::link::Shared;
+use super::queue::Receiver;
 use super::{Answer, News, NodeId, NotStored, Order, Ticket};
 use crate::event::{ChannelName, Epoch};
 
@@ -52,7 +52,7 @@ pub(super) struct Session<'l> {
     epoch: Epoch,
     commands: Lane<Sent>,
     feed: Lane<Fed>,
-    pushes: mpsc::UnboundedReceiver<PushInfo>,
+    pushes: Receiver<PushInfo>,
     /// Publications that wait to be sent together, and how many calls of such are on their way.
     bundle: Bundle,
     publishing: usize,
@@ -145,11 +145,14 @@ impl<'l> Session<'l> {
         tokio::select! {
             push = self.pushes.recv() => match push {
                 Some(push) => self.hear(push)?,
-                None => return Err(End::Broken("the connection was closed".to_owned())),
+                None => return Err(self.cut()),
             },
             (fed, reply) = self.feed.next() => {
-                while let Ok(push) = self.pushes.try_recv() {
+                while let Some(push) = self.pushes.try_recv() {
                     self.hear(push)?;
+                }
+                if self.pushes.has_ended() {
+                    return Err(self.cut());
                 }
                 self.fed(fed, reply)?;
             }
@@ -165,6 +168,14 @@ impl<'l> Session<'l> {
             _ = self.pulse.tick() => self.ping().await,
         }
         Ok(())
+    }
+
+    /// Why nothing more is heard.
+    fn cut(&self) -> End {
+        End::Broken(match self.pushes.has_ended() {
+            true => "more is told than can be taken in".to_owned(),
+            false => "the connection was closed".to_owned(),
+        })
     }
 
     /// Waits until all that was ordered is done.

@@ -11,7 +11,7 @@ use crate::store::redis::codec::Piece;
 use crate::store::redis::{Entry, Ticket, Told};
 
 /// A link to where no Redis is, which does not run.
-fn idle(retry_for: Duration) -> (Link, mpsc::UnboundedSender<Order>, mpsc::Receiver<News>) {
+fn idle(retry_for: Duration) -> (Link, mpsc::UnboundedSender<Order>, Receiver<News>) {
     let redis = Redis {
         place: RedisPlace::Unix(PathBuf::from("/nonexistent/redis.sock")),
         database: 0,
@@ -29,13 +29,17 @@ fn idle(retry_for: Duration) -> (Link, mpsc::UnboundedSender<Order>, mpsc::Recei
 }
 
 /// The same, running.
-fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, mpsc::Receiver<News>) {
+fn link(retry_for: Duration) -> (mpsc::UnboundedSender<Order>, Receiver<News>) {
     let (link, orders, news) = idle(retry_for);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(link.run());
     });
     (orders, news)
+}
+
+fn told<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(what)
 }
 
 fn publication(ticket: u64) -> Order {
@@ -58,13 +62,13 @@ fn without_a_redis_publications_and_kicks_are_refused_at_once() {
     let (orders, mut news) = link(Duration::ZERO);
     for ticket in 1..=3 {
         orders.send(publication(ticket)).unwrap();
-        assert_eq!(refused(news.blocking_recv()), Some(Ticket(ticket)));
+        assert_eq!(refused(told(news.recv())), Some(Ticket(ticket)));
     }
     let kick = Order::Kick { ticket: Ticket(4), user: "42".into(), event: None, block_ms: None };
     orders.send(kick).unwrap();
-    assert_eq!(refused(news.blocking_recv()), Some(Ticket(4)));
+    assert_eq!(refused(told(news.recv())), Some(Ticket(4)));
     drop(orders);
-    assert!(news.blocking_recv().is_none(), "the link ends with those who give it orders");
+    assert!(told(news.recv()).is_none(), "the link ends with those who give it orders");
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn a_publication_that_may_wait_is_refused_when_its_time_is_over() {
     let (orders, mut news) = link(wait);
     let began = std::time::Instant::now();
     orders.send(publication(1)).unwrap();
-    assert_eq!(refused(news.blocking_recv()), Some(Ticket(1)));
+    assert_eq!(refused(told(news.recv())), Some(Ticket(1)));
     assert!(began.elapsed() >= wait);
 }
 
