@@ -14,6 +14,13 @@ const END: &str = "<!-- end of metrics -->";
 /// Labels whose values are lists of the code's.
 const LISTED: [&str; 4] = ["kind", "limit", "reason", "status"];
 
+/// A second listener, whose certificate is to come from an authority that is not there.
+const ACME: &str = r#"
+[[listen]]
+address = "127.0.0.1:0"
+acme = { domains = ["acme.example"], dir = "acme", email = "ops@acme.example", directory = "https://127.0.0.1:1/dir" }
+"#;
+
 /// The fewest there may be, so that nothing that finds none passes.
 const FAMILIES: usize = 60;
 const PANELS: usize = 25;
@@ -38,7 +45,8 @@ struct Family {
 
 /// All families of a Sidestream that has something of everything.
 fn exported() -> BTreeMap<String, Family> {
-    let text = look(&site().tls(&[&["shop.example"]]).start(), "/metrics").text();
+    let site = site().tls(&[&["shop.example"]]).more(ACME);
+    let text = look(&site.start(), "/metrics").text();
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut last = String::new();
     for line in text.lines() {
