@@ -17,6 +17,7 @@ mod pages;
 mod problem;
 mod publish;
 mod reader;
+mod redis;
 mod route;
 mod schema;
 mod secret;
@@ -44,6 +45,7 @@ pub use networks::Networks;
 pub use pages::{ErrorPages, Page, PagePiece};
 pub use problem::{Problem, Problems};
 pub use publish::{Publish, SocketPlace};
+pub use redis::{RedisPlace, RedisServer};
 pub use route::{
     Action, BasicAuth, Compress, Compression, Cors, FilesRoute, Front, HeaderRules, Heartbeat, HeartbeatForm,
     Immutable, Map, OnGap, Origins, Password, Piece, Pointer, ProxyRoute, PublishCheck, PublishRoute, RateBy,
@@ -51,8 +53,8 @@ pub use route::{
 };
 pub use secret::{Secret, SecretError};
 pub use server::{Server, TrustedProxies};
-pub use source::{ReadSet, RedisServer, Source, SourceKind, UserKey};
-pub use store::{Redis, RedisPlace, Store, StoreKind};
+pub use source::{ReadSet, Source, SourceKind, UserKey};
+pub use store::{Redis, Store, StoreKind};
 pub use upstream::{Balance, Health, Origin, Upstream, UpstreamKind, UpstreamTls};
 
 use problem::Fault;

@@ -33,7 +33,7 @@ pub(super) fn command(args: Args) -> Result<(), Failure> {
 
 /// Asks Redis whether it will do, and says what it is.
 fn asked(redis: &Redis) -> Result<String, Failure> {
-    let place = &redis.place;
+    let place = &redis.server;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

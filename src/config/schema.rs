@@ -271,6 +271,8 @@ pub(super) static SOURCE: Shape = shape(
         "ca",
         "username",
         "password",
+        "sentinels",
+        "master",
         "prefix",
         "map",
         "channel",

@@ -3,19 +3,16 @@
 //! Invariant: a source that exists knows where a publication's user comes from: a list is its user's, and what is in its
 //! name is the only recipient its map has.
 
-mod redis;
-
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::problem::{Fault, Problem};
 use super::reader::{Section, Value};
+use super::redis::RedisServer;
 use super::route::Map;
 use super::schema;
 use super::{Action, Route};
 use crate::event::is_user_id;
-
-pub use redis::RedisServer;
 
 const PREFIX: &str = "sidestream:";
 const GROUP: &str = "sidestream";
@@ -126,6 +123,7 @@ impl Source {
         let help = "write kind = \"redis-pubsub\", \"redis-list\" or \"redis-stream\"";
         let kind = section.required("kind", help).and_then(|kind| kind.choice(&kinds, &[]));
         let redis = RedisServer::read(section);
+        RedisServer::check(redis.as_ref(), section);
         let prefix = section.value("prefix").map_or(Some(PREFIX.to_owned()), |value| value.parse(name));
         let of_list = kind == Some(Kind::Lists);
         let map = section.value("map").map(|value| Map::read_of_source(&value, of_list));

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::problem::{Fault, Problem};
 use super::reader::Section;
+use super::redis::{self as server, RedisServer};
 
 mod redis;
 
-pub use redis::{Redis, RedisPlace};
+pub use redis::Redis;
 
 /// A year: what is older belongs in the app's database.
 const MAX_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -106,9 +107,9 @@ fn kind(section: &Section<'_>, base: &Path) -> StoreKind {
     });
     let sync =
         section.value("sync").and_then(|sync| sync.choice(&[("always", true), ("interval", false)], &[]));
-    let redis = Redis::read(section, base);
+    let redis = Redis::read(section);
     let disk_keys = ["path", "sync"].map(|key| (key, Kind::Disk, "disk"));
-    let redis_keys = redis::KEYS.map(|key| (key, Kind::Redis, "redis"));
+    let redis_keys = redis::KEYS.into_iter().chain(server::KEYS).map(|key| (key, Kind::Redis, "redis"));
     for (key, of, name) in disk_keys.into_iter().chain(redis_keys) {
         if kind != of && section.has(key) {
             let place = match kind {
@@ -134,8 +135,9 @@ fn kind(section: &Section<'_>, base: &Path) -> StoreKind {
             StoreKind::Disk { path: path.unwrap_or_default(), sync_always: sync.unwrap_or(true) }
         }
         Kind::Redis => {
-            redis.check(section);
-            StoreKind::Redis(redis)
+            RedisServer::check(redis.as_ref().map(|redis| &redis.server), section);
+            // Without one there is a mistake, so that this store is never used.
+            redis.map_or(StoreKind::Memory, StoreKind::Redis)
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{RedisServer, Source, SourceKind};
+use crate::store::redis::Dialer;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -45,8 +46,8 @@ impl Link {
     }
 
     /// The number of the database.
-    pub(super) fn database(&self) -> i64 {
-        self.redis.database()
+    pub(super) fn database(&self) -> u32 {
+        self.redis.database
     }
 
     /// Makes a connection. What the server sends unasked goes to `heard`, which must not wait: the key or channel that it
@@ -68,7 +69,8 @@ impl Link {
                 }
                 Ok::<(), ()>(())
             });
-        let redis = self.redis.client().get_multiplexed_async_connection_with_config(&config).await?;
+        let client = Dialer::new(&self.redis)?.client().await?;
+        let redis = client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok(Connected { redis, gone })
     }
 

@@ -12,6 +12,7 @@
 mod channels;
 mod codec;
 mod connection;
+mod dialer;
 mod lane;
 mod link;
 mod queue;
@@ -28,6 +29,7 @@ use super::{Mark, Record};
 use crate::event::{ChannelName, Epoch, Event, Timestamp};
 
 pub use connection::{ConnectError, ServerInfo};
+pub use dialer::Dialer;
 pub use link::Link;
 pub use queue::Receiver;
 

@@ -39,7 +39,7 @@ def check(folder: Path, store: str) -> tuple[int, str]:
 
 def test_a_redis_that_will_do(server, tmp_path):
     code, said = check(tmp_path, f'url = "redis://127.0.0.1:{server.port}/3"')
-    assert code == 0 and f"store    127.0.0.1:{server.port} (Redis " in said
+    assert code == 0 and f"store    127.0.0.1:{server.port}, database 3 (Redis " in said
     assert "maxmemory-policy is allkeys-lru" in said
     assert server.client.dbsize() == 0, "a check leaves nothing behind"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployment import HERE, free_port, wait_for
+from deployment import HERE, Process, free_port, wait_for
 from redis_inbox import Inbox
 from sources import CHANNEL, LISTS, STREAM, Node, RedisServer, add, holder, notification, pending
 
@@ -51,10 +51,36 @@ def write_certificates(folder: Path) -> None:
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
 
 
+def test_sentinels_lead_a_source_to_the_next_primary(tmp_path) -> None:
+    port = free_port()
+    with RedisServer() as first, RedisServer("--replicaof", f"127.0.0.1 {first.port}") as second:
+        wait_for(lambda: second.client.info("replication")["master_link_status"] == "up", 20, "the replica")
+        (tmp_path / "sentinel.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor mymaster 127.0.0.1 {first.port} 1\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        )
+        sentinel = Process(["redis-sentinel", f"{tmp_path}/sentinel.conf"], tmp_path / "sentinel.log")
+        try:
+            sentinel.wait_until(lambda: f"+slave slave 127.0.0.1:{second.port}" in sentinel.log.read_text(), "it knows both")
+            source = STREAM.format(url="", stream="led").replace(
+                'url = ""', f'sentinels = ["127.0.0.1:{port}"]\nmaster = "mymaster"'
+            )
+            with Node(source) as node:
+                add(first, "led", 1)
+                wait_for(lambda: node.health()["source_events"] == 1, 10, "it is read")
+                first.stop()
+                wait_for(lambda: second.client.info("replication")["role"] == "master", 20, "the next primary")
+                add(second, "led", 2)
+                wait_for(lambda: node.health()["source_events"] == 2, 20, "it is read there")
+                assert f"mymaster of the Sentinels at 127.0.0.1:{port}" in node.log
+        finally:
+            sentinel.kill()
+
+
 def test_check_tries_each_redis(server) -> None:
     with Node(STREAM.format(url=server.url, stream="checked")) as node:
         there = node.check()
-        assert there.returncode == 0 and f"stream checked of {server.url}/0" in there.stdout and there.stderr == ""
+        assert there.returncode == 0 and f"stream checked of 127.0.0.1:{server.port}\n" in there.stdout and there.stderr == ""
     with Node(STREAM.format(url=f"redis://app:s3cret@127.0.0.1:{free_port()}", stream="away")) as node:
         away = node.check()
         assert away.returncode == 0 and "warning: the Redis of the source `stream away`" in away.stderr

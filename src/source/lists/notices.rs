@@ -37,7 +37,7 @@ pub(super) struct Due {
 }
 
 impl Notices {
-    pub(super) fn new(key: UserKey, database: i64, trial: String) -> Self {
+    pub(super) fn new(key: UserKey, database: u32, trial: String) -> Self {
         let space = format!("__keyspace@{database}__:");
         Self { key, space, trial, due: Mutex::default(), notify: Notify::new(), tried: Notify::new() }
     }

@@ -7,18 +7,15 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, TlsCertificates, TlsMode, Value,
-};
+use redis::{AsyncConnectionConfig, PushInfo, RedisError, Value};
 use tokio::time::timeout;
 
 use super::codec::{self, Joined};
+use super::dialer::Dialer;
 use super::lane::IN_FLIGHT;
 use super::queue::{self, Receiver};
 use super::scripts::Scripts;
-use crate::config::{Redis, RedisPlace};
+use crate::config::Redis;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -34,13 +31,8 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// Where connections are made.
 pub(super) struct Connector {
-    source: Source,
+    dialer: Dialer,
     prefix: String,
-}
-
-enum Source {
-    Direct(Client),
-    Sentinels(SentinelClient),
 }
 
 /// What this node knows of the deployment.
@@ -153,8 +145,8 @@ impl From<RedisError> for ConnectError {
 impl Connector {
     /// Takes settings; connects to nothing yet.
     pub(super) fn new(redis: &Redis) -> Result<Self, ConnectError> {
-        let source = source(redis).map_err(ConnectError::Settings)?;
-        Ok(Self { source, prefix: redis.prefix.clone() })
+        let dialer = Dialer::new(&redis.server).map_err(ConnectError::Settings)?;
+        Ok(Self { dialer, prefix: redis.prefix.clone() })
     }
 
     /// Connects and joins the deployment. `fresh` is the epoch that begins if one is to begin; a head is kept for
@@ -214,10 +206,7 @@ impl Connector {
         &mut self,
     ) -> Result<(MultiplexedConnection, MultiplexedConnection, Receiver<PushInfo>, ServerInfo), ConnectError>
     {
-        let client = match &mut self.source {
-            Source::Direct(client) => client.clone(),
-            Source::Sentinels(sentinels) => sentinels.async_get_client().await?,
-        };
+        let client = self.dialer.client().await?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER))
@@ -233,52 +222,6 @@ impl Connector {
         }
         Ok((commands, feed, pushes, server))
     }
-}
-
-fn source(redis: &Redis) -> Result<Source, RedisError> {
-    let certificates =
-        redis.ca.as_ref().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) });
-    let addr_of = |host: &str, port, tls| match tls {
-        true => ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: false, tls_params: None },
-        false => ConnectionAddr::Tcp(host.to_owned(), port),
-    };
-    let addr = match &redis.place {
-        RedisPlace::Tcp { host, port, tls } => addr_of(host, *port, *tls),
-        RedisPlace::Unix(path) => ConnectionAddr::Unix(path.clone()),
-        RedisPlace::Sentinels { at, master, tls } => {
-            let at = at.iter().map(|(host, port)| addr_of(host, *port, *tls));
-            let mut builder = SentinelClientBuilder::new(at, master, SentinelServerType::Master)?
-                .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-                .set_client_to_redis_db(i64::from(redis.database));
-            if let Some(username) = &redis.username {
-                builder = builder.set_client_to_redis_username(username);
-            }
-            if let Some(password) = &redis.password {
-                builder = builder.set_client_to_redis_password(password.expose());
-            }
-            if let Some(certificates) = certificates.filter(|_| *tls) {
-                builder = builder
-                    .set_client_to_redis_tls_mode(TlsMode::Secure)
-                    .set_client_to_redis_certificates(certificates.clone())
-                    .set_client_to_sentinel_tls_mode(TlsMode::Secure)
-                    .set_client_to_sentinel_certificates(certificates);
-            }
-            return Ok(Source::Sentinels(builder.build()?));
-        }
-    };
-    let mut settings =
-        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(i64::from(redis.database));
-    if let Some(username) = &redis.username {
-        settings = settings.set_username(username);
-    }
-    if let Some(password) = &redis.password {
-        settings = settings.set_password(password.expose());
-    }
-    let info = addr.into_connection_info()?.set_redis_settings(settings);
-    Ok(Source::Direct(match certificates {
-        Some(certificates) => Client::build_with_tls(info, certificates)?,
-        None => Client::open(info)?,
-    }))
 }
 
 /// What something that was told takes while it waits, in bytes, near enough.

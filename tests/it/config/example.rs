@@ -59,6 +59,8 @@ const REQUIRED: &str = r#"
 
 const USER: &str = "#username = \"sidestream\"";
 const PASSWORD: &str = "#password = \"env:REDIS_PASSWORD\"";
+const STORE_SENTINELS: &str = r#"#sentinels = ["10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"]"#;
+const SOURCE_SENTINELS: &str = r#"#sentinels = ["10.0.0.4:26379", "10.0.0.5:26379", "10.0.0.6:26379"]"#;
 
 /// The first line or key that is taken out, and the lines or keys beginning with `#` that take effect then.
 const ALTERNATIVES: &[(&str, &[&str])] = &[
@@ -102,9 +104,13 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#map"]),
     ("kind = \"memory\"", &["#kind = \"disk\"", "#path", "#sync"]),
     ("kind = \"memory\"", &["#kind = \"redis\"", "#url", "#prefix", "#retry_for", USER, PASSWORD]),
-    ("kind = \"memory\"", &["#kind = \"redis\"", "#sentinels", "#master", "#ca = \"redis-ca.pem\""]),
+    (
+        "kind = \"memory\"",
+        &["#kind = \"redis\"", STORE_SENTINELS, "#master = \"mymaster\"", "#ca = \"redis-ca.pem\""],
+    ),
     ("access", &["#access", "#syslog"]),
     ("", &["#username = \"reader\"", "#password = \"env:SOURCE_PASSWORD\""]),
+    ("url = \"rediss://127.0.0.1:6379/0\"", &[SOURCE_SENTINELS, "#master = \"events\""]),
 ];
 
 #[test]

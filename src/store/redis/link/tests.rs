@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::RedisPlace;
+use crate::config::{RedisPlace, RedisServer};
 use crate::event::{ChannelName, Event, Frame, Timestamp};
 use crate::store::Record;
 use crate::store::redis::channels::Fate;
@@ -13,11 +13,13 @@ use crate::store::redis::{Entry, Ticket, Told};
 /// A link to where no Redis is, which does not run.
 fn idle(retry_for: Duration) -> (Link, mpsc::UnboundedSender<Order>, Receiver<News>) {
     let redis = Redis {
-        place: RedisPlace::Unix(PathBuf::from("/nonexistent/redis.sock")),
-        database: 0,
-        username: None,
-        password: None,
-        ca: None,
+        server: RedisServer {
+            place: RedisPlace::Unix(PathBuf::from("/nonexistent/redis.sock")),
+            database: 0,
+            username: None,
+            password: None,
+            ca: None,
+        },
         prefix: "p:".to_owned(),
         retry_for,
     };
