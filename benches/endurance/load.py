@@ -13,7 +13,7 @@ from collections import Counter
 from urllib.parse import quote
 
 from .site import SECRET
-from .wire import Broken, Client, Door, Lines, Stream, token, trusting
+from .wire import Client, Door, Lines, Refused, Stream, token, trusting
 
 TABS = 100
 SLOW = 4
@@ -104,7 +104,7 @@ class Load:
             self.counts["requests"] += 1
             if status != wanted or not is_right:
                 self.trouble("requests_failed", f"{kind} {status}")
-        except (OSError, EOFError, ValueError, Broken, TimeoutError) as error:
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
             self.trouble("requests_failed", error)
 
     async def publications(self) -> None:
@@ -192,8 +192,10 @@ class Tab:
                 self.load.counts["cut"] += 1
                 if not isinstance(error, (ConnectionResetError, BrokenPipeError)):
                     self.load.trouble("tab_errors", error)
-            except Broken as error:
-                self.load.trouble("opens_refused", error)
+            except Refused as error:
+                # The app that knows the user is not there while it is started anew.
+                is_asking = self.asks and error.status == 502
+                self.load.trouble("asked_in_vain" if is_asking else "opens_refused", error)
                 await asyncio.sleep(0.5)
             await asyncio.sleep(random.random() * 0.2)
 

@@ -8,8 +8,8 @@ from peers.plot import COLOURS, STYLE, Axis, short, text
 from .probes import APP, ECHO, REQUEST, STREAM
 from .verdict import percentile
 
-WIDTH, LEFT, RIGHT, TOP = 900, 70, 170, 64
-PANEL, GAP = 150, 34
+WIDTH, LEFT, RIGHT, TOP = 900, 70, 170, 76
+PANEL, GAP = 150, 46
 # How many points a line has at most: each stands for the samples of so long a piece of the run.
 POINTS = 200
 
@@ -31,7 +31,7 @@ def svg(taken: list[dict], title: str, note: str) -> str:
         ("ms, p99", True, latencies(pieces, 99)),
         ("% of a core", False, {"Sidestream": shares(pieces, "cpu_s"), "the load": shares(pieces, "load_cpu_s")}),
     ]
-    height = TOP + len(panels) * (PANEL + GAP) + 20
+    height = TOP + len(panels) * (PANEL + GAP) + 12
     times = [piece[-1]["at_s"] / 60 for piece in pieces]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',

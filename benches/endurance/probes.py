@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from .site import SECRET, Site
-from .wire import Broken, Client, Door, Lines, Stream, token
+from .wire import Client, Door, Lines, Refused, Stream, token
 
 # Seconds between two probes of a kind, on average.
 EVERY = 0.25
@@ -71,7 +71,7 @@ class Probes:
             fields = {"last_event_id": cursor.decode()} if cursor else {}
             try:
                 stream = await Stream.open(self.site.plain(), f"/events?token={token(SECRET, 'probe', 3600)}", **fields)
-            except (OSError, Broken, TimeoutError) as error:
+            except (OSError, Refused, TimeoutError) as error:
                 self.trouble(f"the probe's stream: {error!r}")
                 await asyncio.sleep(1)
                 continue
@@ -97,7 +97,7 @@ class Probes:
             begun = time.monotonic_ns()
             try:
                 await once(on)
-            except (OSError, EOFError, ValueError, Broken, TimeoutError) as error:
+            except (OSError, EOFError, ValueError, Refused, TimeoutError) as error:
                 # The app itself is away while it is started anew, and closes what it had open.
                 if kind != APP:
                     self.trouble(f"{kind}: {error!r}")
@@ -111,7 +111,7 @@ class Probes:
     async def get(self, client: Client) -> None:
         status, _ = await client.ask("GET", "/small")
         if status != 200:
-            raise Broken(f"answered with {status}")
+            raise Refused(status)
 
     async def echo(self, wire: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
         reader, writer = wire

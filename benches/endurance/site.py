@@ -1,6 +1,7 @@
 """What runs: Sidestream, the app behind it, and the changes that an operator makes to both."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,7 +104,9 @@ class Site:
     """Sidestream and an app, in a folder of their own."""
 
     def __init__(self, folder: Path, binary: Path, python: Path, store: str):
-        self.folder, self.binary, self.python, self.store = folder, binary, python, store
+        self.folder, self.python, self.store = folder, python, store
+        # A copy, since PSS counts by halves what another process of the same file has in memory too.
+        self.binary = Path(shutil.copy(binary, folder / "sidestream"))
         self.ports = {name: free_port() for name in ("plain", "tls", "more", "admin")}
         self.socket = str(folder / "publish.sock")
         self.asked = self.reloads = self.refused = self.restarts = self.rotations = 0

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 PATIENCE = 60.0
 
 
-class Broken(Exception):
-    """What came is not what HTTP, or the subscriber's contract, promises."""
+class Refused(Exception):
+    """Answered with another status than 200."""
+
+    def __init__(self, status: int):
+        super().__init__(f"answered with {status}")
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Stream:
             writer.write(head("GET", path, 0, fields))
             status, _ = await asyncio.wait_for(answer_head(reader), PATIENCE)
             if status != 200:
-                raise Broken(f"a stream was refused with {status}")
+                raise Refused(status)
         except BaseException:
             stream.close()
             raise
