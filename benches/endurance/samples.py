@@ -15,8 +15,8 @@ BEFORE, LOAD, AFTER = "before", "load", "after"
 UNWANTED = ("drain", "revoked", "store_failed")
 EVICTED = ("backlog_full", "history_stalled")
 # Columns: what the system says of the process, what Sidestream says of itself, what was done to it, what the load saw.
-SYSTEM = ["pss_kib", "anon_kib", "rss_kib", "fds", "threads", "cpu_s", "disk_kib", "others_load"]
-OURS = ["streams", "connections", "store_events", "store_bytes", "generation", "evictions", "unwanted_ends", "panics"]
+SYSTEM = ["pss_kib", "anon_kib", "rss_kib", "fds", "threads", "cpu_s", "disk_kib", "machine_load"]
+OURS = ["streams", "connections", "idle_to_app", "own_fds", "store_events", "store_bytes", "generation", "evictions", "unwanted_ends", "panics"]
 DONE = ["reloads", "reloads_refused", "restarts", "rotations"]
 SEEN = ["opened", "resumed", "cut", "requests", "requests_failed", "opens_refused", "asked_in_vain", "tab_errors", "published"]
 SEEN += ["publish_failed", "received", "lost", "twice", "resets", "expired", "bursts", "kicks", "http2"]
@@ -56,7 +56,9 @@ async def take(at: float, phase: str, site: Site, probes: Probes, counts: dict, 
     held = probes.held
     sample = {"at_s": round(at, 1), "phase": phase, "held_us": held, "probes_failed": probes.failed}
     sample |= probes.take() | system(site.process.pid) | await ours(site) | {name: counts.get(name, 0) for name in SEEN}
-    sample |= {"disk_kib": site.disk() // 1024, "others_load": os.getloadavg()[0]}
+    # Those that are left are listeners, files, and what requests under way have: the same number for hours.
+    sample["own_fds"] = sample["fds"] - sample["connections"] - sample["idle_to_app"]
+    sample |= {"disk_kib": site.disk() // 1024, "machine_load": os.getloadavg()[0]}
     sample |= {"reloads": site.reloads, "reloads_refused": site.refused, "rotations": site.rotations}
     return sample | {"restarts": site.restarts, "load_cpu_s": cpu(load) if load else 0.0}
 
@@ -100,6 +102,7 @@ async def ours(site: Site) -> dict:
     return {
         "streams": values["sidestream_streams"],
         "connections": values["sidestream_connections"],
+        "idle_to_app": sum(values[name] for name in values if name.startswith("sidestream_upstream_idle_connections")),
         "store_events": values["sidestream_store_events"],
         "store_bytes": values["sidestream_store_bytes"],
         "generation": values["sidestream_config_generation"],

@@ -13,10 +13,11 @@ MEMORY_PART, MEMORY_SLACK = 0.05, 512
 # What the engine of a store on disk may have more of at any time: 8 MiB for each kind of what it keeps, which are written to
 # files when they are full. At a modest load that takes hours.
 ENGINE = 6 * 8 * 1024
-# By how many descriptors and threads the last quarter may have more. The number of streams goes up and down by so much.
-FDS_MORE, THREADS_MORE = 8, 2
-# How many descriptors there may be more at rest after the load than before: connections to the app that are kept.
-FDS_LEFT = 6
+# By how many descriptors, descriptors of its own and threads the last quarter may have more. The number of streams goes up and
+# down by so much, and requests are under way.
+MORE = {"fds": 8, "own_fds": 2, "threads": 2}
+# How many descriptors of its own there may be more at rest after the load than before.
+FDS_LEFT = 2
 # How many events there may be then: a minute of those that the probe itself publishes, and some.
 EVENTS_LEFT = 330
 # How many times as long the last quarter's probes may take as the first's, measured in their controls.
@@ -100,6 +101,7 @@ class Verdict:
             ("anonymous memory, MiB", "anon_kib", 1024),
             ("RSS, MiB", "rss_kib", 1024),
             ("descriptors", "fds", 1),
+            ("of its own, without connections", "own_fds", 1),
             ("threads", "threads", 1),
             ("streams", "streams", 1),
             ("events in history", "store_events", 1),
@@ -110,8 +112,8 @@ class Verdict:
             if unit == 1024 and key != "disk_kib":
                 engine = ENGINE if self.final["disk_kib"] else 0
                 row.bound = row.first * (1 + MEMORY_PART) + (MEMORY_SLACK + engine) / 1024
-            elif key in ("fds", "threads"):
-                row.bound = row.first + (FDS_MORE if key == "fds" else THREADS_MORE)
+            elif key in MORE:
+                row.bound = row.first + MORE[key]
             rows.append(row)
         return rows
 
@@ -124,7 +126,7 @@ class Verdict:
         return [
             self.row("CPU of Sidestream, % of a core", share("cpu_s")),
             self.row("CPU of the load, % of a core", share("load_cpu_s")),
-            self.row("load average of the machine", lambda part: median(s["others_load"] for s in part)),
+            self.row("load average of the machine", lambda part: median(s["machine_load"] for s in part)),
         ]
 
     def latencies(self) -> list[Row]:
@@ -162,7 +164,7 @@ class Verdict:
         before, after = self.rest
         if before and after:
             was, left = before[-1], after[-1]
-            for key, bound in (("fds", was["fds"] + FDS_LEFT), ("streams", was["streams"]), ("store_events", EVENTS_LEFT)):
+            for key, bound in (("own_fds", was["own_fds"] + FDS_LEFT), ("streams", was["streams"]), ("store_events", EVENTS_LEFT)):
                 if left[key] > bound:
                     found.append(f"{key} at rest after the load: {left[key]:.0f}, {was[key]:.0f} before it")
         return found
@@ -184,6 +186,7 @@ class Verdict:
         if before and after:
             lines += ["", "| at rest | before the load | after it |", "|---|--:|--:|"]
             kept = [("PSS, MiB", "pss_kib", 1024), ("anonymous memory, MiB", "anon_kib", 1024), ("descriptors", "fds", 1)]
+            kept += [("of its own, without connections", "own_fds", 1)]
             kept += [("threads", "threads", 1), ("streams", "streams", 1), ("events in history", "store_events", 1)]
             for words, key, unit in kept:
                 lines.append(f"| {words} | {cell(before[-1][key] / unit)} | {cell(after[-1][key] / unit)} |")
