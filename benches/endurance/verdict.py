@@ -1,7 +1,7 @@
 """The verdict: what the samples say, as a table, and whether memory, descriptors and latency were flat."""
 
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from . import samples
 from .probes import APP, ECHO, REQUEST, STREAM
@@ -16,11 +16,13 @@ ENGINE = 6 * 8 * 1024
 # By how many descriptors, descriptors of its own and threads the last quarter may have more. The number of streams goes up and
 # down by so much, and requests are under way.
 MORE = {"fds": 8, "own_fds": 2, "threads": 2}
-# How many descriptors of its own there may be more at rest after the load than before.
-FDS_LEFT = 2
+# How many descriptors of its own there may be more at rest after the load than before: each worker opens the folder of the files
+# route when it is first asked for one of them.
+FDS_LEFT = 4
 # How many events there may be then: a minute of those that the probe itself publishes, and some.
 EVENTS_LEFT = 330
-# How many times as long the last quarter's probes may take as the first's, measured in their controls.
+# How many times as long the last quarter's probes may take as the first's, by the clock or measured in their controls: on a
+# machine that gets busier the first is more, on one that gets quieter the second.
 P50_TIMES, P99_TIMES = 1.3, 2.0
 # How many probes of a kind a quarter must have for its p99 to be judged; that of few is a matter of luck.
 ENOUGH = 1000
@@ -68,10 +70,12 @@ class Row:
     last: float
     slope: float
     bound: float | None = None
+    # Whether something else says that it is flat.
+    is_excused: bool = False
 
     @property
     def is_flat(self) -> bool:
-        return self.bound is None or self.last <= self.bound
+        return self.bound is None or self.last <= self.bound or self.is_excused
 
 
 class Verdict:
@@ -107,7 +111,9 @@ class Verdict:
             ("events in history", "store_events", 1),
             ("folder of the store, MiB", "disk_kib", 1024),
         ):
-            row = self.row(name, lambda part, key=key, unit=unit: median(s[key] / unit for s in part))
+            # Of descriptors the mean: those of a listener that every other reload takes away would make a median jump.
+            figure = fmean if key in MORE else median
+            row = self.row(name, lambda part, figure=figure, key=key, unit=unit: figure(s[key] / unit for s in part))
             row.slope = slope([(s["at_s"] / 3600, s[key] / unit) for s in self.taken])
             if unit == 1024 and key != "disk_kib":
                 engine = ENGINE if self.final["disk_kib"] else 0
@@ -131,11 +137,11 @@ class Verdict:
 
     def latencies(self) -> list[Row]:
         """What probes waited for, and that by the controls."""
-        rows, parts = [], {}
+        rows, clock = [], {}
         for name, key in (("probe of a stream", STREAM), ("echo", ECHO), ("probe of a request", REQUEST), ("the app itself", APP)):
             for percent in (50, 99):
                 row = self.row(f"{name} p{percent}, ms", lambda part, k=key, p=percent: percentile(part, k, p) / 1000)
-                parts[key, percent] = row
+                clock[key, percent] = row
                 rows.append(row)
         for name, key, control in (("stream / echo", STREAM, ECHO), ("request / the app itself", REQUEST, APP)):
             for percent, times in ((50, P50_TIMES), (99, P99_TIMES)):
@@ -145,6 +151,7 @@ class Verdict:
                 )
                 if percent == 50 or sum(len(s[key]) for s in self.quarter(0)) >= ENOUGH:
                     row.bound = row.first * times
+                    row.is_excused = clock[key, percent].last <= clock[key, percent].first * times
                 rows.append(row)
         return rows
 
