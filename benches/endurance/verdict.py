@@ -8,8 +8,10 @@ from .probes import APP, ECHO, REQUEST, STREAM
 
 # What is left out at the beginning of the load, in seconds, and of a short run as a part of it: caches and history fill.
 WARM_UP, WARM_UP_PART = 300.0, 0.25
-# By how much memory may be more in the last quarter than in the first: a part of it, and what an allocator does anyway.
-MEMORY_PART, MEMORY_SLACK = 0.05, 512
+# By how much memory may be more in the last quarter than in the first: a part of it, and KiB by which it goes up and down over
+# minutes anyway, as the allocator takes and gives back what each worker has. At rest it has given back what it can: there may
+# be no more after the load than in the first quarter of it.
+MEMORY_PART, MEMORY_SLACK = 0.05, 2048
 # What the engine of a store on disk may have more of at any time: 8 MiB for each kind of what it keeps, which are written to
 # files when they are full. At a modest load that takes hours.
 ENGINE = 6 * 8 * 1024
@@ -116,12 +118,14 @@ class Verdict:
             row = self.row(name, lambda part, figure=figure, key=key, unit=unit: figure(s[key] / unit for s in part))
             row.slope = slope([(s["at_s"] / 3600, s[key] / unit) for s in self.taken])
             if unit == 1024 and key != "disk_kib":
-                engine = ENGINE if self.final["disk_kib"] else 0
-                row.bound = row.first * (1 + MEMORY_PART) + (MEMORY_SLACK + engine) / 1024
+                row.bound = row.first * (1 + MEMORY_PART) + (MEMORY_SLACK + self.engine()) / 1024
             elif key in MORE:
                 row.bound = row.first + MORE[key]
             rows.append(row)
         return rows
+
+    def engine(self) -> int:
+        return ENGINE if self.final["disk_kib"] else 0
 
     def rates(self, load: list[dict]) -> list[Row]:
         """What the processor spends, and what for."""
@@ -171,6 +175,9 @@ class Verdict:
         before, after = self.rest
         if before and after:
             was, left = before[-1], after[-1]
+            held, bound = left["anon_kib"] / 1024, self.rows[1].first + self.engine() / 1024
+            if held > bound:
+                found.append(f"anonymous memory at rest after the load: {cell(held)} MiB, bound {cell(bound)}")
             for key, bound in (("own_fds", was["own_fds"] + FDS_LEFT), ("streams", was["streams"]), ("store_events", EVENTS_LEFT)):
                 if left[key] > bound:
                     found.append(f"{key} at rest after the load: {left[key]:.0f}, {was[key]:.0f} before it")
