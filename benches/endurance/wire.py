@@ -40,11 +40,12 @@ class Door:
             if receive_buffer:
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             await asyncio.get_running_loop().sock_connect(wire, ("127.0.0.1", self.address))
-            name = "localhost" if self.tls else None
-            return await asyncio.open_connection(sock=wire, ssl=self.tls, server_hostname=name, limit=limit)
         except BaseException:
             wire.close()
             raise
+        # From here on it is asyncio's to close, also when the handshake fails or is given up.
+        name = "localhost" if self.tls else None
+        return await asyncio.open_connection(sock=wire, ssl=self.tls, server_hostname=name, limit=limit)
 
 
 class Client:
