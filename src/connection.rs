@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 mod pieces;
 mod proxy_protocol;
+mod timer;
 mod watch;
 
 use std::future::Future;

@@ -14,6 +14,7 @@ mod origin;
 mod query;
 mod reply;
 mod request;
+mod request_id;
 mod target;
 mod trailers;
 
@@ -28,5 +29,6 @@ pub use origin::from_same_origin;
 pub use query::query_values;
 pub use reply::{Reply, accepts_json, reply};
 pub use request::{Told, cookie_line, forwarded, request_fields};
+pub use request_id::RequestId;
 pub use target::{Fragment, RequestError, check_request, covers, host_without_port};
 pub use trailers::{clean_request_trailers, clean_response_trailers};

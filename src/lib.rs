@@ -132,7 +132,7 @@
 //! hub, auth, acme
 //! store, fetch, limits, compress
 //! config, http, tls, transport
-//! event, metrics, access_log, shutdown, systemd
+//! event, metrics, access_log, shutdown, systemd, clock
 //! ```
 //!
 //! # Where this differs from the first design
@@ -196,6 +196,7 @@ pub mod acme;
 pub mod admin;
 pub mod auth;
 pub mod cli;
+pub mod clock;
 pub mod compress;
 pub mod config;
 pub mod connection;

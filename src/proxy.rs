@@ -38,7 +38,9 @@ use hyper::body::{Body as _, Incoming};
 use tokio::sync::Notify;
 
 use crate::config::{self, HeaderRules, UpstreamKind};
-use crate::http::{Peer, Told, clean_response_fields, is_upgrade, names_websocket, request_fields};
+use crate::http::{
+    Peer, RequestId, Told, clean_response_fields, is_upgrade, names_websocket, request_fields,
+};
 use crate::metrics::Counters;
 
 pub use ahead::{ReadAhead, ReadsAhead};
@@ -75,7 +77,7 @@ pub struct Forward<'a> {
     /// The host it is for.
     pub host: Option<&'a HeaderValue>,
     /// What the request is called in the app's log and in ours.
-    pub request_id: HeaderValue,
+    pub request_id: RequestId,
     /// How long the client may pause within its body.
     pub body_stall: Duration,
     /// What is taken off the beginning of its path; the route's path begins with it.
@@ -229,7 +231,7 @@ fn prepare(
 
     let mut out = upstream.take_buffer();
     head::write_request_line(&mut out, &parts.method, target, to.prefix.unwrap_or_default());
-    let told = Told { peer: to.peer, host: to.host, request_id: &to.request_id, prefix: to.prefix };
+    let told = Told { peer: to.peer, host: to.host, request_id: to.request_id.as_str(), prefix: to.prefix };
     // Most routes have none, and every field would ask.
     let rules = Some(to.rules).filter(|rules| !rules.is_empty());
     let fields = request_fields(&parts.headers, &told, |name, value| {

@@ -36,7 +36,7 @@ use crate::auth::Authenticator;
 use crate::compress::Room;
 use crate::config::{Config, Cors, ErrorPages, Route};
 use crate::files::{Client, FilesError};
-use crate::http::{HandedFile, check_request, host_without_port};
+use crate::http::{HandedFile, RequestId, check_request, host_without_port};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
@@ -54,7 +54,7 @@ use asker::Asker;
 use body::RequestLog;
 use cors::Leave;
 use front::Front;
-use origin::{check_host, check_scheme, request_id};
+use origin::{check_host, check_scheme};
 use refusal::Refusal;
 use stream::{Asked, Granted};
 use table::Table;
@@ -201,7 +201,7 @@ impl Router {
     /// fields are gone when it has been sent to an app.
     pub async fn route(&self, parts: &mut Parts, body: Incoming, origin: &Origin<'_>) -> Routed {
         self.counters.requests.inc();
-        let id = request_id(&parts.headers, origin.peer);
+        let id = RequestId::of(&parts.headers, origin.peer);
         let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), parts, origin.client(parts), &id);
         // Boxed here, once: it goes with the answer's body to the end.
         let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
@@ -371,9 +371,9 @@ impl Router {
     /// Checks a request and finds what is done with it, and the host it is for.
     fn find(&self, parts: &Parts, origin: &Origin<'_>) -> Result<(&Entry, Option<HeaderValue>), Refusal> {
         let host = check_request(parts)?;
-        check_host(host.as_ref(), origin)?;
-        check_scheme(parts, host.as_ref(), origin)?;
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_without_port);
+        check_host(name, origin)?;
+        check_scheme(parts, host.as_ref(), origin)?;
         let route = self.table.find(parts.uri.path(), name).ok_or(Refusal::NoRoute)?;
         let entry = &self.routes[route];
         match &*entry.action {

@@ -11,8 +11,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::watch::{Timer, Tracked, Watch, Watched};
+use super::timer::{Caller, Timer};
+use super::watch::{Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared, close};
+use crate::clock;
 use crate::http::Fragment;
 use crate::proxy::{ReadsAhead as _, tunnel};
 use crate::stream::{Grant, park};
@@ -52,16 +54,17 @@ pub(super) async fn serve<H: Handler>(
     );
     let mut timer = Timer::new(&watch, &settings.deadlines);
     let end = {
-        let (mut draining, mut told) = (false, false);
+        let (mut draining, mut told, mut caller) = (false, false, Caller::default());
         let mut drain = pin!(settings.drain.begun());
         poll_fn(|cx| {
-            draining = draining || drain.as_mut().poll(cx).is_ready();
+            let is_new = caller.is_new(cx);
+            draining = draining || settings.drain.has_begun() || is_new && drain.as_mut().poll(cx).is_ready();
             // Not over the part of a request that has come: hyper would drop it and close.
             if draining && !told && !watch.is_reading_head() {
                 told = true;
                 Pin::new(&mut *connection).graceful_shutdown();
             }
-            match connection.poll_without_shutdown(cx) {
+            match clock::seen_once(|| connection.poll_without_shutdown(cx)) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Finished),
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(ConnectionError::Http(error))),
                 Poll::Pending => {}
@@ -74,7 +77,7 @@ pub(super) async fn serve<H: Handler>(
                 return Poll::Ready(End::Finished);
             }
             timer
-                .poll(cx, &watch, &settings.deadlines)
+                .poll(cx, is_new, &watch, &settings.deadlines)
                 .map(|what| End::Failed(ConnectionError::TimedOut(what)))
         })
         .await

@@ -15,7 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
 use super::pieces::{Pieces, while_it_moves};
-use super::watch::{Timer, Tracked, Watch, Watched};
+use super::timer::{Caller, Timer};
+use super::watch::{Tracked, Watch, Watched};
 use super::{ConnectionError, Handler, Info, Outcome, Shared};
 use crate::proxy::ReadsAhead as _;
 use crate::transport::Transport;
@@ -66,16 +67,17 @@ pub(super) async fn serve<H: Handler>(
         connection.as_mut().graceful_shutdown();
     }
     let ended = {
-        let mut drain = pin!(settings.drain.begun());
+        let (mut drain, mut caller) = (pin!(settings.drain.begun()), Caller::default());
         poll_fn(|cx| {
-            if !draining && drain.as_mut().poll(cx).is_ready() {
+            let is_new = caller.is_new(cx);
+            if !draining && (settings.drain.has_begun() || is_new && drain.as_mut().poll(cx).is_ready()) {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ok(ended));
             }
-            timer.poll(cx, &watch, &settings.deadlines).map(Err)
+            timer.poll(cx, is_new, &watch, &settings.deadlines).map(Err)
         })
         .await
     };

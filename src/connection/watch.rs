@@ -1,7 +1,7 @@
 //! What a connection is doing, seen from its socket, and how long it may.
 //!
 //! The socket, the service and the bodies write here what they see; the connection's task reads it after each poll
-//! and keeps one timer for whatever is due first. Nothing here is touched more than a few times a request.
+//! and keeps one timer (`timer`) for whatever is due first. Nothing here is touched more than a few times a request.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -11,9 +11,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::fragment::LineWatch;
+use crate::clock;
 use crate::config::Deadlines;
 use crate::proxy::{ReadAhead, Switched};
 use crate::stream::Grant;
@@ -135,7 +136,7 @@ impl Watch {
 
     /// What is due next, and what it is called. To be asked after each poll, since a head's time begins here: one that
     /// came whole is a request by now, and the clock is not read for it.
-    fn deadline(&self, deadlines: &Deadlines) -> Option<(Instant, &'static str)> {
+    pub(super) fn deadline(&self, deadlines: &Deadlines) -> Option<(Instant, &'static str)> {
         if self.is_reading_head() && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
@@ -162,48 +163,7 @@ impl Drop for InFlight {
         let watch = &self.0;
         watch.in_flight.set(watch.in_flight.get() - 1);
         if watch.in_flight.get() == 0 {
-            watch.idle_since.set(Instant::now());
-        }
-    }
-}
-
-/// The one timer of a connection. It is moved only when what is due comes sooner than it would fire, so a connection
-/// that is used all the time does not touch it.
-#[derive(Debug)]
-pub(super) struct Timer {
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Timer {
-    pub(super) fn new(watch: &Watch, deadlines: &Deadlines) -> Self {
-        let at = watch.deadline(deadlines).map_or_else(Instant::now, |(at, _)| at);
-        Self { sleep: Box::pin(sleep_until(at)) }
-    }
-
-    /// Ready when a deadline has passed: with its name.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        watch: &Watch,
-        deadlines: &Deadlines,
-    ) -> Poll<&'static str> {
-        loop {
-            let due = watch.deadline(deadlines);
-            if let Some((at, _)) = due
-                && at < self.sleep.deadline()
-            {
-                self.sleep.as_mut().reset(at);
-            }
-            ready!(self.sleep.as_mut().poll(cx));
-            match due {
-                Some((at, what)) if at <= Instant::now() => return Poll::Ready(what),
-                Some((at, _)) => self.sleep.as_mut().reset(at),
-                // Busy, with nothing due: looked at again after the shortest time in which something can become due.
-                None => {
-                    let soon = deadlines.idle_timeout.min(deadlines.write_stall);
-                    self.sleep.as_mut().reset(Instant::now() + soon);
-                }
-            }
+            watch.idle_since.set(clock::now());
         }
     }
 }

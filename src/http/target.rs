@@ -117,21 +117,19 @@ fn check_host(parts: &Parts) -> Result<Option<HeaderValue>, RequestError> {
 }
 
 fn check_framing(parts: &Parts) -> Result<(), RequestError> {
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || codings.next().is_some()
-    {
-        return Err(RequestError::TransferEncoding);
+    let (mut is_coded, mut expects_other) = (false, false);
+    // One look at all of them: most requests have neither, and looking each of them up costs as much.
+    for (name, value) in &parts.headers {
+        match *name {
+            TRANSFER_ENCODING if is_coded || !value.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                return Err(RequestError::TransferEncoding);
+            }
+            TRANSFER_ENCODING => is_coded = true,
+            EXPECT => expects_other |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
     }
-    if parts
-        .headers
-        .get_all(EXPECT)
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
-        return Err(RequestError::Expect);
-    }
-    Ok(())
+    if expects_other { Err(RequestError::Expect) } else { Ok(()) }
 }
 
 /// Whether this is a host and perhaps a port: a name, an IPv4 address or a bracketed IPv6 address; no user info.

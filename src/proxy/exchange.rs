@@ -8,7 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 
 use super::ProxyError;
@@ -27,8 +27,6 @@ const MAX_REPEATS: u32 = 2;
 
 /// The room for the head of an answer: if there is less than the first, as much as the second, in bytes.
 const HEAD_ROOM: (usize, usize) = (2 * 1024, 8 * 1024);
-
-const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// What is asked, as far as it matters for the answer.
 #[derive(Debug)]
@@ -230,7 +228,7 @@ fn answered(
     head: Head,
     is_broken: bool,
 ) -> Answered {
-    let Head { status, fields, extensions, framing, keeps, keep_alive } = head;
+    let Head { status, fields, extensions, framing, keeps, is_event_stream, keep_alive } = head;
     connection.keep_alive = keep_alive;
     connection.clock.allow(upstream.read_timeout);
     let mut response = Response::new(());
@@ -246,17 +244,11 @@ fn answered(
     } else {
         (!is_broken).then(|| request.take())
     };
-    let is_quiet = is_event_stream(response.headers());
     // A request that could not be sent whole has left its connection in the middle of something.
     let keeps = keeps && !is_broken;
     Answered::Response(
-        response.map(|()| UpstreamBody::new(upstream, connection, framing, keeps, is_quiet, rest)),
+        response.map(|()| UpstreamBody::new(upstream, connection, framing, keeps, is_event_stream, rest)),
     )
-}
-
-fn is_event_stream(fields: &HeaderMap) -> bool {
-    let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 #[cfg(test)]

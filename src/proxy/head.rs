@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::uri::PathAndQuery;
 use http::{Extensions, Method, StatusCode};
 use httparse::{ParserConfig, Status};
@@ -20,6 +22,8 @@ use super::error::AnswerFault;
 use super::framing::Framing;
 
 const KEEP_ALIVE: &str = "keep-alive";
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// The largest head of an answer, in bytes.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
@@ -61,6 +65,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the connection may serve another request (RFC 9112, section 9.3).
     pub(super) keeps: bool,
+    /// Whether it begins an event stream.
+    pub(super) is_event_stream: bool,
     /// How long the app says that it keeps the connection when nothing is asked.
     pub(super) keep_alive: Option<Duration>,
 }
@@ -129,8 +135,15 @@ pub(super) fn take_answer(
     let said = Said::take(&bytes, &places, &mut fields)?;
     let (framing, is_whole) = said.framing(lines.status, lines.is_http_10, to_head)?;
     let keeps = is_whole && said.keeps(lines.is_http_10);
-    let keep_alive = said.keep_alive_for;
-    Ok(Some(Head { status: lines.status, fields, extensions, framing, keeps, keep_alive }))
+    Ok(Some(Head {
+        status: lines.status,
+        fields,
+        extensions,
+        framing,
+        keeps,
+        is_event_stream: said.is_event_stream.unwrap_or_default(),
+        keep_alive: said.keep_alive_for,
+    }))
 }
 
 /// Where the name and the value of each field are.
@@ -181,6 +194,8 @@ struct Said {
     close: bool,
     keep_alive: bool,
     keep_alive_for: Option<Duration>,
+    /// None until the type is said; the first one counts.
+    is_event_stream: Option<bool>,
 }
 
 impl Said {
@@ -196,34 +211,37 @@ impl Said {
             let name_length = name.len();
             let name = HeaderName::from_bytes(&bytes[name.clone()])
                 .map_err(|_| AnswerFault::Head(httparse::Error::HeaderName))?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()))
-                .map_err(|_| AnswerFault::Head(httparse::Error::HeaderValue))?;
+            let text = &bytes[value.clone()];
             if name == CONTENT_LENGTH {
-                let length = content_length(value.as_bytes()).ok_or(AnswerFault::Length)?;
+                let length = content_length(text).ok_or(AnswerFault::Length)?;
                 match said.length.replace(length) {
                     Some(other) if other != length => return Err(AnswerFault::Length),
                     Some(_) => continue,
-                    None if value.as_bytes().contains(&b',') => {
+                    None if text.contains(&b',') => {
                         map.append(name, HeaderValue::from(length));
                         continue;
                     }
                     None => {}
                 }
             } else if name == TRANSFER_ENCODING {
-                said.coding(value.as_bytes())?;
+                said.coding(text)?;
             } else if name == CONNECTION {
-                for option in tokens(value.as_bytes()) {
+                for option in tokens(text) {
                     said.close |= option.eq_ignore_ascii_case(b"close");
                     said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
                 // What nearly all say. It is said by `keeps` now, and would only be taken out again.
-                if matches!(value.as_bytes(), b"keep-alive" | b"close") {
+                if matches!(text, b"keep-alive" | b"close") {
                     continue;
                 }
+            } else if name == CONTENT_TYPE {
+                said.is_event_stream.get_or_insert_with(|| is_event_stream(text));
             }
             if name_length == KEEP_ALIVE.len() && name == KEEP_ALIVE {
-                said.keep_alive_for = timeout(value.as_bytes());
+                said.keep_alive_for = timeout(text);
             }
+            let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()))
+                .map_err(|_| AnswerFault::Head(httparse::Error::HeaderValue))?;
             map.append(name, value);
         }
         Ok(said)
@@ -270,6 +288,10 @@ impl Said {
     fn keeps(&self, is_http_10: bool) -> bool {
         !self.close && (!is_http_10 || self.keep_alive)
     }
+}
+
+fn is_event_stream(kind: &[u8]) -> bool {
+    kind.get(..EVENT_STREAM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// What `Keep-Alive: timeout=5, max=100` says, in whole seconds.

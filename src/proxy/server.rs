@@ -14,6 +14,7 @@ use super::address::Address;
 use super::connection::Connection;
 use super::error::AppFault;
 use super::standing::{Lease, Standing};
+use crate::clock;
 use crate::config::{self, Origin, UpstreamKind};
 use crate::metrics::UpstreamCells;
 
@@ -78,7 +79,7 @@ impl Server {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut connection, until }) = idle.pop() {
             self.cells.idle.dec();
-            if connection.is_silent() && Instant::now() < until && (!for_certain || connection.is_open()) {
+            if connection.is_silent() && clock::now() < until && (!for_certain || connection.is_open()) {
                 connection.heard = false;
                 return Some(connection);
             }
@@ -104,7 +105,7 @@ impl Server {
             return false;
         }
         let said = connection.keep_alive.map(|said| said.saturating_sub(MARGIN));
-        let until = Instant::now() + said.map_or(self.idle_limit, |said| said.min(self.idle_limit));
+        let until = clock::now() + said.map_or(self.idle_limit, |said| said.min(self.idle_limit));
         if said == Some(Duration::ZERO) || until > connection.made + MAX_AGE {
             return false;
         }

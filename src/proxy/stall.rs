@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::clock;
+
 /// Says when a wait has become too long. Costs nothing until something is waited for; from then on one timer, which
 /// is moved only when it fires.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Stall {
 
     /// What is waited for has not come. Ready when that has lasted for too long.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.after;
+        let deadline = *self.waiting_since.get_or_insert_with(clock::now) + self.after;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
             // A wait is given less time than the one before.

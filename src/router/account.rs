@@ -1,7 +1,7 @@
 //! The account of a request: what is counted of it and written down of it when all of it is over.
 //!
 //! Invariants: every request is counted once, under the route that it reached, also when its client goes away or a mistake
-//! of ours ends it; the clock is read at its two ends, and once more when an app has answered, and for nothing else.
+//! of ours ends it; and the clock is read at its end alone: when it begins and when an app has answered are times of polls.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::body::RequestLog;
+use crate::clock;
 use crate::config::{Config, Route};
 use crate::metrics::{Class, Counters, RouteCells, RouteLabel, UpstreamCells};
 
@@ -50,7 +51,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn open(log: Option<Box<RequestLog>>) -> Self {
-        Self { meter: None, begun: Instant::now(), status: 0, bytes: 0, log }
+        Self { meter: None, begun: clock::now(), status: 0, bytes: 0, log }
     }
 
     /// It has reached a route, or none. To be said once, before anything is waited for.
@@ -62,7 +63,7 @@ impl Account {
     /// The app has answered.
     pub(super) fn heard(&self) {
         if let Some(upstream) = self.meter.as_ref().and_then(|meter| meter.upstream.as_ref()) {
-            upstream.first_byte.note(self.begun.elapsed());
+            upstream.first_byte.note(clock::now() - self.begun);
         }
     }
 

@@ -14,7 +14,7 @@ use super::front::Stopped;
 use super::refusal::Refusal;
 use super::{ReplyBody, Routed, Router};
 use crate::config::HeaderRules;
-use crate::http::accepts_json;
+use crate::http::{RequestId, accepts_json};
 use crate::stream::StreamError;
 
 /// Who gets an answer of ours.
@@ -22,7 +22,7 @@ use crate::stream::StreamError;
 pub(super) struct Asker<'r> {
     pub(super) accept: Option<HeaderValue>,
     /// What the request is called, if a page may say it.
-    pub(super) id: Option<Box<HeaderValue>>,
+    pub(super) id: Option<Box<RequestId>>,
     /// Whether only programs come here.
     pub(super) is_script: bool,
     /// What the route changes in answers, ours too.
@@ -61,7 +61,7 @@ impl Router {
         }
         let pages = self.pages.as_ref().filter(|_| refusal.takes_page() && !asker.is_script)?;
         let page = pages.of_status(status.as_u16(), json)?;
-        let id = asker.id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let id = asker.id.as_ref().map(|id| id.as_str()).unwrap_or_default();
         Some(page.fill(status.as_u16(), id).into())
     }
 

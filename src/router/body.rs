@@ -15,6 +15,7 @@ use super::account::Account;
 use crate::access_log::{WorkerLog, without_userinfo};
 use crate::compress::Compressed;
 use crate::files::FileBody;
+use crate::http::RequestId;
 use crate::proxy::{ReadAhead, ReadsAhead, UpstreamBody};
 use crate::stream::{LimitedBody, StreamBody};
 
@@ -174,7 +175,7 @@ impl Drop for ReplyBody {
 pub(super) struct RequestLog {
     log: Rc<WorkerLog>,
     client: String,
-    id: HeaderValue,
+    id: RequestId,
     method: Method,
     target: String,
     host: String,
@@ -189,7 +190,7 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(super) fn new(log: Rc<WorkerLog>, parts: &Parts, client: String, id: &HeaderValue) -> Self {
+    pub(super) fn new(log: Rc<WorkerLog>, parts: &Parts, client: String, id: &RequestId) -> Self {
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
         let told = |name| {
@@ -225,7 +226,7 @@ impl RequestLog {
         self.log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
-                .text("id", self.id.to_str().unwrap_or_default())
+                .text("id", self.id.as_str())
                 .text("method", start(self.method.as_str(), MAX_METHOD))
                 .text("host", start(&self.host, MAX_HOST))
                 .target(&self.target)

@@ -1,4 +1,4 @@
-//! Where a request comes from, and what that decides: its name, whether its host is served here, and whether it came as
+//! Where a request comes from, and what that decides: whether its host is served here, and whether it came as
 //! the listener wants it.
 
 use std::net::IpAddr;
@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::header::HeaderMap;
 use http::request::Parts;
 
 use super::Redirect;
 use super::refusal::Refusal;
 use crate::config::TrustedProxies;
-use crate::http::{Peer, covers, host_without_port};
+use crate::http::{Peer, covers};
 use crate::tls::Credentials;
 use crate::transport::DirectFiles;
 
@@ -59,32 +58,9 @@ pub(super) fn shown(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 
-/// The longest name of a request that is taken over, in bytes.
-const MAX_REQUEST_ID: usize = 128;
-
-/// What a request is called: by a trusted proxy in front of us, if that is a name for a log, or by us.
-pub(super) fn request_id(fields: &HeaderMap, peer: &Peer) -> HeaderValue {
-    if peer.trusted
-        && let Some(id) = fields.get("x-request-id")
-        && (1..=MAX_REQUEST_ID).contains(&id.len())
-        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-    {
-        return id.clone();
-    }
-    let mut bits = fastrand::u64(..);
-    let mut text = [0; 16];
-    for byte in &mut text {
-        *byte = b"0123456789abcdef"[(bits & 15) as usize];
-        bits >>= 4;
-    }
-    // Hexadecimal digits are always a valid value.
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
-}
-
-/// Whether the request's host is served here and belongs to the certificate that the client was shown.
-pub(super) fn check_host(host: Option<&HeaderValue>, origin: &Origin<'_>) -> Result<(), Refusal> {
-    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
-    let host = host_without_port(host);
+/// Whether the request's host, without a port, is served here and belongs to the certificate that the client was shown.
+pub(super) fn check_host(host: Option<&str>, origin: &Origin<'_>) -> Result<(), Refusal> {
+    let Some(host) = host else { return Ok(()) };
     if !origin.server_names.is_empty() && !origin.server_names.iter().any(|name| covers(name, host)) {
         return Err(if origin.credentials.is_some() { Refusal::Misdirected } else { Refusal::NoRoute });
     }

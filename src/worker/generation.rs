@@ -108,9 +108,15 @@ impl Generation {
             direct: info.direct.as_ref(),
         };
         match self.router.route(head, body, &origin).await {
-            Routed::Reply(response) => Outcome::Reply(put_hsts(hsts, response)),
+            Routed::Reply(mut response) => {
+                put_hsts(hsts, &mut response);
+                Outcome::Reply(response)
+            }
             Routed::Park(grant) => Outcome::Park(grant),
-            Routed::Tunnel(response, app) => Outcome::Tunnel(put_hsts(hsts, response), app),
+            Routed::Tunnel(mut response, app) => {
+                put_hsts(hsts, &mut response);
+                Outcome::Tunnel(response, app)
+            }
         }
     }
 }
@@ -122,11 +128,10 @@ impl Drop for Generation {
 }
 
 /// Says in an answer for how long browsers are to come by `https` only, unless the app says it itself.
-fn put_hsts(hsts: Option<&HeaderValue>, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+fn put_hsts(hsts: Option<&HeaderValue>, response: &mut Response<ReplyBody>) {
     if let Some(hsts) = hsts {
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
-    response
 }
 
 /// The newest generation, as connections know it.
@@ -160,7 +165,9 @@ impl Handler for Newest {
     fn failed(&self, info: &Info) -> Response<ReplyBody> {
         let generation = self.generation();
         let hsts = generation.rules(info).and_then(|rules| rules.hsts.as_ref());
-        put_hsts(hsts, generation.router.failed())
+        let mut response = generation.router.failed();
+        put_hsts(hsts, &mut response);
+        response
     }
 }
 

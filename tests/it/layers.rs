@@ -22,7 +22,7 @@ const TIERS: [&[&str]; 11] = [
     &["hub", "auth", "acme"],
     &["store", "fetch", "limits", "compress"],
     &["config", "http", "tls", "transport"],
-    &["event", "metrics", "access_log", "shutdown", "systemd"],
+    &["event", "metrics", "access_log", "shutdown", "systemd", "clock"],
 ];
 
 /// The crate's map, which names all modules and belongs to no tier.
