@@ -129,7 +129,7 @@
 //! router, connection, listener, source
 //! proxy, files, stream, publish
 //! unread
-//! hub, auth, acme
+//! hub, auth, acme, trace
 //! store, fetch, limits, compress
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown, systemd
@@ -217,6 +217,7 @@ pub mod store;
 pub mod stream;
 pub mod systemd;
 pub mod tls;
+pub mod trace;
 pub mod transport;
 pub mod unread;
 pub mod worker;

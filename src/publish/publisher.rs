@@ -15,6 +15,7 @@ use crate::metrics::{Counters, Totals};
 use crate::publish::publication::{self, Limits, Whom};
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Bounds, map, reply};
+use crate::trace::Tracer;
 
 /// The handle. Cloning it is cheap; workers and the control thread each have one.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ struct Shared {
     /// Both are changed by a new configuration, also for those who are connected.
     bounds: RwLock<Arc<Bounds>>,
     terms: RwLock<Arc<Terms>>,
+    tracer: RwLock<Option<Tracer>>,
     counters: Arc<[Arc<Counters>]>,
     /// What the app's own publications are told and the log says.
     refused: Quiet,
@@ -53,6 +55,7 @@ impl Publisher {
                 hub,
                 bounds,
                 terms: RwLock::default(),
+                tracer: RwLock::default(),
                 counters,
                 refused: Quiet::new(),
             }),
@@ -87,6 +90,11 @@ impl Publisher {
     /// the socket stays.
     pub fn let_in(&self, terms: Terms) {
         *self.shared.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// Changes which publications are recorded.
+    pub fn trace(&self, tracer: Option<Tracer>) {
+        *self.shared.tracer.write().unwrap_or_else(PoisonError::into_inner) = tracer;
     }
 
     pub(super) fn terms(&self) -> Arc<Terms> {

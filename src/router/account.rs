@@ -7,17 +7,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::body::RequestLog;
+use super::traced::{App, Traced};
 use crate::config::{Config, Route};
 use crate::metrics::{Class, Counters, RouteCells, RouteLabel, UpstreamCells};
+use crate::proxy::{Answer, ProxyError};
 
 /// Where the requests of a route are counted.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     cells: Arc<RouteCells>,
     upstream: Option<Arc<UpstreamCells>>,
+    /// What spans say of the route: its path, and the app behind it.
+    path: String,
+    app: Option<App>,
 }
 
 impl Meter {
@@ -25,12 +31,13 @@ impl Meter {
     pub(super) fn of(route: &Route, config: &Config, counters: &Counters) -> Rc<Self> {
         let label = config.label_of(route);
         let upstream = route.upstream().map(|_| counters.upstreams.of(label.upstream.clone()));
-        Rc::new(Self { cells: counters.routes.of(label), upstream })
+        let app = route.upstream().and_then(|place| config.upstreams.get(place)).map(App::of);
+        Rc::new(Self { cells: counters.routes.of(label), upstream, path: route.path.clone(), app })
     }
 
     /// Of what reaches no route.
     pub(super) fn of_none(counters: &Counters) -> Rc<Self> {
-        Rc::new(Self { cells: counters.routes.of(RouteLabel::default()), upstream: None })
+        Rc::new(Self { cells: counters.routes.of(RouteLabel::default()), ..Self::default() })
     }
 }
 
@@ -46,11 +53,13 @@ pub(super) struct Account {
     bytes: u64,
     /// What is written down, if anything is.
     pub(super) log: Option<Box<RequestLog>>,
+    /// Its spans, if it is recorded.
+    pub(super) traced: Option<Box<Traced>>,
 }
 
 impl Account {
-    pub(super) fn open(log: Option<Box<RequestLog>>) -> Self {
-        Self { meter: None, begun: Instant::now(), status: 0, bytes: 0, log }
+    pub(super) fn open(log: Option<Box<RequestLog>>, traced: Option<Box<Traced>>) -> Self {
+        Self { meter: None, begun: Instant::now(), status: 0, bytes: 0, log, traced }
     }
 
     /// It has reached a route, or none. To be said once, before anything is waited for.
@@ -59,10 +68,22 @@ impl Account {
         self.meter = Some(meter.clone());
     }
 
-    /// The app has answered.
-    pub(super) fn heard(&self) {
-        if let Some(upstream) = self.meter.as_ref().and_then(|meter| meter.upstream.as_ref()) {
+    /// The app is going to be asked, with these fields.
+    pub(super) fn asks(&mut self, fields: &mut HeaderMap) {
+        if let Some(traced) = &mut self.traced {
+            traced.asks(self.meter.as_ref().and_then(|meter| meter.app.as_ref()), fields);
+        }
+    }
+
+    /// The app has answered, or has not.
+    pub(super) fn heard(&mut self, answer: &Result<Answer, ProxyError>) {
+        if answer.is_ok()
+            && let Some(upstream) = self.meter.as_ref().and_then(|meter| meter.upstream.as_ref())
+        {
             upstream.first_byte.note(self.begun.elapsed());
+        }
+        if let Some(traced) = &mut self.traced {
+            traced.heard(answer);
         }
     }
 
@@ -76,6 +97,9 @@ impl Account {
     pub(super) fn because(mut self, refused: Option<&'static str>) -> Self {
         if let Some(log) = &mut self.log {
             log.refused = refused;
+        }
+        if let Some(traced) = &mut self.traced {
+            traced.because(refused);
         }
         self
     }
@@ -91,6 +115,16 @@ impl Account {
         if let Some(meter) = self.meter.take() {
             meter.cells.active.dec();
             meter.cells.count(Class::Status(200));
+            if let Some(traced) = self.traced.take() {
+                traced.end(&meter.path, 200, 0);
+            }
+        }
+    }
+
+    /// Its answer breaks off.
+    pub(super) fn breaks(&mut self) {
+        if let Some(traced) = &mut self.traced {
+            traced.breaks();
         }
     }
 
@@ -102,14 +136,18 @@ impl Account {
                 log.panicked();
             }
         }
-        if let Some(Meter { cells, .. }) = self.meter.take().as_deref() {
+        let trace = self.traced.as_ref().map(|traced| traced.trace());
+        if let Some(Meter { cells, path, .. }) = self.meter.take().as_deref() {
+            if let Some(traced) = self.traced.take() {
+                traced.end(path, self.status, self.bytes);
+            }
             cells.active.dec();
             cells.count(if self.status == 0 { Class::Aborted } else { Class::Status(self.status) });
             cells.time.note(time);
             cells.answered.add(self.bytes);
         }
         if let Some(log) = self.log.take() {
-            log.write(self.status, self.bytes, time);
+            log.write(self.status, self.bytes, time, trace.as_deref());
         }
     }
 }

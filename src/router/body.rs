@@ -102,6 +102,9 @@ impl Body for ReplyBody {
         if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
             account.took(data.map_or(0, |data| data.len() as u64));
         }
+        if matches!(frame, Some(Err(_))) {
+            account.breaks();
+        }
         if let Some(log) = &mut account.log {
             match &frame {
                 Some(Ok(frame)) => {
@@ -221,7 +224,7 @@ impl RequestLog {
     }
 
     /// Writes the line: with the answer, or of a client that went away before there was one.
-    pub(super) fn write(self, status: u16, bytes: u64, time: Duration) {
+    pub(super) fn write(self, status: u16, bytes: u64, time: Duration, trace: Option<&str>) {
         self.log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
@@ -236,6 +239,10 @@ impl RequestLog {
                 .duration("duration", time);
             let line = match self.asker.as_deref() {
                 Some([referer, agent]) => line.asker(referer, agent),
+                None => line,
+            };
+            let line = match trace {
+                Some(trace) => line.text("trace", trace),
                 None => line,
             };
             let line = match self.refused {
