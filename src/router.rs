@@ -342,6 +342,7 @@ impl Router {
                     is_listed: allowed.as_deref().is_some_and(|allowed| allowed.with_credentials),
                     auth: &self.auth,
                     now: SystemTime::now(),
+                    span: account.span(),
                 };
                 // Boxed: rare beside proxied requests, whose future would grow by it.
                 let mut response = Box::pin(route.receive(context, body)).await;
@@ -355,7 +356,8 @@ impl Router {
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let asked = Asked { parts, host: host.as_ref(), origin, allowed: allowed.as_deref() };
+                let (allowed, span) = (allowed.as_deref(), account.span());
+                let asked = Asked { parts, host: host.as_ref(), origin, allowed, span };
                 match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response, refused)) => {
                         return Routed::Reply(body::finish(response, account.because(refused)));

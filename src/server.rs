@@ -195,8 +195,7 @@ impl Server {
         let mut chores = Chores::new(renewals);
         let tracer = chores.trace(&config);
         publisher.trace(tracer.clone());
-        let (parts, background) =
-            parts::first(config.clone(), made, &publisher, challenges, alive, tracer);
+        let (parts, background) = parts::first(config.clone(), made, &publisher, challenges, alive, tracer);
         let (ended, all_ended) = mpsc::channel(1);
 
         // Every descriptor of our own is there before the first client can take one.

@@ -15,6 +15,7 @@ use super::traced::{App, Traced};
 use crate::config::{Config, Route};
 use crate::metrics::{Class, Counters, RouteCells, RouteLabel, UpstreamCells};
 use crate::proxy::{Answer, ProxyError};
+use crate::trace::Span;
 
 /// Where the requests of a route are counted.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ pub(super) struct Account {
     /// What is written down, if anything is.
     pub(super) log: Option<Box<RequestLog>>,
     /// Its spans, if it is recorded.
-    pub(super) traced: Option<Box<Traced>>,
+    traced: Option<Box<Traced>>,
 }
 
 impl Account {
@@ -66,6 +67,11 @@ impl Account {
     pub(super) fn reached(&mut self, meter: &Rc<Meter>) {
         meter.cells.active.inc();
         self.meter = Some(meter.clone());
+    }
+
+    /// Its span, if it is recorded.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.traced.as_deref().map(Traced::span)
     }
 
     /// The app is going to be asked, with these fields.

@@ -80,6 +80,11 @@ impl Traced {
         Box::new(Self { span, method, asked: None, refused: None, is_broken: false })
     }
 
+    /// Its span.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// The number of its trace, for its line in the access log.
     pub(super) fn trace(&self) -> String {
         self.span.trace()
@@ -115,7 +120,8 @@ impl Traced {
             }
             Err(error) => span.fail(error.word()),
         }
-        span.end(self.method);
+        span.name(self.method);
+        span.end();
     }
 
     /// It is refused, for the reason that this word is for.
@@ -133,7 +139,8 @@ impl Traced {
         let Self { mut span, method, asked, refused, is_broken } = self;
         if let Some(mut asked) = asked {
             asked.fail(GONE);
-            asked.end(method);
+            asked.name(method);
+            asked.end();
         }
         if let Some(refused) = refused {
             span.put("sidestream.refused", refused);
@@ -149,10 +156,12 @@ impl Traced {
             _ => {}
         }
         if route.is_empty() {
-            return span.end(method);
+            span.name(method);
+        } else {
+            span.put("http.route", route.to_owned());
+            span.name(format!("{method} {route}"));
         }
-        span.put("http.route", route.to_owned());
-        span.end(format!("{method} {route}"));
+        span.end();
     }
 }
 

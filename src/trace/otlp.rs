@@ -32,16 +32,14 @@ impl Resource {
     pub(super) fn body(&self, spans: &[Box<Recorded>]) -> String {
         let mut out = String::with_capacity(512 + spans.len() * 768);
         out.push_str(r#"{"resourceSpans":[{"resource":{"attributes":["#);
-        let said = [
-            ("service.name", NAME),
-            ("service.version", VERSION),
-            ("service.instance.id", &self.instance),
-        ];
+        let said =
+            [("service.name", NAME), ("service.version", VERSION), ("service.instance.id", &self.instance)];
         list(&mut out, said, |out, (key, value)| {
             put_attribute(out, key, &Value::Text(value.to_owned().into()));
         });
         // Writing to a String cannot fail, here and below.
-        let _ = write!(out, r#"]}},"scopeSpans":[{{"scope":{{"name":"{NAME}","version":"{VERSION}"}},"spans":["#);
+        let _ =
+            write!(out, r#"]}},"scopeSpans":[{{"scope":{{"name":"{NAME}","version":"{VERSION}"}},"spans":["#);
         list(&mut out, spans, |out, span| put_span(out, span));
         out.push_str("]}]}]}");
         out

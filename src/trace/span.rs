@@ -133,14 +133,18 @@ impl Span {
         self.put("error.type", word);
     }
 
-    /// Ends it now, under this name.
-    pub fn end(self, name: impl Into<Cow<'static, str>>) {
-        let Self { mut recorded, begun, queue, .. } = self;
-        recorded.time = begun.elapsed();
-        recorded.name = match name.into() {
+    /// Gives it its name.
+    pub fn name(&mut self, name: impl Into<Cow<'static, str>>) {
+        self.recorded.name = match name.into() {
             Cow::Owned(name) => cut(name).into(),
             name => name,
         };
+    }
+
+    /// Ends it now.
+    pub fn end(self) {
+        let Self { mut recorded, begun, queue, .. } = self;
+        recorded.time = begun.elapsed();
         queue.put(recorded);
     }
 }

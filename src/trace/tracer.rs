@@ -48,11 +48,7 @@ impl Tracer {
                 None
             }
         };
-        let is_recorded = match caller {
-            Some(caller) if is_trusted && !caller.is_sampled => false,
-            Some(_) if is_trusted && self.asked.take(Instant::now()).is_ok() => true,
-            _ => self.is_chosen(),
-        };
+        let is_recorded = self.is_recorded(caller, is_trusted);
         match caller {
             Some(_) => clear_bad_state(fields),
             None if is_recorded => clear(fields),
@@ -64,9 +60,26 @@ impl Tracer {
         is_recorded.then(|| Span::begin(caller, kind, self.queue.clone()))
     }
 
+    /// Begins the span of what a trusted caller asks for with these fields, if it is recorded.
+    pub fn begin_within(&self, fields: &HeaderMap, kind: Kind) -> Option<Span> {
+        let caller = match Said::of(fields) {
+            Said::Context(caller) => Some(caller),
+            Said::Nothing | Said::Invalid => None,
+        };
+        self.is_recorded(caller, true).then(|| Span::begin(caller, kind, self.queue.clone()))
+    }
+
     /// Begins the span of what came without fields, if it is recorded.
     pub fn begin_alone(&self, kind: Kind) -> Option<Span> {
         self.is_chosen().then(|| Span::begin(None, kind, self.queue.clone()))
+    }
+
+    fn is_recorded(&self, caller: Option<Context>, is_trusted: bool) -> bool {
+        match caller {
+            Some(caller) if is_trusted && !caller.is_sampled => false,
+            Some(_) if is_trusted && self.asked.take(Instant::now()).is_ok() => true,
+            _ => self.is_chosen(),
+        }
     }
 
     fn is_chosen(&self) -> bool {

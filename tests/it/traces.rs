@@ -36,7 +36,11 @@ fn a_request_has_a_span_and_so_has_what_the_app_was_asked() {
     assert_eq!((server.parent(), client.parent()), (None, Some(server.id())));
     assert_eq!(server.trace(), client.trace());
     let expected = format!("00-{}-{}-01", server.trace(), client.id());
-    assert_eq!(told(&head, "traceparent"), Some(&*expected), "the app is within the span of what it was asked");
+    assert_eq!(
+        told(&head, "traceparent"),
+        Some(&*expected),
+        "the app is within the span of what it was asked"
+    );
     let port = site.address().rsplit(':').next().unwrap();
     for (key, value) in [
         ("http.request.method", "GET"),

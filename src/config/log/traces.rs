@@ -69,7 +69,8 @@ fn fraction(value: &Value<'_>) -> Option<f64> {
     };
     let share = text.replace('_', "").parse().ok().filter(|share| (0.0..=1.0).contains(share));
     if share.is_none() {
-        value.fault(Fault::new("is not from 0 to 1").hint("0.01 is one request of a hundred, 1 is every one"));
+        value
+            .fault(Fault::new("is not from 0 to 1").hint("0.01 is one request of a hundred, 1 is every one"));
     }
     share
 }
