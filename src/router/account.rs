@@ -122,7 +122,7 @@ impl Account {
             meter.cells.active.dec();
             meter.cells.count(Class::Status(200));
             if let Some(traced) = self.traced.take() {
-                traced.end(&meter.path, 200, 0);
+                traced.end(&meter.path, 200, None);
             }
         }
     }
@@ -145,7 +145,7 @@ impl Account {
         let trace = self.traced.as_ref().map(|traced| traced.trace());
         if let Some(Meter { cells, path, .. }) = self.meter.take().as_deref() {
             if let Some(traced) = self.traced.take() {
-                traced.end(path, self.status, self.bytes);
+                traced.end(path, self.status, (self.status > 0).then_some(self.bytes));
             }
             cells.active.dec();
             cells.count(if self.status == 0 { Class::Aborted } else { Class::Status(self.status) });

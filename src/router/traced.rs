@@ -13,9 +13,17 @@ use crate::http::host_without_port;
 use crate::proxy::{Answer, ProxyError};
 use crate::trace::{Kind, Span, Tracer};
 
-/// The longest name of a program and of a host that is told, in bytes.
+/// The longest names of a program, of a host and of a method that are told, in bytes.
 const MAX_AGENT: usize = 256;
 const MAX_HOST: usize = 255;
+const MAX_METHOD: usize = 32;
+
+/// What is said of a method that a client has made up; and what its span is called.
+const OTHER: &str = "_OTHER";
+const HTTP: &str = "HTTP";
+
+/// What is said of a client that went away.
+const GONE: &str = "client_gone";
 
 /// What spans say of an app.
 #[derive(Debug)]
@@ -63,6 +71,10 @@ impl Traced {
     fn of(mut span: Span, parts: &Parts, origin: &super::Origin<'_>, id: &HeaderValue) -> Box<Self> {
         let method = known(&parts.method);
         span.put("http.request.method", method);
+        if method == OTHER {
+            let said = start(parts.method.as_str().as_bytes(), MAX_METHOD);
+            span.put("http.request.method_original", said);
+        }
         span.put("url.path", parts.uri.path().to_owned());
         span.put("url.scheme", if origin.peer.is_secure(&parts.headers) { "https" } else { "http" });
         span.put("network.protocol.version", version(parts.version));
@@ -120,7 +132,7 @@ impl Traced {
             }
             Err(error) => span.fail(error.word()),
         }
-        span.name(self.method);
+        span.name(if self.method == OTHER { HTTP } else { self.method });
         span.end();
     }
 
@@ -134,9 +146,10 @@ impl Traced {
         self.is_broken = true;
     }
 
-    /// It is over. Without a status, its client went away before there was an answer.
-    pub(super) fn end(self, route: &str, status: u16, bytes: u64) {
+    /// It is over, with so many bytes of an answer's body. Without a status, its client went away before there was one.
+    pub(super) fn end(self, route: &str, status: u16, bytes: Option<u64>) {
         let Self { mut span, method, asked, refused, is_broken } = self;
+        let method = if method == OTHER { HTTP } else { method };
         if let Some(mut asked) = asked {
             asked.fail(GONE);
             asked.name(method);
@@ -147,6 +160,8 @@ impl Traced {
         }
         if status > 0 {
             span.put("http.response.status_code", u64::from(status));
+        }
+        if let Some(bytes) = bytes {
             span.put("http.response.body.size", bytes);
         }
         match status {
@@ -165,9 +180,6 @@ impl Traced {
     }
 }
 
-/// What is said of a client that went away.
-const GONE: &str = "client_gone";
-
 /// A method by its name; what anybody may make up has none.
 fn known(method: &Method) -> &'static str {
     match *method {
@@ -180,7 +192,7 @@ fn known(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         Method::CONNECT => "CONNECT",
         Method::TRACE => "TRACE",
-        _ => "_OTHER",
+        _ => OTHER,
     }
 }
 

@@ -53,12 +53,12 @@ impl Figures {
 /// The way to the thread. A cheap handle; any thread may have one.
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
-    sender: mpsc::Sender<Box<Recorded>>,
+    sender: mpsc::Sender<Recorded>,
     figures: Arc<Figures>,
 }
 
 impl Queue {
-    pub(super) fn put(&self, span: Box<Recorded>) {
+    pub(super) fn put(&self, span: Recorded) {
         if self.sender.try_send(span).is_err() {
             self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -169,7 +169,7 @@ async fn until_the_end(sending: Sending, mut orders: watch::Receiver<Orders>) {
 
 /// What the thread works with.
 struct Sending {
-    spans: mpsc::Receiver<Box<Recorded>>,
+    spans: mpsc::Receiver<Recorded>,
     orders: watch::Receiver<Orders>,
     resource: Resource,
     figures: Arc<Figures>,
@@ -193,7 +193,7 @@ impl Sending {
     }
 
     /// Waits until there is a batch. Says whether the process ends.
-    async fn gather(&mut self, batch: &mut Vec<Box<Recorded>>) -> bool {
+    async fn gather(&mut self, batch: &mut Vec<Recorded>) -> bool {
         let Self { spans, orders, .. } = self;
         let ends = async {
             // The other end is gone only with the process.
@@ -221,7 +221,7 @@ impl Sending {
         }
     }
 
-    async fn send(&mut self, batch: &[Box<Recorded>]) {
+    async fn send(&mut self, batch: &[Recorded]) {
         let Some(collector) = self.orders.borrow().collector.clone() else { return };
         let body = bytes::Bytes::from(self.resource.body(batch));
         let mut outcome = collector.post(body.clone()).await;
@@ -255,10 +255,34 @@ impl Sending {
 }
 
 /// Takes what is there, as far as the batch has room.
-fn take(spans: &mut mpsc::Receiver<Box<Recorded>>, batch: &mut Vec<Box<Recorded>>) {
+fn take(spans: &mut mpsc::Receiver<Recorded>, batch: &mut Vec<Recorded>) {
     while batch.len() < BATCH
         && let Ok(span) = spans.try_recv()
     {
         batch.push(span);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Kind;
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let figures = Arc::new(Figures::default());
+        let (sender, mut spans) = mpsc::channel(2);
+        let tracer = Tracer::new(1.0, Queue { sender, figures: figures.clone() });
+        let end = || tracer.begin_alone(Kind::Producer).into_iter().for_each(crate::trace::Span::end);
+        for _ in 0..5 {
+            end();
+        }
+        assert_eq!((figures.dropped(), spans.len()), (3, 2));
+        let mut batch = Vec::new();
+        take(&mut spans, &mut batch);
+        assert_eq!(batch.len(), 2);
+        drop(spans);
+        end();
+        assert_eq!(figures.dropped(), 4);
     }
 }

@@ -29,7 +29,7 @@ impl Resource {
     }
 
     /// The body of a request that hands in these spans.
-    pub(super) fn body(&self, spans: &[Box<Recorded>]) -> String {
+    pub(super) fn body(&self, spans: &[Recorded]) -> String {
         let mut out = String::with_capacity(512 + spans.len() * 768);
         out.push_str(r#"{"resourceSpans":[{"resource":{"attributes":["#);
         let said =
@@ -111,8 +111,8 @@ mod tests {
     use super::*;
     use crate::trace::Kind;
 
-    fn recorded(name: &'static str) -> Box<Recorded> {
-        Box::new(Recorded {
+    fn recorded(name: &'static str) -> Recorded {
+        Recorded {
             trace: 0xab,
             id: 0xc,
             parent: Some(0xd),
@@ -122,14 +122,14 @@ mod tests {
             time: Duration::from_nanos(41),
             attributes: vec![("url.path", "/a\"\n".into()), ("http.response.status_code", 503.into())],
             has_failed: true,
-        })
+        }
     }
 
     #[test]
     fn a_batch_is_one_object() {
         let resource = Resource::new();
-        let other = Recorded { parent: None, has_failed: false, attributes: Vec::new(), ..*recorded("b") };
-        let body = resource.body(&[recorded("GET /"), Box::new(other)]);
+        let other = Recorded { parent: None, has_failed: false, attributes: Vec::new(), ..recorded("b") };
+        let body = resource.body(&[recorded("GET /"), other]);
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let batch = &body["resourceSpans"][0];
         assert_eq!(batch["scopeSpans"][0]["scope"], json!({"name": NAME, "version": VERSION}));

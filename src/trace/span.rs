@@ -70,7 +70,7 @@ pub(super) struct Recorded {
 /// A span that has not ended. One that is dropped is not sent.
 #[derive(Debug)]
 pub struct Span {
-    recorded: Box<Recorded>,
+    recorded: Recorded,
     begun: Instant,
     is_random: bool,
     queue: Queue,
@@ -97,13 +97,13 @@ impl Span {
             attributes: Vec::new(),
             has_failed: false,
         };
-        Self { recorded: Box::new(recorded), begun: Instant::now(), is_random, queue }
+        Self { recorded, begun: Instant::now(), is_random, queue }
     }
 
     /// Begins one within it.
     #[must_use]
     pub fn child(&self, kind: Kind) -> Self {
-        let Recorded { trace, id, .. } = *self.recorded;
+        let Recorded { trace, id, .. } = self.recorded;
         Self::new(trace, Some(id), kind, self.is_random, self.queue.clone())
     }
 
@@ -114,7 +114,7 @@ impl Span {
 
     /// Says in the fields of a request that what is asked for is done within it.
     pub fn pass_on(&self, fields: &mut HeaderMap) {
-        let Recorded { trace, id, .. } = *self.recorded;
+        let Recorded { trace, id, .. } = self.recorded;
         Context { trace, span: id, is_sampled: true, is_random: self.is_random }.put(fields);
     }
 

@@ -151,8 +151,15 @@ fn a_span_says_what_went_wrong() {
     let server = collector.span_where("of a method that is made up", |span| {
         span.kind() == SERVER && span.get("url.path") == Some("/pot")
     });
-    assert_says(&server, &[("http.request.method", "_OTHER")]);
-    assert_says(&server, &[("http.response.status_code", &status.to_string())]);
+    assert_says(
+        &server,
+        &[
+            ("http.request.method", "_OTHER"),
+            ("http.request.method_original", "BREW"),
+            ("http.response.status_code", &status.to_string()),
+        ],
+    );
+    assert!(server.0["name"].as_str().unwrap().starts_with("HTTP"), "{server:?}");
 }
 
 #[test]

@@ -48,12 +48,14 @@ fn address(text: &str, base: &Path) -> Result<(Origin, Uri), Fault> {
     let start = text.find("://").map_or(text.len(), |at| at + 3);
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
     let (server, path) = text.split_at(end);
+    if server.contains('@') {
+        return Err(Fault::new("holds a user, and collectors are told none"));
+    }
     let origin = Origin::parse(server, base)?;
     let path = if matches!(path, "" | "/") { TARGET } else { path };
-    let wrong = || Fault::new("has no path that spans can be sent to").hint(format!("write \"{server}\""));
     match path.parse() {
-        Ok(target) if path.starts_with('/') && !path.contains(['?', '#']) => Ok((origin, target)),
-        _ => Err(wrong()),
+        Ok(target) if !path.contains(['?', '#']) => Ok((origin, target)),
+        _ => Err(Fault::new("may have a path, and nothing behind it").hint(format!("write \"{server}\""))),
     }
 }
 

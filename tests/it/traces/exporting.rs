@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::collector::spans;
 use super::{Collector, site, text};
 use crate::support::port::Port;
 use crate::support::{App, Client, PATIENCE, Program, Sidestream, in_front_of};
@@ -55,6 +56,27 @@ fn a_batch_that_is_not_taken_is_counted_and_not_sent_again() {
     site.connect().get("/", "").response();
     assert_eq!(collector.span("GET /").get("url.path"), Some("/"));
     site.comes_true(|| "it is counted".to_owned(), || count(&site, "sent") == 2);
+}
+
+#[test]
+fn a_batch_is_no_larger_than_it_may_be() {
+    let (app, collector) = (app(), Collector::start());
+    let site = site(&app.origin(), &collector, "1", "");
+    let lines = "{\"channel\": \"all\", \"data\": 1}\n".repeat(600);
+    let socket = format!("unix:{}", site.publish_socket().display());
+    let fields = "Content-Type: application/x-ndjson\r\n";
+    let length = lines.len();
+    let mut publisher = Client::connect(&socket);
+    publisher.send(format!(
+        "POST /publish HTTP/1.1\r\nHost: test\r\n{fields}Content-Length: {length}\r\n\r\n{lines}"
+    ));
+    assert_eq!(publisher.response().status, 200);
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 600 {
+        sizes.push(spans(&collector.batch()).len());
+    }
+    assert!(sizes.iter().all(|size| *size <= 512), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), 600);
 }
 
 #[test]
