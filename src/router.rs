@@ -209,12 +209,13 @@ impl Router {
     pub async fn route(&self, parts: &mut Parts, body: Incoming, origin: &Origin<'_>) -> Routed {
         self.counters.requests.inc();
         let id = request_id(&parts.headers, origin.peer);
-        let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), parts, origin.client(parts), &id);
-        // Boxed here, once: it goes with the answer's body to the end.
-        let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
         let tracer = self.tracer.as_ref();
         let traced = tracer.and_then(|tracer| Traced::begin(tracer, parts, origin, &id));
-        let mut account = Account::open(log, traced);
+        let is_told = self.log.is_some() || traced.is_some();
+        let new_log = || RequestLog::new(self.log.clone(), parts, origin.client(parts), &id, traced);
+        // Boxed here, once: it goes with the answer's body to the end.
+        let log = is_told.then(|| Box::new(new_log()));
+        let mut account = Account::open(log);
         if let Some(page) = self.challenges.page(parts.uri.path()) {
             account.reached(&self.nowhere);
             let response = Response::new(ReplyBody::small(page.into()));

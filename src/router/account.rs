@@ -52,15 +52,13 @@ pub(super) struct Account {
     status: u16,
     /// Of the body of its answer.
     bytes: u64,
-    /// What is written down, if anything is.
+    /// What is written down or recorded, if anything is.
     pub(super) log: Option<Box<RequestLog>>,
-    /// Its spans, if it is recorded.
-    traced: Option<Box<Traced>>,
 }
 
 impl Account {
-    pub(super) fn open(log: Option<Box<RequestLog>>, traced: Option<Box<Traced>>) -> Self {
-        Self { meter: None, begun: Instant::now(), status: 0, bytes: 0, log, traced }
+    pub(super) fn open(log: Option<Box<RequestLog>>) -> Self {
+        Self { meter: None, begun: Instant::now(), status: 0, bytes: 0, log }
     }
 
     /// It has reached a route, or none. To be said once, before anything is waited for.
@@ -71,13 +69,18 @@ impl Account {
 
     /// Its span, if it is recorded.
     pub(super) fn span(&self) -> Option<&Span> {
-        self.traced.as_deref().map(Traced::span)
+        self.log.as_ref().and_then(|log| log.traced.as_deref()).map(Traced::span)
+    }
+
+    fn traced(&mut self) -> Option<&mut Traced> {
+        self.log.as_mut().and_then(|log| log.traced.as_deref_mut())
     }
 
     /// The app is going to be asked, with these fields.
     pub(super) fn asks(&mut self, fields: &mut HeaderMap) {
-        if let Some(traced) = &mut self.traced {
-            traced.asks(self.meter.as_ref().and_then(|meter| meter.app.as_ref()), fields);
+        let Self { meter, log: Some(log), .. } = self else { return };
+        if let Some(traced) = &mut log.traced {
+            traced.asks(meter.as_ref().and_then(|meter| meter.app.as_ref()), fields);
         }
     }
 
@@ -88,7 +91,7 @@ impl Account {
         {
             upstream.first_byte.note(self.begun.elapsed());
         }
-        if let Some(traced) = &mut self.traced {
+        if let Some(traced) = self.traced() {
             traced.heard(answer);
         }
     }
@@ -103,9 +106,9 @@ impl Account {
     pub(super) fn because(mut self, refused: Option<&'static str>) -> Self {
         if let Some(log) = &mut self.log {
             log.refused = refused;
-        }
-        if let Some(traced) = &mut self.traced {
-            traced.because(refused);
+            if let Some(traced) = &mut log.traced {
+                traced.because(refused);
+            }
         }
         self
     }
@@ -117,11 +120,11 @@ impl Account {
 
     /// It has become a stream, which has lines and numbers of its own.
     pub(super) fn leave(mut self) {
-        self.log = None;
+        let traced = self.log.take().and_then(|log| log.traced);
         if let Some(meter) = self.meter.take() {
             meter.cells.active.dec();
             meter.cells.count(Class::Status(200));
-            if let Some(traced) = self.traced.take() {
+            if let Some(traced) = traced {
                 traced.end(&meter.path, 200, None);
             }
         }
@@ -129,7 +132,7 @@ impl Account {
 
     /// Its answer breaks off.
     pub(super) fn breaks(&mut self) {
-        if let Some(traced) = &mut self.traced {
+        if let Some(traced) = self.traced() {
             traced.breaks();
         }
     }
@@ -142,18 +145,16 @@ impl Account {
                 log.panicked();
             }
         }
-        let trace = self.traced.as_ref().map(|traced| traced.trace());
-        if let Some(Meter { cells, path, .. }) = self.meter.take().as_deref() {
-            if let Some(traced) = self.traced.take() {
-                traced.end(path, self.status, (self.status > 0).then_some(self.bytes));
-            }
+        let meter = self.meter.take();
+        if let Some(Meter { cells, .. }) = meter.as_deref() {
             cells.active.dec();
             cells.count(if self.status == 0 { Class::Aborted } else { Class::Status(self.status) });
             cells.time.note(time);
             cells.answered.add(self.bytes);
         }
         if let Some(log) = self.log.take() {
-            log.write(self.status, self.bytes, time, trace.as_deref());
+            let route = meter.as_ref().map_or("", |meter| &meter.path);
+            log.write(route, self.status, self.bytes, time);
         }
     }
 }

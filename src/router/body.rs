@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
+use super::traced::Traced;
 use crate::access_log::{WorkerLog, without_userinfo};
 use crate::compress::Compressed;
 use crate::files::FileBody;
@@ -175,7 +176,8 @@ impl Drop for ReplyBody {
 /// A request's line in the access log.
 #[derive(Debug)]
 pub(super) struct RequestLog {
-    log: Rc<WorkerLog>,
+    /// None if the line is not written.
+    log: Option<Rc<WorkerLog>>,
     client: String,
     id: HeaderValue,
     method: Method,
@@ -189,10 +191,18 @@ pub(super) struct RequestLog {
     pub(super) refused: Option<&'static str>,
     /// Why it ended early, if that was not the client's doing.
     broken: Option<&'static str>,
+    /// Its spans, if it is recorded.
+    pub(super) traced: Option<Box<Traced>>,
 }
 
 impl RequestLog {
-    pub(super) fn new(log: Rc<WorkerLog>, parts: &Parts, client: String, id: &HeaderValue) -> Self {
+    pub(super) fn new(
+        log: Option<Rc<WorkerLog>>,
+        parts: &Parts,
+        client: String,
+        id: &HeaderValue,
+        traced: Option<Box<Traced>>,
+    ) -> Self {
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
         let told = |name| {
@@ -200,7 +210,8 @@ impl RequestLog {
             let shown = value.get(..value.len().min(MAX_ASKER)).unwrap_or_default();
             String::from_utf8_lossy(shown).into_owned()
         };
-        let asker = log.names_asker().then(|| Box::new([REFERER, USER_AGENT].map(told)));
+        let names_asker = log.as_ref().is_some_and(|log| log.names_asker());
+        let asker = names_asker.then(|| Box::new([REFERER, USER_AGENT].map(told)));
         Self {
             log,
             asker,
@@ -213,6 +224,7 @@ impl RequestLog {
             whole: false,
             refused: None,
             broken: None,
+            traced,
         }
     }
 }
@@ -223,9 +235,14 @@ impl RequestLog {
         (self.refused, self.whole) = (Some("panic"), true);
     }
 
-    /// Writes the line: with the answer, or of a client that went away before there was one.
-    pub(super) fn write(self, status: u16, bytes: u64, time: Duration, trace: Option<&str>) {
-        self.log.write("request", |line| {
+    /// Writes the line, and ends what is recorded: with the answer, or of a client that went away before there was one.
+    pub(super) fn write(mut self, route: &str, status: u16, bytes: u64, time: Duration) {
+        let trace = self.traced.as_ref().map(|traced| traced.trace());
+        if let Some(traced) = self.traced.take() {
+            traced.end(route, status, (status > 0).then_some(bytes));
+        }
+        let Some(log) = &self.log else { return };
+        log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
                 .text("id", self.id.to_str().unwrap_or_default())
@@ -241,7 +258,7 @@ impl RequestLog {
                 Some([referer, agent]) => line.asker(referer, agent),
                 None => line,
             };
-            let line = match trace {
+            let line = match &trace {
                 Some(trace) => line.text("trace", trace),
                 None => line,
             };
