@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::client::field;
 use crate::support::h2_session::H2Session;
-use crate::support::{App, Backend, NO_APP, Sidestream, in_front_of, tls, token};
+use crate::support::{App, Backend, NO_APP, Sidestream, WEBSOCKET, in_front_of, tls, token};
 
 pub(crate) const INTERNAL: u64 = 1;
 pub(crate) const SERVER: u64 = 2;
@@ -191,6 +191,23 @@ fn an_answer_that_breaks_off_is_a_failure() {
     let server = collector.span("GET /");
     assert_eq!((server.get("error.type"), server.has_failed()), (Some("broken"), true));
     assert_says(&server, &[("http.response.status_code", "200"), ("http.response.body.size", "5")]);
+}
+
+#[test]
+fn a_tunnel_is_recorded_until_it_is_one() {
+    let collector = Collector::start();
+    let app = App::start(|mut client| {
+        client.try_head();
+        let switched = "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let _ = client.try_send(switched);
+        client.rest();
+    });
+    let site = site(&app.origin(), &collector, "1", "");
+    let mut client = site.connect();
+    assert!(client.get("/socket", WEBSOCKET).head().starts_with("HTTP/1.1 101 "));
+    for span in [collector.span("GET /"), collector.span("GET")] {
+        assert_eq!((span.get("http.response.status_code"), span.has_failed()), (Some("101"), false));
+    }
 }
 
 #[test]
