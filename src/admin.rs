@@ -32,6 +32,7 @@ use crate::proxy::Standings;
 use crate::shutdown::Signal;
 use crate::systemd::Sockets;
 use crate::tls::Tls;
+use crate::trace;
 use crate::transport::{Spares, admit};
 
 pub use reload::{Outcome, Reload};
@@ -86,6 +87,8 @@ pub struct Shown {
     pub tls: Vec<(String, Tls)>,
     /// The certificates that are got from authorities.
     pub certificates: Vec<Arc<Figures>>,
+    /// What became of spans.
+    pub traces: Arc<trace::Figures>,
 }
 
 /// The place of what is of the configuration in force. A cheap handle.

@@ -40,7 +40,7 @@ pub use auth::{AskProvider, Auth, AuthJsProvider, JwksSource, JwtKey, JwtKeyKind
 pub use certificate::{Certificate, CertificateError, ClientCa, FileStamp};
 pub use limits::Limits;
 pub use listen::{Acme, ChallengeKind, Deadlines, Endpoint, Hsts, Listen, RedirectPort};
-pub use log::{AccessLog, Levels, Log};
+pub use log::{AccessLog, Levels, Log, Traces};
 pub use networks::Networks;
 pub use pages::{ErrorPages, Page, PagePiece};
 pub use problem::{Problem, Problems};

@@ -36,7 +36,8 @@
 //! unless an order is in flight. Files of a new configuration are read by a thread that may wait for them. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
 //! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]). With
-//! `[admin]` there is one for the operator, who is answered while all others are busy ([`admin`]).
+//! `[admin]` there is one for the operator, who is answered while all others are busy ([`admin`]), and where traces are asked
+//! for, one that sends them ([`trace`]).
 //!
 //! What a worker counts are cells of its own ([`metrics`]), plain numbers in atomics that another thread may read; they are
 //! summed when somebody asks. A request is counted where its line for the access log is made (`router/account.rs`).
@@ -129,7 +130,7 @@
 //! router, connection, listener, source
 //! proxy, files, stream, publish
 //! unread
-//! hub, auth, acme
+//! hub, auth, acme, trace
 //! store, fetch, limits, compress
 //! config, http, tls, transport
 //! event, metrics, access_log, shutdown, systemd, clock
@@ -188,6 +189,8 @@
 //! * Sources are a module of their own above `publish`, whose maps and refusals they use, and not a part of it: they also ask
 //!   the hub who is there. Users' lists are read by every node for the users it has, and by no lease: only it knows them, and the
 //!   key of an entry makes one event of what two nodes publish to the same store.
+//! * Traces are sent by code of our own and not by the crates of OpenTelemetry; [`trace`] says why. Where there are traces, the
+//!   flag of a client's `traceparent` is not passed on to the app either: it would fill the same collector.
 //! * A stream that is told of a gap opens without an id: the head's comes with the word of the gap, so that a client which
 //!   is cut between the two is told again.
 
@@ -218,6 +221,7 @@ pub mod store;
 pub mod stream;
 pub mod systemd;
 pub mod tls;
+pub mod trace;
 pub mod transport;
 pub mod unread;
 pub mod worker;

@@ -14,6 +14,7 @@ mod inbox;
 mod intake;
 mod map;
 mod ndjson;
+mod produced;
 pub mod publication;
 mod publisher;
 pub mod refusal;

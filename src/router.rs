@@ -20,6 +20,7 @@ mod redirect;
 mod refusal;
 mod stream;
 mod table;
+mod traced;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::metrics::Counters;
 use crate::proxy::{Answer, Forward, Proxy, Switched};
 use crate::publish::{self, Publisher, RefusalKind};
 use crate::stream::{Grant, Review, Streams};
+use crate::trace::Tracer;
 
 pub use body::ReplyBody;
 pub use front::Fronts;
@@ -58,6 +60,7 @@ use origin::{check_host, check_scheme};
 use refusal::Refusal;
 use stream::{Asked, Granted};
 use table::Table;
+use traced::Traced;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -92,6 +95,8 @@ pub struct Features {
     pub challenges: Challenges,
     /// What stands before routes.
     pub fronts: Fronts,
+    /// Which requests are recorded, if any are.
+    pub tracer: Option<Tracer>,
 }
 
 /// The routes of one worker and all that they need.
@@ -118,6 +123,7 @@ pub struct Router {
     challenges: Challenges,
     /// Pages in the place of ours.
     pages: Option<Arc<ErrorPages>>,
+    tracer: Option<Tracer>,
 }
 
 #[derive(Debug)]
@@ -134,7 +140,7 @@ impl Router {
     /// Makes a worker's routes. Of the router that was there `before` it takes over what did not change: files that are
     /// known, what streams have in common.
     pub fn new(config: &Arc<Config>, features: Features, before: Option<&Self>) -> Self {
-        let Features { auth, limits, proxy, streams, publisher, counters, log, challenges, fronts } =
+        let Features { auth, limits, proxy, streams, publisher, counters, log, challenges, fronts, tracer } =
             features;
         let room = before.map(|before| before.room.clone()).unwrap_or_default();
         let routes = config.routes.iter().enumerate().map(|(place, route)| {
@@ -162,6 +168,7 @@ impl Router {
             log,
             challenges,
             pages: fronts.pages,
+            tracer,
         }
     }
 
@@ -202,9 +209,12 @@ impl Router {
     pub async fn route(&self, parts: &mut Parts, body: Incoming, origin: &Origin<'_>) -> Routed {
         self.counters.requests.inc();
         let id = RequestId::of(&parts.headers, origin.peer);
-        let new_log = |log: &Rc<WorkerLog>| RequestLog::new(log.clone(), parts, origin.client(parts), &id);
+        let tracer = self.tracer.as_ref();
+        let traced = tracer.and_then(|tracer| Traced::begin(tracer, parts, origin, &id));
+        let is_told = self.log.is_some() || traced.is_some();
+        let new_log = || RequestLog::new(self.log.clone(), parts, origin.client(parts), &id, traced);
         // Boxed here, once: it goes with the answer's body to the end.
-        let log = self.log.as_ref().map(|log| Box::new(new_log(log)));
+        let log = is_told.then(|| Box::new(new_log()));
         let mut account = Account::open(log);
         if let Some(page) = self.challenges.page(parts.uri.path()) {
             account.reached(&self.nowhere);
@@ -295,10 +305,9 @@ impl Router {
                 let client = self
                     .takes_handed
                     .then(|| Box::new(Client::of(&parts.method, &parts.headers, origin.direct)));
+                account.asks(&mut parts.headers);
                 let answer = self.proxy.forward(parts, body, to).await;
-                if answer.is_ok() {
-                    account.heard();
-                }
+                account.heard(&answer);
                 match answer {
                     Ok(Answer::Response(mut response)) => {
                         // Where no route takes files, an app that names one is answered for as if it had not.
@@ -334,6 +343,7 @@ impl Router {
                     is_listed: allowed.as_deref().is_some_and(|allowed| allowed.with_credentials),
                     auth: &self.auth,
                     now: SystemTime::now(),
+                    span: account.span(),
                 };
                 // Boxed: rare beside proxied requests, whose future would grow by it.
                 let mut response = Box::pin(route.receive(context, body)).await;
@@ -347,7 +357,8 @@ impl Router {
             }
             Ok((Do::Stream(settings), host)) => {
                 // Boxed: rare beside proxied requests, whose future would grow by it.
-                let asked = Asked { parts, host: host.as_ref(), origin, allowed: allowed.as_deref() };
+                let (allowed, span) = (allowed.as_deref(), account.span());
+                let asked = Asked { parts, host: host.as_ref(), origin, allowed, span };
                 match Box::pin(self.stream(settings, asked, body)).await {
                     Ok(Granted::Answer(response, refused)) => {
                         return Routed::Reply(body::finish(response, account.because(refused)));

@@ -38,6 +38,7 @@ use crate::router::Fronts;
 use crate::shutdown::Signal;
 use crate::source::Sources;
 use crate::systemd::Supervisor;
+use crate::trace::Exporter;
 use crate::worker::{self, Change, Setup};
 
 pub use error::BindError;
@@ -190,8 +191,11 @@ impl Server {
         let made = Made { tickets, fronts };
         let alive = requests.as_ref().map(Requests::alive).unwrap_or_default();
         let renewals = Renewals::new(signal.clone());
-        let (parts, background) =
-            parts::first(config.clone(), made, &publisher, renewals.challenges(), alive);
+        let challenges = renewals.challenges();
+        let mut chores = Chores::new(renewals);
+        let tracer = chores.trace(&config);
+        publisher.trace(tracer.clone());
+        let (parts, background) = parts::first(config.clone(), made, &publisher, challenges, alive, tracer);
         let (ended, all_ended) = mpsc::channel(1);
 
         // Every descriptor of our own is there before the first client can take one.
@@ -206,7 +210,6 @@ impl Server {
             .transpose()?;
         let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
         let doors = listeners.become_those(plan, &config);
-        let chores = Chores::new(renewals);
         let showing = admin.is_some().then(|| Showing::new(parts::shown(&parts, &listeners, &chores)));
         let looking = admin.zip(showing.clone()).map(|(admin, showing)| {
             admin.start(View {
@@ -256,7 +259,7 @@ impl Server {
             showing,
         };
         let local = LocalSet::new();
-        let log = local.block_on(&runtime, async {
+        let (log, exporter) = local.block_on(&runtime, async {
             spawn_local(background.run());
             spawn_local(supervision.run(all_open, counters, signal.clone()));
             control(running, source.zip(requests), serving, all_ended, signal).await
@@ -274,6 +277,7 @@ impl Server {
         // Nobody publishes any more; what waits is written.
         hub.close();
         let kept = keeping.map(std::thread::JoinHandle::join);
+        exporter.finish();
         if let Some(looking) = looking {
             looking.end();
         }
@@ -289,14 +293,15 @@ impl Server {
     }
 }
 
-/// Does what is not traffic until all workers have ended. Returns the access log, which is the last to go.
+/// Does what is not traffic until all workers have ended. Returns the access log and what sends spans, which are the last to
+/// go.
 async fn control(
     mut running: Running,
     reloading: Option<(Source, Requests)>,
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
     signal: Signal,
-) -> Option<AccessLog> {
+) -> (Option<AccessLog>, Exporter) {
     running.begin();
     let hub = running.hub.clone();
     spawn_local(async move {

@@ -180,6 +180,7 @@ fn features(
         log: log.is_on().then(|| log.clone()),
         challenges: parts.challenges.clone(),
         fronts: parts.fronts.clone(),
+        tracer: parts.tracer.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[log]`: what is written down, and where.
 
 mod levels;
+mod traces;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use super::reader::{Section, Value};
 use crate::access_log::Format;
 
 pub use levels::Levels;
+pub use traces::Traces;
 
 /// Where the system's log is, unless the file says otherwise.
 const SYSLOG: &str = "/dev/log";
@@ -26,6 +28,8 @@ pub struct Log {
     pub format: Format,
     /// How much is said on stderr.
     pub level: Levels,
+    /// Where spans are sent, if they are.
+    pub traces: Option<Traces>,
 }
 
 impl Log {
@@ -52,13 +56,14 @@ impl Log {
             (_, None) => {}
         }
         log.level = level.unwrap_or(log.level);
+        log.traces = Traces::read(&section, base);
         log
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { access: AccessLog::Stdout, format: Format::default(), level: Levels::default() }
+        Self { access: AccessLog::Stdout, format: Format::default(), level: Levels::default(), traces: None }
     }
 }
 

@@ -173,7 +173,8 @@ pub(super) static STORE: Shape = shape(
 
 pub(super) static ADMIN: Shape = shape("[admin]", &["address", "token"], &[]);
 
-pub(super) static LOG: Shape = shape("[log]", &["access", "syslog", "format", "level"], &[]);
+pub(super) static LOG: Shape =
+    shape("[log]", &["access", "syslog", "format", "level", "traces", "trace_share"], &[]);
 pub(super) static LIMITS: Shape = shape(
     "[limits]",
     &[

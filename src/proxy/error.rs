@@ -6,6 +6,7 @@ use std::io;
 use super::request::BodyError;
 use super::spool::SpoolError;
 use crate::http::HopByHopError;
+use crate::metrics::FAILURES;
 
 /// Why a request could not be forwarded or has no answer.
 #[derive(Debug)]
@@ -42,6 +43,20 @@ impl fmt::Display for ProxyError {
             Self::Spool(error) => error.fmt(f),
             Self::ClientGone => f.write_str("the client went away within its body"),
             Self::App(error) => error.fmt(f),
+        }
+    }
+}
+
+impl ProxyError {
+    /// What went wrong, in a word that is the same for all of its kind.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoUpstream | Self::Request(_) | Self::Target => "request",
+            Self::TooLarge { .. } => "body_too_large",
+            Self::BodyStalled => "body_stalled",
+            Self::Spool(_) => "spool",
+            Self::ClientGone => "client_gone",
+            Self::App(error) => FAILURES[error.fault.place()],
         }
     }
 }
@@ -134,7 +149,7 @@ impl std::error::Error for AppFault {
 }
 
 impl AppFault {
-    /// Its place among [`FAILURES`](crate::metrics::FAILURES).
+    /// Its place among [`FAILURES`].
     pub(super) fn place(&self) -> usize {
         match self {
             Self::Connect(_) => 0,

@@ -26,6 +26,7 @@ use crate::event::{ChannelName, Timestamp};
 use crate::http::is_media_type;
 use crate::hub::KeyCounts;
 use crate::publish::inbox::{self, Asked};
+use crate::publish::produced::Produced;
 use crate::publish::publisher::Reading;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, disconnect, ndjson, reply};
@@ -128,12 +129,23 @@ async fn publish(
 ) -> Result<Response<Bytes>, Refusal> {
     match Kind::of(fields)? {
         Kind::Json => {
-            let json = body::read_json(body, &publisher.bounds(), usize::MAX).await?;
-            let posted = publisher.read(&json, &Reading::PLAIN)?;
-            Ok(reply::ok(reply::JSON, publisher.answer(posted, Timestamp::now()).await?))
+            let mut produced = Produced::begin(publisher.tracer().as_ref(), fields);
+            let receipts = publish_json(publisher, body, &mut produced).await;
+            produced.end(receipts.as_ref().err());
+            Ok(reply::ok(reply::JSON, receipts?))
         }
         Kind::Ndjson => Ok(reply::ok(reply::NDJSON, ndjson::answer(publisher, body).await)),
     }
+}
+
+async fn publish_json(
+    publisher: &Publisher,
+    body: Incoming,
+    produced: &mut Produced,
+) -> Result<Bytes, Refusal> {
+    let json = body::read_json(body, &publisher.bounds(), usize::MAX).await?;
+    let posted = publisher.read(&json, &Reading::PLAIN)?;
+    publisher.answer(posted, Timestamp::now(), produced).await
 }
 
 async fn disconnect(

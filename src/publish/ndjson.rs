@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::event::Timestamp;
 use crate::hub::Receipt;
 use crate::publish::body::{broken_off, too_large, too_slow};
+use crate::publish::produced::Produced;
 use crate::publish::publisher::not_kept;
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, reply};
@@ -79,7 +80,8 @@ pub(super) async fn converse(
         }
     };
     if let Some(message) = last {
-        lines.answers.push(Err(Refusal::new(RefusalKind::InvalidJson, message)));
+        let refusal = Refusal::new(RefusalKind::InvalidJson, message);
+        lines.answers.push((Err(refusal), Produced::default()));
         lines.reply(publisher, &mut stream).await?;
     }
     stream.shutdown().await
@@ -174,7 +176,7 @@ struct Lines {
     buffer: BytesMut,
     /// So much of the buffer is known to hold no line end.
     scanned: usize,
-    answers: Vec<Result<Receipt, Refusal>>,
+    answers: Vec<(Result<Receipt, Refusal>, Produced)>,
 }
 
 /// What a turn came to.
@@ -204,14 +206,15 @@ impl Lines {
 
     /// Publishes the lines that are whole, but not more than `quota`.
     fn publish(&mut self, publisher: &Publisher, quota: usize, now: Timestamp) -> Turn {
-        let max = publisher.bounds().max_object();
+        let (max, tracer) = (publisher.bounds().max_object(), publisher.tracer());
         let mut start = 0;
         let left = loop {
             let end = memchr::memchr(b'\n', &self.buffer[self.scanned..]).map(|at| self.scanned + at);
             let line = &self.buffer[start..end.unwrap_or(self.buffer.len())];
             if line.len() > max {
                 let message = format!("the line is longer than {max} bytes; nothing after it was read");
-                self.answers.push(Err(Refusal::new(RefusalKind::TooLarge, message)));
+                let refusal = Refusal::new(RefusalKind::TooLarge, message);
+                self.answers.push((Err(refusal), Produced::default()));
                 break Left::TooLong;
             }
             // What has no end yet is not looked at again and again: it may come byte by byte.
@@ -223,7 +226,8 @@ impl Lines {
                 if self.answers.len() == quota {
                     break Left::Lines;
                 }
-                self.answers.push(publisher.publish_one(line, now));
+                let produced = Produced::begin_alone(tracer.as_ref());
+                self.answers.push((publisher.publish_one(line, now), produced));
             }
             start = end + 1;
             self.scanned = start;
@@ -240,10 +244,11 @@ impl Lines {
         output: &mut W,
     ) -> io::Result<()> {
         let mut text = Vec::with_capacity(48 * self.answers.len());
-        for answer in self.answers.drain(..) {
+        for (answer, mut produced) in self.answers.drain(..) {
             let receipt = match answer {
                 Ok(receipt) => receipt,
                 Err(refusal) => {
+                    produced.end(Some(&refusal));
                     put_refusal(publisher, &mut text, &refusal);
                     continue;
                 }
@@ -260,10 +265,16 @@ impl Lines {
             };
             match told {
                 Ok((id, streams)) => {
+                    produced.put([(id, streams)].into_iter());
+                    produced.end(None);
                     reply::put_receipt(&mut text, id, streams);
                     text.push(b'\n');
                 }
-                Err(error) => put_refusal(publisher, &mut text, &not_kept(error, false)),
+                Err(error) => {
+                    let refusal = not_kept(error, false);
+                    produced.end(Some(&refusal));
+                    put_refusal(publisher, &mut text, &refusal);
+                }
             }
         }
         output.write_all(&text).await

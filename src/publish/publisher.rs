@@ -12,9 +12,11 @@ use crate::event::Timestamp;
 use crate::hub::{Hub, NotKept, Publication, PublishError, Receipt};
 use crate::limits::{Quiet, Throttle};
 use crate::metrics::{Counters, Totals};
+use crate::publish::produced::Produced;
 use crate::publish::publication::{self, Limits, Whom};
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Bounds, map, reply};
+use crate::trace::Tracer;
 
 /// The handle. Cloning it is cheap; workers and the control thread each have one.
 #[derive(Debug, Clone)]
@@ -30,6 +32,7 @@ struct Shared {
     /// Both are changed by a new configuration, also for those who are connected.
     bounds: RwLock<Arc<Bounds>>,
     terms: RwLock<Arc<Terms>>,
+    tracer: RwLock<Option<Tracer>>,
     counters: Arc<[Arc<Counters>]>,
     /// What the app's own publications are told and the log says.
     refused: Quiet,
@@ -53,6 +56,7 @@ impl Publisher {
                 hub,
                 bounds,
                 terms: RwLock::default(),
+                tracer: RwLock::default(),
                 counters,
                 refused: Quiet::new(),
             }),
@@ -87,6 +91,15 @@ impl Publisher {
     /// the socket stays.
     pub fn let_in(&self, terms: Terms) {
         *self.shared.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// Changes which publications are recorded.
+    pub fn trace(&self, tracer: Option<Tracer>) {
+        *self.shared.tracer.write().unwrap_or_else(PoisonError::into_inner) = tracer;
+    }
+
+    pub(super) fn tracer(&self) -> Option<Tracer> {
+        self.shared.tracer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn terms(&self) -> Arc<Terms> {
@@ -145,8 +158,13 @@ impl Publisher {
     }
 
     /// Publishes what was read, all or nothing, and writes the answer: a receipt or an array of them.
-    pub(super) async fn answer(&self, posted: Posted, now: Timestamp) -> Result<Bytes, Refusal> {
-        self.answer_remembered(posted, now, Timestamp::default()).await
+    pub(super) async fn answer(
+        &self,
+        posted: Posted,
+        now: Timestamp,
+        produced: &mut Produced,
+    ) -> Result<Bytes, Refusal> {
+        self.answer_remembered(posted, now, Timestamp::default(), produced).await
     }
 
     /// The same, and remembers the keys until then at least.
@@ -155,6 +173,7 @@ impl Publisher {
         posted: Posted,
         now: Timestamp,
         until: Timestamp,
+        produced: &mut Produced,
     ) -> Result<Bytes, Refusal> {
         let (batch, is_batch) = match posted {
             Posted::One(publication) => (vec![*publication], false),
@@ -171,12 +190,14 @@ impl Publisher {
             let is_part = told.iter().any(Result::is_ok);
             return Err(not_kept(if is_part { NotKept::Unknown } else { *error }, is_batch));
         }
+        let told: Result<Vec<_>, _> = told.into_iter().collect();
+        let told = told.map_err(|error| not_kept(error, is_batch))?;
+        produced.put(told.iter().copied());
         let mut text = if is_batch { vec![b'['] } else { Vec::new() };
-        for (index, told) in told.into_iter().enumerate() {
+        for (index, (id, streams)) in told.into_iter().enumerate() {
             if index > 0 {
                 text.push(b',');
             }
-            let (id, streams) = told.map_err(|error| not_kept(error, is_batch))?;
             reply::put_receipt(&mut text, id, streams);
         }
         if is_batch {

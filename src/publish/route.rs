@@ -19,10 +19,12 @@ use crate::event::Timestamp;
 use crate::http::{Peer, from_same_origin};
 use crate::limits::Throttle;
 use crate::publish::door::Kind;
+use crate::publish::produced::Produced;
 use crate::publish::publication::Whom;
 use crate::publish::publisher::{Posted, Reading};
 use crate::publish::refusal::{Refusal, RefusalKind};
 use crate::publish::{Publisher, bearer, body, reply, webhook};
+use crate::trace::Span;
 
 /// A publish route, ready for use.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct Context<'a> {
     pub auth: &'a Authenticator,
     /// The time.
     pub now: SystemTime,
+    /// Its span, if it is recorded.
+    pub span: Option<&'a Span>,
 }
 
 impl Route {
@@ -66,13 +70,21 @@ impl Route {
         if context.parts.method != Method::POST {
             return reply::method_not_allowed("POST");
         }
-        match self.publish(&context, body).await {
+        let mut produced = Produced::within(context.span);
+        let receipts = self.publish(&context, body, &mut produced).await;
+        produced.end(receipts.as_ref().err());
+        match receipts {
             Ok(receipts) => reply::ok(reply::JSON, receipts),
             Err(refusal) => reply::refusal(&refusal),
         }
     }
 
-    async fn publish<B>(&self, context: &Context<'_>, body: B) -> Result<Bytes, Refusal>
+    async fn publish<B>(
+        &self,
+        context: &Context<'_>,
+        body: B,
+        produced: &mut Produced,
+    ) -> Result<Bytes, Refusal>
     where
         B: Body<Data = Bytes>,
     {
@@ -123,12 +135,12 @@ impl Route {
                 posted
             }
         };
-        publisher.answer_remembered(posted, now.into(), until).await
+        publisher.answer_remembered(posted, now.into(), until, produced).await
     }
 
     /// The id of the user that a request comes from.
     async fn identify(&self, providers: &[usize], context: &Context<'_>) -> Result<String, Refusal> {
-        let Context { parts, peer, host, secure, is_listed, auth, now } = *context;
+        let Context { parts, peer, host, secure, is_listed, auth, now, .. } = *context;
         let forwarding = Some(Forwarding { peer, host });
         let presented = Presented { headers: &parts.headers, query: parts.uri.query(), secure, forwarding };
         let Admission { identity, source, .. } =

@@ -7,18 +7,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::body::RequestLog;
+use super::traced::{App, Traced};
 use crate::clock;
 use crate::config::{Config, Route};
 use crate::metrics::{Class, Counters, RouteCells, RouteLabel, UpstreamCells};
+use crate::proxy::{Answer, ProxyError};
+use crate::trace::Span;
 
 /// Where the requests of a route are counted.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     cells: Arc<RouteCells>,
     upstream: Option<Arc<UpstreamCells>>,
+    /// What spans say of the route: its path, and the app behind it.
+    path: String,
+    app: Option<App>,
 }
 
 impl Meter {
@@ -26,12 +33,13 @@ impl Meter {
     pub(super) fn of(route: &Route, config: &Config, counters: &Counters) -> Rc<Self> {
         let label = config.label_of(route);
         let upstream = route.upstream().map(|_| counters.upstreams.of(label.upstream.clone()));
-        Rc::new(Self { cells: counters.routes.of(label), upstream })
+        let app = route.upstream().and_then(|place| config.upstreams.get(place)).map(App::of);
+        Rc::new(Self { cells: counters.routes.of(label), upstream, path: route.path.clone(), app })
     }
 
     /// Of what reaches no route.
     pub(super) fn of_none(counters: &Counters) -> Rc<Self> {
-        Rc::new(Self { cells: counters.routes.of(RouteLabel::default()), upstream: None })
+        Rc::new(Self { cells: counters.routes.of(RouteLabel::default()), ..Self::default() })
     }
 }
 
@@ -45,7 +53,7 @@ pub(super) struct Account {
     status: u16,
     /// Of the body of its answer.
     bytes: u64,
-    /// What is written down, if anything is.
+    /// What is written down or recorded, if anything is.
     pub(super) log: Option<Box<RequestLog>>,
 }
 
@@ -60,10 +68,32 @@ impl Account {
         self.meter = Some(meter.clone());
     }
 
-    /// The app has answered.
-    pub(super) fn heard(&self) {
-        if let Some(upstream) = self.meter.as_ref().and_then(|meter| meter.upstream.as_ref()) {
+    /// Its span, if it is recorded.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.log.as_ref().and_then(|log| log.traced.as_deref()).map(Traced::span)
+    }
+
+    fn traced(&mut self) -> Option<&mut Traced> {
+        self.log.as_mut().and_then(|log| log.traced.as_deref_mut())
+    }
+
+    /// The app is going to be asked, with these fields.
+    pub(super) fn asks(&mut self, fields: &mut HeaderMap) {
+        let Self { meter, log: Some(log), .. } = self else { return };
+        if let Some(traced) = &mut log.traced {
+            traced.asks(meter.as_ref().and_then(|meter| meter.app.as_ref()), fields);
+        }
+    }
+
+    /// The app has answered, or has not.
+    pub(super) fn heard(&mut self, answer: &Result<Answer, ProxyError>) {
+        if answer.is_ok()
+            && let Some(upstream) = self.meter.as_ref().and_then(|meter| meter.upstream.as_ref())
+        {
             upstream.first_byte.note(clock::now() - self.begun);
+        }
+        if let Some(traced) = self.traced() {
+            traced.heard(answer);
         }
     }
 
@@ -77,6 +107,9 @@ impl Account {
     pub(super) fn because(mut self, refused: Option<&'static str>) -> Self {
         if let Some(log) = &mut self.log {
             log.refused = refused;
+            if let Some(traced) = &mut log.traced {
+                traced.because(refused);
+            }
         }
         self
     }
@@ -88,10 +121,20 @@ impl Account {
 
     /// It has become a stream, which has lines and numbers of its own.
     pub(super) fn leave(mut self) {
-        self.log = None;
+        let traced = self.log.take().and_then(|log| log.traced);
         if let Some(meter) = self.meter.take() {
             meter.cells.active.dec();
             meter.cells.count(Class::Status(200));
+            if let Some(traced) = traced {
+                traced.end(&meter.path, 200, None);
+            }
+        }
+    }
+
+    /// Its answer breaks off.
+    pub(super) fn breaks(&mut self) {
+        if let Some(traced) = self.traced() {
+            traced.breaks();
         }
     }
 
@@ -103,14 +146,16 @@ impl Account {
                 log.panicked();
             }
         }
-        if let Some(Meter { cells, .. }) = self.meter.take().as_deref() {
+        let meter = self.meter.take();
+        if let Some(Meter { cells, .. }) = meter.as_deref() {
             cells.active.dec();
             cells.count(if self.status == 0 { Class::Aborted } else { Class::Status(self.status) });
             cells.time.note(time);
             cells.answered.add(self.bytes);
         }
         if let Some(log) = self.log.take() {
-            log.write(self.status, self.bytes, time);
+            let route = meter.as_ref().map_or("", |meter| &meter.path);
+            log.write(route, self.status, self.bytes, time);
         }
     }
 }

@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
+use super::traced::Traced;
 use crate::access_log::{WorkerLog, without_userinfo};
 use crate::compress::Compressed;
 use crate::files::FileBody;
@@ -103,6 +104,9 @@ impl Body for ReplyBody {
         if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
             account.took(data.map_or(0, |data| data.len() as u64));
         }
+        if matches!(frame, Some(Err(_))) {
+            account.breaks();
+        }
         if let Some(log) = &mut account.log {
             match &frame {
                 Some(Ok(frame)) => {
@@ -173,7 +177,8 @@ impl Drop for ReplyBody {
 /// A request's line in the access log.
 #[derive(Debug)]
 pub(super) struct RequestLog {
-    log: Rc<WorkerLog>,
+    /// None if the line is not written.
+    log: Option<Rc<WorkerLog>>,
     client: String,
     id: RequestId,
     method: Method,
@@ -187,10 +192,18 @@ pub(super) struct RequestLog {
     pub(super) refused: Option<&'static str>,
     /// Why it ended early, if that was not the client's doing.
     broken: Option<&'static str>,
+    /// Its spans, if it is recorded.
+    pub(super) traced: Option<Box<Traced>>,
 }
 
 impl RequestLog {
-    pub(super) fn new(log: Rc<WorkerLog>, parts: &Parts, client: String, id: &RequestId) -> Self {
+    pub(super) fn new(
+        log: Option<Rc<WorkerLog>>,
+        parts: &Parts,
+        client: String,
+        id: &RequestId,
+        traced: Option<Box<Traced>>,
+    ) -> Self {
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
         let told = |name| {
@@ -198,7 +211,8 @@ impl RequestLog {
             let shown = value.get(..value.len().min(MAX_ASKER)).unwrap_or_default();
             String::from_utf8_lossy(shown).into_owned()
         };
-        let asker = log.names_asker().then(|| Box::new([REFERER, USER_AGENT].map(told)));
+        let names_asker = log.as_ref().is_some_and(|log| log.names_asker());
+        let asker = names_asker.then(|| Box::new([REFERER, USER_AGENT].map(told)));
         Self {
             log,
             asker,
@@ -211,6 +225,7 @@ impl RequestLog {
             whole: false,
             refused: None,
             broken: None,
+            traced,
         }
     }
 }
@@ -221,9 +236,14 @@ impl RequestLog {
         (self.refused, self.whole) = (Some("panic"), true);
     }
 
-    /// Writes the line: with the answer, or of a client that went away before there was one.
-    pub(super) fn write(self, status: u16, bytes: u64, time: Duration) {
-        self.log.write("request", |line| {
+    /// Writes the line, and ends what is recorded: with the answer, or of a client that went away before there was one.
+    pub(super) fn write(mut self, route: &str, status: u16, bytes: u64, time: Duration) {
+        let trace = self.traced.as_ref().map(|traced| traced.trace());
+        if let Some(traced) = self.traced.take() {
+            traced.end(route, status, (status > 0).then_some(bytes));
+        }
+        let Some(log) = &self.log else { return };
+        log.write("request", |line| {
             let line = line
                 .text("client", &self.client)
                 .text("id", self.id.as_str())
@@ -237,6 +257,10 @@ impl RequestLog {
                 .duration("duration", time);
             let line = match self.asker.as_deref() {
                 Some([referer, agent]) => line.asker(referer, agent),
+                None => line,
+            };
+            let line = match &trace {
+                Some(trace) => line.text("trace", trace),
                 None => line,
             };
             let line = match self.refused {

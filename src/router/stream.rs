@@ -19,6 +19,7 @@ use crate::stream::{
     Context, Grant, LimitedBody, StreamBody, StreamError, StreamSettings, asks_for_inbox, asks_for_ticket,
     give_ticket, mark_read, show_inbox, unauthorized_event, unavailable_event,
 };
+use crate::trace::Span;
 
 /// A request as it is judged.
 pub(super) struct Asked<'a> {
@@ -30,6 +31,8 @@ pub(super) struct Asked<'a> {
     pub(super) origin: &'a Origin<'a>,
     /// What pages of its origin may do here, if the route lists any.
     pub(super) allowed: Option<&'a Leave>,
+    /// Its span, if it is recorded.
+    pub(super) span: Option<&'a Span>,
 }
 
 /// What a request on a stream's route gets that is not refused by status.
@@ -49,7 +52,7 @@ impl Router {
         body: Incoming,
     ) -> Result<Granted, Refusal> {
         let besides = said_besides(settings, &asked);
-        let Asked { parts, host, origin, allowed } = asked;
+        let Asked { parts, host, origin, allowed, span } = asked;
         // The socket is handed over as it is: a body would be read as the client's next words.
         if parts.method == Method::GET && !body.is_end_stream() {
             return Err(Refusal::StreamWithBody);
@@ -82,7 +85,8 @@ impl Router {
         if is_inbox {
             return Ok(answer(show_inbox(settings, &context).await.map_err(Refusal::Stream)?, allowed));
         }
-        match Grant::of(settings, context).await {
+        let granted = Grant::of(settings, context).await;
+        match granted.map(|grant| grant.within(span)) {
             Ok(grant) if origin.h2 => {
                 let response = StreamBody::respond(&self.streams, grant);
                 Ok(Granted::Body(response.map(ReplyBody::stream)))

@@ -19,6 +19,7 @@ use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{PublishSocket, Publisher};
 use crate::router::Fronts;
 use crate::systemd::{Passed, Sockets};
+use crate::trace::{Exporter, Tracer};
 use crate::worker::Parts;
 
 use super::certificates::Keeper;
@@ -114,6 +115,7 @@ pub(super) fn first(
     publisher: &Publisher,
     challenges: Challenges,
     alive: Arc<AtomicUsize>,
+    tracer: Option<Tracer>,
 ) -> (Parts, Background) {
     let Made { tickets, fronts } = made;
     let (auth, background) = Authenticator::new(&config.auth, &config.upstreams, tickets, None);
@@ -128,6 +130,7 @@ pub(super) fn first(
         challenges,
         publisher: publisher.with_rates(&config.routes, &[]),
         fronts,
+        tracer,
         alive,
         config,
     };
@@ -135,7 +138,12 @@ pub(super) fn first(
 }
 
 /// The parts of another configuration. What did not change is taken over, and what counts goes on counting.
-pub(super) fn next(config: Arc<Config>, made: Made, before: &Parts) -> (Parts, Background) {
+pub(super) fn next(
+    config: Arc<Config>,
+    made: Made,
+    tracer: Option<Tracer>,
+    before: &Parts,
+) -> (Parts, Background) {
     let Made { tickets, fronts } = made;
     let old = &before.config;
     let auth = Authenticator::new(&config.auth, &config.upstreams, tickets, Some(&before.auth));
@@ -161,6 +169,7 @@ pub(super) fn next(config: Arc<Config>, made: Made, before: &Parts) -> (Parts, B
         challenges: before.challenges.clone(),
         publisher: before.publisher.with_rates(&config.routes, &old.routes),
         fronts,
+        tracer,
         alive: before.alive.clone(),
         config,
     };
@@ -171,6 +180,7 @@ pub(super) fn next(config: Arc<Config>, made: Made, before: &Parts) -> (Parts, B
 #[derive(Debug)]
 pub(super) struct Chores {
     renewals: Renewals,
+    exporter: Exporter,
     checks: HealthChecks,
     others: Vec<AbortHandle>,
 }
@@ -178,7 +188,21 @@ pub(super) struct Chores {
 impl Chores {
     /// Nothing yet.
     pub(super) fn new(renewals: Renewals) -> Self {
-        Self { renewals, checks: HealthChecks::default(), others: Vec::new() }
+        let (exporter, checks) = (Exporter::default(), HealthChecks::default());
+        Self { renewals, exporter, checks, others: Vec::new() }
+    }
+
+    /// Has spans sent where a configuration says. Gives what decides of which requests.
+    pub(super) fn trace(&mut self, config: &Config) -> Option<Tracer> {
+        self.exporter.become_those(config.log.traces.as_ref()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the thread that sends traces cannot be started: there are none");
+            None
+        })
+    }
+
+    /// What is left to be sent when all is over.
+    pub(super) fn into_exporter(self) -> Exporter {
+        self.exporter
     }
 
     /// Does what a configuration needs from now on. Runs within a `LocalSet`.
@@ -200,6 +224,7 @@ pub(super) fn shown(parts: &Parts, listeners: &Listeners, chores: &Chores) -> Sh
         standings: parts.standings.clone(),
         tls: listeners.tls(),
         certificates: chores.renewals.figures(),
+        traces: chores.exporter.figures(),
     }
 }
 

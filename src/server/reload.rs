@@ -21,6 +21,7 @@ use crate::listener::ConnectionLimit;
 use crate::publish::{self, Bounds, Publisher, Terms};
 use crate::shutdown::{Signal, Stage};
 use crate::systemd::Notifier;
+use crate::trace::Exporter;
 use crate::worker::{Change, Parts};
 
 use super::BindError;
@@ -206,9 +207,9 @@ impl Running {
         }
     }
 
-    /// Lets go of everything but the access log.
-    pub(super) fn end(self) -> Option<AccessLog> {
-        self.log
+    /// Lets go of everything but the access log and what sends spans.
+    pub(super) fn end(self) -> (Option<AccessLog>, Exporter) {
+        (self.log, self.chores.into_exporter())
     }
 
     /// Reloads whenever it is asked for, one after the other, for as long as anybody may ask.
@@ -272,7 +273,9 @@ impl Running {
         self.publisher.let_in(Terms { token, allow_uids: config.publish.allow_uids.clone() });
         self.limit.set(parts::max_connections(&config));
         let doors = self.listeners.become_those(plan, &config);
-        let (parts, background) = parts::next(config.clone(), made, &self.parts);
+        let tracer = self.chores.trace(&config);
+        self.publisher.trace(tracer.clone());
+        let (parts, background) = parts::next(config.clone(), made, tracer, &self.parts);
         spawn_local(background.run());
         self.parts = parts;
         let old_log = if is_elsewhere { std::mem::replace(&mut self.log, log) } else { None };

@@ -158,6 +158,7 @@ mod tests {
             fields: None,
             permit: None,
             held: Held::default(),
+            span: None,
             is_uncounted: false,
             client: String::new(),
             target: String::new(),

@@ -21,6 +21,7 @@ use crate::event::{ChannelName, Event, Frame};
 use crate::http::{Peer, from_same_origin, query_values};
 use crate::hub::{Held, Hub, NotReady};
 use crate::limits::{Asking, Limited, Limits, Permit};
+use crate::trace::{Kind, Span};
 
 /// The ways in which clients say their last id, besides the header of the standard.
 const LAST_ID_PARAMETERS: [&str; 5] =
@@ -56,6 +57,8 @@ pub struct Grant {
     pub(super) is_uncounted: bool,
     /// Its channels, ready.
     pub(super) held: Held,
+    /// The stream's span, if it is recorded.
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// What it takes to find out whether a stream that is open may stay so.
@@ -227,7 +230,14 @@ impl Grant {
             fields: context.fields,
             is_uncounted: admitted.uncounted || !is_counted,
             permit: admitted.permit,
+            span: None,
         })
+    }
+
+    /// Has the stream recorded within the span of its request, if that has one.
+    #[must_use]
+    pub fn within(self, span: Option<&Span>) -> Self {
+        Self { span: span.map(|span| Box::new(span.child(Kind::Internal))), ..self }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use slab::Slab;
@@ -30,9 +30,6 @@ use crate::hub::{ChannelId, Gap, Hub, Position, Start, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
 use crate::store::Page;
-
-/// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
-const JITTER: f64 = 0.2;
 
 /// The streams of one worker. A cheap handle.
 #[derive(Debug, Clone)]
@@ -110,6 +107,7 @@ impl Streams {
             fields,
             permit,
             is_uncounted,
+            span,
             // Given back when the stream is registered, which holds the channels itself.
             held: _held,
         } = grant;
@@ -137,8 +135,8 @@ impl Streams {
         if is_uncounted {
             self.0.counters.streams_uncounted.inc();
         }
-        let logged = self.0.log.is_on().then(|| {
-            let logged = Logged::new(client, &target);
+        let logged = (self.0.log.is_on() || span.is_some()).then(|| {
+            let logged = Logged::new(client, &target).with(span);
             self.0.log.write("open", |line| {
                 let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", page.records.len() as u64)
@@ -161,7 +159,7 @@ impl Streams {
             cursor,
             life: subscription.life(),
             opened,
-            ends: ends(&settings.route, opened, expires),
+            ends: End::of(&settings.route, opened, expires),
             user,
             rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
             voucher,
@@ -290,6 +288,7 @@ impl Streams {
         counters.stream_time.note(time);
         end.cell(counters).inc();
         if let Some(logged) = &subscriber.logged {
+            logged.end_span(subscriber, end);
             self.0.log.write("close", |line| {
                 logged
                     .put(subscriber.user.as_deref(), line)
@@ -363,18 +362,6 @@ fn leave(table: &mut Table, channel: ChannelId, place: usize) {
     {
         its_place.set(small(place));
     }
-}
-
-/// When a stream must end, and why: the earlier of its token's end and its route's `max_age`, shortened at random.
-fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Option<(Instant, End)> {
-    let max_age =
-        route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
-    let expiry = expires.map(|at| {
-        let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-        // A token for longer than a clock can say is one that does not end.
-        (opened.checked_add(left).unwrap_or(opened + Duration::from_secs(1 << 32)), End::Expired)
-    });
-    [max_age, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
 }
 
 /// What a client is told before its stream ends.

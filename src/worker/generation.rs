@@ -21,6 +21,7 @@ use crate::limits::{AddressLimit, Limits};
 use crate::proxy::{Spools, Standings};
 use crate::publish::Publisher;
 use crate::router::{Fronts, Origin, Redirect, ReplyBody, Routed, Router};
+use crate::trace::Tracer;
 
 /// What all workers share of one configuration. Cheap to clone, and can cross to their threads.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Parts {
     pub publisher: Publisher,
     /// What stands before the routes of all workers.
     pub fronts: Fronts,
+    /// Which requests are recorded, if any are.
+    pub tracer: Option<Tracer>,
     /// Counts the generations that are alive, over all workers.
     pub alive: Arc<AtomicUsize>,
 }

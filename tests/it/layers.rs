@@ -19,7 +19,7 @@ const TIERS: [&[&str]; 11] = [
     &["router", "connection", "listener", "source"],
     &["proxy", "files", "stream", "publish"],
     &["unread"],
-    &["hub", "auth", "acme"],
+    &["hub", "auth", "acme", "trace"],
     &["store", "fetch", "limits", "compress"],
     &["config", "http", "tls", "transport"],
     &["event", "metrics", "access_log", "shutdown", "systemd", "clock"],

@@ -119,6 +119,8 @@ mod tickets;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod upgrade;
 #[cfg(test)]
 mod upstream;

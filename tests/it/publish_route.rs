@@ -77,6 +77,7 @@ where
                 is_listed: false,
                 auth: &auth,
                 now,
+                span: None,
             },
             body,
         )

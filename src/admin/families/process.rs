@@ -23,6 +23,16 @@ pub(super) fn put(sheet: &mut Sheet, view: &View, totals: &Totals) {
         "Lines that the access log had no room for, since its disk or reader was too slow.",
         totals.log_lines_dropped,
     );
+    sheet.counter(
+        "sidestream_trace_sent_spans",
+        "Spans that the collector of traces has taken.",
+        shown.traces.sent(),
+    );
+    sheet.counter(
+        "sidestream_trace_dropped_spans",
+        "Spans that were lost: too many waited for the collector of traces, or it did not take them.",
+        shown.traces.dropped(),
+    );
     sheet.gauge("sidestream_workers", "Workers that run.", view.workers.strong_count() as u64);
     sheet.gauge(
         "sidestream_config_generation",

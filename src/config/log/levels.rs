@@ -15,7 +15,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// The parts of the program that have something to say, and the library of HTTP/2. A test holds that none is missing.
-const AREAS: [&str; 21] = [
+const AREAS: [&str; 22] = [
     "access_log",
     "acme",
     "admin",
@@ -35,6 +35,7 @@ const AREAS: [&str; 21] = [
     "store",
     "stream",
     "systemd",
+    "trace",
     "transport",
     "worker",
 ];

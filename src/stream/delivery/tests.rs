@@ -31,6 +31,7 @@ fn grant(settings: &Rc<StreamSettings>, channel: &ChannelName) -> Grant {
         fields: None,
         permit: None,
         held: Held::default(),
+        span: None,
         is_uncounted: false,
         client: String::new(),
         target: String::new(),

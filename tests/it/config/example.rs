@@ -76,6 +76,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
     ("", &["#rate"]),
     ("", &["#basic_auth"]),
     ("", &["#health"]),
+    ("", &["#traces", "#trace_share"]),
     ("", &["#temp_dir"]),
     ("servers", &["#servers", "#ca = \"ca.pem\""]),
     ("secret", &["#public_key"]),

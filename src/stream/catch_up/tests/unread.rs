@@ -113,6 +113,7 @@ impl World {
             fields: None,
             permit: None,
             held: Held::default(),
+            span: None,
             is_uncounted: false,
             client: String::new(),
             target: String::new(),

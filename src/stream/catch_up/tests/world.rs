@@ -234,6 +234,7 @@ impl World {
             fields: None,
             permit: None,
             held,
+            span: None,
             is_uncounted: false,
             client: String::new(),
             target: String::new(),
