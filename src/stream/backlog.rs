@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes};
 
 use super::catch_up::History;
-use crate::event::Timestamp;
+use crate::event::{self, Timestamp};
 use crate::metrics::Counters;
 
 /// How many pieces are handed to the socket in one call. Linux takes 1024; more than a few dozen gain nothing.
@@ -33,6 +33,8 @@ pub(super) struct Backlog {
     /// How many pieces have left, and whether a part of the first has left too: half an event is never taken back.
     left: usize,
     is_begun: bool,
+    /// The event of a first piece of which a part has left.
+    begun: Option<u64>,
     /// What is to be read of history once all this is written; none for a stream that is live.
     pub(super) history: Option<History>,
     /// Where it is counted; none in tests.
@@ -103,6 +105,25 @@ impl Backlog {
         }
     }
 
+    /// Adds what is left of a piece of which `written` bytes were taken before it came here.
+    pub(super) fn push_rest(&mut self, piece: &Bytes, written: usize) {
+        let rest = piece.slice(written..);
+        if !rest.is_empty() {
+            self.begun = seq_of(piece);
+        }
+        self.push(rest);
+    }
+
+    /// The oldest event of which something waits.
+    pub(super) fn first_id(&self) -> Option<u64> {
+        self.begun.or_else(|| self.waiting.iter().find_map(seq_of))
+    }
+
+    /// How much waits, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How much counts against the reader, in bytes.
     pub(super) fn held(&self) -> usize {
         self.bytes - self.replay + PIECE * (self.waiting.len() - self.replayed)
@@ -126,6 +147,9 @@ impl Backlog {
     pub(super) fn advance(&mut self, mut written: usize) {
         while let Some(front) = self.waiting.front_mut() {
             if written < front.len() {
+                if written > 0 && !self.is_begun {
+                    self.begun = self.begun.or_else(|| seq_of(front));
+                }
                 front.advance(written);
                 self.is_begun |= written > 0;
                 self.count_out(written);
@@ -147,6 +171,7 @@ impl Backlog {
         let bytes = self.waiting.pop_front()?;
         self.left += 1;
         self.is_begun = false;
+        self.begun = None;
         self.count_out(bytes.len());
         self.replayed = self.replayed.saturating_sub(1);
         Some(bytes)
@@ -167,6 +192,11 @@ impl Backlog {
             self.leave();
         }
     }
+}
+
+/// The number of the event that a piece begins with.
+fn seq_of(piece: &Bytes) -> Option<u64> {
+    event::id_in(piece).map(|id| id.seq)
 }
 
 impl Drop for Backlog {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use slab::Slab;
@@ -15,24 +15,24 @@ use tokio::time::Instant;
 use super::backlog::Backlog;
 use super::catch_up::{self, CatchUp, History};
 use super::clock::next_due;
+use super::end::ends;
 use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
+use super::records::Records;
 use super::review::Review;
 use super::settings::failed;
+use super::story::Story;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::{Replay, StreamRoute};
 use crate::event::{ChannelName, EventId, Frame, Timestamp};
-use crate::hub::{ChannelId, Gap, Hub, Position, Start, Subscription};
+use crate::hub::{Began, ChannelId, Gap, Hub, Position, Start, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
 use crate::store::Page;
-
-/// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
-const JITTER: f64 = 0.2;
 
 /// The streams of one worker. A cheap handle.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) due: Due,
     /// Those who read history.
     pub(super) catch_up: CatchUp,
+    /// What is remembered for who asks.
+    pub(super) records: Records,
     /// What those that are open are judged by.
     pub(super) review: RefCell<Option<Rc<Review>>>,
     /// The number of the last event that was handed out. All up to it are in history.
@@ -79,6 +81,7 @@ pub(super) struct Entry {
 impl Streams {
     /// An empty table for a worker.
     pub fn new(hub: Hub, worker: usize, counters: Arc<Counters>, log: Rc<WorkerLog>) -> Self {
+        let records = Records::new(hub.workers());
         Self(Rc::new(Shared {
             hub,
             worker,
@@ -89,6 +92,7 @@ impl Streams {
             sooner: Notify::new(),
             due: Due::default(),
             catch_up: CatchUp::default(),
+            records,
             review: RefCell::default(),
             handed: Cell::new(0),
             life: Cell::new(0),
@@ -132,6 +136,7 @@ impl Streams {
             return self.refused(settings, form, fields.as_deref());
         };
         let unread = own.clone().filter(|_| last_id.is_none());
+        let came = start.clone();
         let (start, page) = catch_up::begin(&subscription, unread.as_ref(), start, now);
         self.count_opening(&start, &page);
         if is_uncounted {
@@ -147,6 +152,7 @@ impl Streams {
         });
 
         let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription));
+        let story = Story::of(&came, &start, unread.is_some());
         let opened = Instant::now();
         let is_behind = page.read < start.head;
         let is_own = unread.is_some();
@@ -160,6 +166,7 @@ impl Streams {
             channels: subscription.channels().collect(),
             cursor,
             life: subscription.life(),
+            story,
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
@@ -199,6 +206,7 @@ impl Streams {
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
             life: 0,
+            story: Story::new(Began::Now, 0),
             opened: Instant::now(),
             ends: None,
             rechecked: None,
@@ -281,6 +289,7 @@ impl Streams {
             }
             table.streams.remove(key)
         };
+        self.remember(&entry, end);
         // Leaves the hub here, with the table free again.
         drop(entry);
         subscriber.end(end, last);
@@ -363,18 +372,6 @@ fn leave(table: &mut Table, channel: ChannelId, place: usize) {
     {
         its_place.set(small(place));
     }
-}
-
-/// When a stream must end, and why: the earlier of its token's end and its route's `max_age`, shortened at random.
-fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Option<(Instant, End)> {
-    let max_age =
-        route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
-    let expiry = expires.map(|at| {
-        let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-        // A token for longer than a clock can say is one that does not end.
-        (opened.checked_add(left).unwrap_or(opened + Duration::from_secs(1 << 32)), End::Expired)
-    });
-    [max_age, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
 }
 
 /// What a client is told before its stream ends.

@@ -41,6 +41,11 @@ impl State {
         self.backlog().push(bytes);
     }
 
+    /// The same with what is left of a frame of which `written` bytes were taken.
+    pub(super) fn wait_with_rest(&mut self, bytes: &Bytes, written: usize) {
+        self.backlog().push_rest(bytes, written);
+    }
+
     /// Puts an event behind what waits.
     pub(super) fn wait_with(&mut self, frame: &Frame) {
         let bytes = self.bytes_of(frame);
