@@ -9,7 +9,7 @@ use crate::event::{ChannelName, EventId, Timestamp};
 use crate::store::{DiskError, Found, Record, Store};
 
 use super::recent::Noted;
-use super::{Hub, State};
+use super::{Hub, State, UnreadableError};
 
 /// What is known of an event.
 #[derive(Debug, Clone)]
@@ -61,6 +61,24 @@ pub enum Standing {
     Unknown,
 }
 
+impl Standing {
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OtherEpoch => "other-epoch",
+            Self::Later { .. } => "later",
+            Self::Writing => "writing",
+            Self::Kept => "kept",
+            Self::Outlived => "ttl-over",
+            Self::Collapsed { .. } => "collapsed",
+            Self::TooOld => "too-old",
+            Self::Dropped => "dropped",
+            Self::NeverKept => "none",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl Hub {
     /// What is known of an event, for one user. `channels` are where it is looked for besides the user's own: those of the
     /// user's streams. If it was for some of them, it counts how it stands there.
@@ -73,7 +91,7 @@ impl Hub {
         user: &str,
         channels: &[ChannelName],
         now: Timestamp,
-    ) -> Result<Trace, DiskError> {
+    ) -> Result<Trace, UnreadableError> {
         let own = ChannelName::of_user(user).ok();
         // Of a node that Redis is away from there is less to be known, and that is all.
         let _held = self.prepare(own.as_slice(), Some(&id.to_string())).await;
@@ -85,10 +103,10 @@ impl Hub {
             let question = Question::new(&state, (id, self.0.is_node), own, channels, now);
             match &state.store {
                 Store::Disk(disk) => (question, Store::Disk(disk.clone())),
-                store => return Ok(question.answer(question.look(store)?)),
+                store => return Ok(question.answer(&question.look(store).map_err(UnreadableError::Disk)?)),
             }
         };
-        Ok(question.answer(question.look(&disk)?))
+        Ok(question.answer(&question.look(&disk).map_err(UnreadableError::Disk)?))
     }
 }
 
@@ -189,8 +207,8 @@ impl Question {
         Ok(answer)
     }
 
-    fn answer(&self, found: Answer) -> Trace {
-        let Answer { here, record, .. } = &found;
+    fn answer(&self, found: &Answer) -> Trace {
+        let Answer { here, record, .. } = found;
         let (noted, record) = (self.noted.as_ref(), record.as_deref());
         let at = noted.map(|noted| noted.at).or(record.map(|record| record.at));
         let expires = noted.map_or(record.and_then(|record| record.expires), |noted| noted.expires);
@@ -200,7 +218,7 @@ impl Question {
         let named = noted.map_or(0, |noted| noted.channels.len() + noted.unnamed);
         let is_own = self.own.as_ref().is_some_and(|own| here.contains(own));
         Trace {
-            standing: self.standing((at, expires), &found),
+            standing: self.standing((at, expires), found),
             at,
             expires,
             unnamed: named.saturating_sub(channels.len()),

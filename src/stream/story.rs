@@ -24,11 +24,16 @@ pub(super) struct Story {
 impl Story {
     /// Of a stream that was registered as it `came`, and given its first page.
     pub(super) fn of(came: &Start, start: &Start, is_unread: bool) -> Self {
-        match (is_unread, start.resumed) {
+        let story = match (is_unread, start.resumed) {
             (true, _) => Self::new(Began::Unread, start.head),
             (false, true) => Self::new(Began::Resumed, came.cursor.seq),
             (false, false) => Self::new(Began::Now, start.head),
+        };
+        if start.gap.is_some() {
+            // An id that is not good says nothing of what its client has.
+            story.miss(if came.resumed { came.cursor.seq } else { 0 }, start.head);
         }
+        story
     }
 
     /// It is given what is above `first`.
