@@ -16,7 +16,7 @@ use crate::event::{ChannelName, EventId, Timestamp};
 use crate::http::query_values;
 use crate::hub::{StreamRecord, Trace};
 
-use fate::{Case, Fate};
+use fate::{Case, Fate, Reach};
 
 /// The most streams that are shown.
 const SHOWN: usize = 50;
@@ -71,7 +71,9 @@ async fn explain(
 ) -> Result<Value, crate::hub::UnreadableError> {
     let answers = view.hub.look(user, id).await;
     let silent = answers.iter().filter(|answer| answer.is_none()).count();
-    let since = answers.iter().flatten().map(|answer| answer.since).max().filter(|_| silent == 0);
+    let reaches = answers.iter().flatten().map(|answer| (answer.has_forgotten, answer.since));
+    let reach = reaches.max().map(|(has_forgotten, since)| Reach { since, has_forgotten });
+    let reach = reach.filter(|_| silent == 0);
     let mut left_out = answers.iter().flatten().map(|answer| answer.left_out).sum::<usize>();
     let mut streams: Vec<_> = answers
         .into_iter()
@@ -90,8 +92,8 @@ async fn explain(
     channels.truncate(SEARCHED);
     let now = Timestamp::now();
     let trace = view.hub.trace(id, user, &channels, now).await?;
-    let case = Case { id, own, trace, since };
-    let fates: Vec<_> = streams.iter().map(|stream| case.fate(&stream.record)).collect();
+    let case = Case { id, own, trace, reach };
+    let fates: Vec<_> = streams.iter().map(|stream| case.fate(&stream.record, stream.at)).collect();
     let outcome = case.outcome(&fates);
     let reason = words::reason(&case, user, outcome, &fates);
     let mut told: Vec<_> = streams.drain(..).zip(fates).collect();
@@ -109,7 +111,7 @@ async fn explain(
         "streams": streams,
         "streams_left_out": left_out,
         "records": {
-            "since": since.map(|since| since.0),
+            "since": reach.map(|reach| reach.since.0),
             "reach_back": case.reaches_back(),
             "silent_workers": silent,
             "this_node_only": is_node,
@@ -159,6 +161,6 @@ fn written(case: &Case, record: &StreamRecord, at: Option<Timestamp>, now: Times
     let end = record.ended.map_or(now, |(ended, _)| ended);
     let from = case.trace.at.map_or(record.opened, |published| published.max(record.opened));
     // To one that was opened later it was written from history.
-    let to = at.filter(|at| case.id.seq > record.first && (record.opened..=end).contains(at)).unwrap_or(end);
+    let to = at.filter(|at| case.id.seq > record.head && *at <= end).unwrap_or(end);
     json!({ "from": from.min(to).0, "to": to.0 })
 }

@@ -40,6 +40,8 @@ pub struct Answer {
     pub left_out: usize,
     /// All of its streams that have ended since are remembered.
     pub since: Timestamp,
+    /// Whether some that ended before are not; else it began then.
+    pub has_forgotten: bool,
     /// When it had written the event to all streams that were live then, if that is remembered.
     pub written: Option<Timestamp>,
 }
@@ -74,15 +76,22 @@ pub struct StreamRecord {
     pub epoch: Epoch,
     /// With what it began.
     pub began: Began,
-    /// From which event on, that one not included, it was given all of its channels; the head for one that began with what
-    /// was unread.
+    /// From which event on, that one not included, it was given all of its channels.
     pub first: u64,
+    /// The head when it was registered: what is newer came to it live.
+    pub head: u64,
+    /// Whether it had more of history to read than it was given at once.
+    pub was_behind: bool,
     /// The last event handed to it.
     pub cursor: u64,
     /// What was handed out on its worker up to now, or to its end.
     pub handed: u64,
     /// What it was told was missing, each from behind the first up to and with the second.
     pub gaps: SmallVec<[(u64, u64); 1]>,
+    /// Events whose `ttl` was over while they waited for it.
+    pub outlived: SmallVec<[u64; 1]>,
+    /// Of such up to and with this one it is not known any more which they were.
+    pub outlived_before: u64,
     /// Whether it was still reading history.
     pub is_reading: bool,
     /// The oldest event handed to it that has not left as a whole.
@@ -149,8 +158,13 @@ mod tests {
                     hub.inbox(worker).take(&mut batch).await;
                     let Some(Work::Look(look)) = batch.pop() else { panic!("{batch:?}") };
                     assert_eq!((&*look.user, look.id), ("42", id));
-                    let nothing =
-                        Answer { streams: Vec::new(), left_out: 0, since: Timestamp(7), written: None };
+                    let nothing = Answer {
+                        streams: Vec::new(),
+                        left_out: 0,
+                        since: Timestamp(7),
+                        has_forgotten: false,
+                        written: None,
+                    };
                     match worker {
                         0 => look.answer(nothing),
                         1 => drop(look),

@@ -34,12 +34,13 @@ pub(super) struct Recent {
     /// In the order of their numbers.
     noted: VecDeque<Noted>,
     since: u64,
+    begun: u64,
 }
 
 impl Recent {
     /// Nothing yet, of an epoch whose head is known to be this.
     pub(super) fn beginning(head: u64) -> Self {
-        Self { noted: VecDeque::new(), since: head }
+        Self { noted: VecDeque::new(), since: head, begun: head }
     }
 
     /// Notes an event, which must be newer than all before it.
@@ -66,6 +67,11 @@ impl Recent {
         self.noted.get(place)
     }
 
+    /// The newest event before this process, or before the epoch was known to it.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// What is not newer may have been forgotten.
     pub(super) fn since(&self) -> u64 {
         self.since
@@ -88,12 +94,12 @@ mod tests {
     #[test]
     fn the_newest_are_noted_and_it_is_known_how_far_they_reach() {
         let mut recent = Recent::beginning(10);
-        assert_eq!(recent.since(), 10);
+        assert_eq!((recent.since(), recent.begun()), (10, 10));
         let newest = 10 + 2 * (NOTED as u64 + 5);
         for seq in (12..=newest).step_by(2) {
             note(&mut recent, seq, 1);
         }
-        assert_eq!((recent.since(), recent.noted.len()), (20, NOTED));
+        assert_eq!((recent.since(), recent.begun(), recent.noted.len()), (20, 10, NOTED));
         for (seq, is_noted) in [(20, false), (21, false), (22, true), (newest, true), (newest + 2, false)] {
             assert_eq!(recent.find(seq).map(|noted| noted.at.0), is_noted.then_some(seq));
         }

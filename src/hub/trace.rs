@@ -16,6 +16,8 @@ use super::{Hub, State, UnreadableError};
 pub struct Trace {
     /// How it stands.
     pub standing: Standing,
+    /// Whether it was handed out by this process.
+    pub is_ours: bool,
     /// When it was published.
     pub at: Option<Timestamp>,
     /// When its `ttl` is over.
@@ -38,7 +40,7 @@ pub enum Standing {
     /// No event has this id yet.
     Later {
         /// The newest that has one.
-        newest: u64,
+        newest: EventId,
     },
     /// It waits to be written to the disk.
     Writing,
@@ -118,7 +120,7 @@ impl State {
             return Some(Standing::OtherEpoch);
         }
         if seq > self.given.max(self.head) {
-            return Some(Standing::Later { newest: self.head });
+            return Some(Standing::Later { newest: EventId { epoch, seq: self.head } });
         }
         if seq > self.head.max(self.settled) {
             return Some(Standing::Writing);
@@ -134,6 +136,7 @@ struct Question {
     noted: Option<Noted>,
     /// Whether it would be noted, if it had been handed out.
     is_recent: bool,
+    is_ours: bool,
     own: Option<ChannelName>,
     /// Where it is looked for.
     channels: Vec<ChannelName>,
@@ -176,6 +179,7 @@ impl Question {
         Self {
             id,
             // A node hears only of what is for channels that it follows.
+            is_ours: id.seq > state.recent.begun(),
             is_recent: !is_node && id.seq > state.recent.since(),
             channels: wanted,
             is_unread: mark.is_none_or(|mark| !mark.holds(id.seq)),
@@ -219,6 +223,7 @@ impl Question {
         let is_own = self.own.as_ref().is_some_and(|own| here.contains(own));
         Trace {
             standing: self.standing((at, expires), found),
+            is_ours: self.is_ours,
             at,
             expires,
             unnamed: named.saturating_sub(channels.len()),
@@ -253,6 +258,7 @@ impl Trace {
     fn bare(standing: Standing) -> Self {
         Self {
             standing,
+            is_ours: false,
             at: None,
             expires: None,
             channels: Vec::new(),

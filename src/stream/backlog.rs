@@ -70,8 +70,8 @@ impl Backlog {
         self.expiring.push(Expiring { place: self.left + self.waiting.len(), at, is_replay });
     }
 
-    /// Takes out the events that have expired while they waited. To be called before anything is written.
-    pub(super) fn drop_expired(&mut self, now: impl FnOnce() -> Timestamp) {
+    /// Takes out the events that have expired while they waited, and says which. To be called before anything is written.
+    pub(super) fn drop_expired(&mut self, now: impl FnOnce() -> Timestamp, dropped: impl Fn(u64)) {
         if self.expiring.is_empty() {
             return;
         }
@@ -83,7 +83,9 @@ impl Backlog {
             if now < expiring.at || (index == 0 && *is_begun) {
                 return true;
             }
-            let length = waiting.get_mut(index).map_or(0, |piece| std::mem::take(piece).len());
+            let piece = waiting.get_mut(index).map(std::mem::take).unwrap_or_default();
+            let length = piece.len();
+            seq_of(&piece).into_iter().for_each(&dropped);
             *bytes -= length;
             // A few words before it may have been counted out as replay.
             *replay = replay.saturating_sub(if expiring.is_replay { length } else { 0 });
@@ -260,7 +262,7 @@ mod tests {
             let mut left = vec![(0, 0); pieces.len()];
             let mut now = 0;
             for (take, passes) in takes.into_iter().cycle() {
-                backlog.drop_expired(|| Timestamp(now));
+                backlog.drop_expired(|| Timestamp(now), |_| ());
                 if backlog.is_empty() { break }
                 let gone = if whole {
                     backlog.pop().unwrap().to_vec()
@@ -301,7 +303,7 @@ mod tests {
         backlog.expires(Timestamp(1), true);
         backlog.push_replay(Bytes::from_static(b"a page"));
         assert!(backlog.pop().is_some());
-        backlog.drop_expired(|| Timestamp(1));
+        backlog.drop_expired(|| Timestamp(1), |_| ());
         assert_eq!((backlog.held(), backlog.bytes, backlog.replay, backlog.is_empty()), (0, 0, 0, true));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 use tokio::task::{spawn_local, yield_now};
@@ -30,6 +31,7 @@ pub(super) struct Records {
     most_ended: usize,
     /// All that have ended since are there.
     since: Cell<Timestamp>,
+    has_forgotten: Cell<bool>,
     /// When events were written, by their numbers, oldest first.
     written: RefCell<VecDeque<(u64, Instant)>>,
     most_written: usize,
@@ -43,6 +45,7 @@ impl Records {
             ended: RefCell::default(),
             most_ended: share(ENDED),
             since: Cell::new(Timestamp::now()),
+            has_forgotten: Cell::new(false),
             written: RefCell::default(),
             most_written: share(WRITTEN),
         }
@@ -68,6 +71,7 @@ impl Records {
             && let Some((_, StreamRecord { ended: Some((at, _)), .. })) = ended.pop_front()
         {
             self.since.set(at);
+            self.has_forgotten.set(true);
         }
         ended.push_back((user, record));
     }
@@ -103,7 +107,13 @@ impl Streams {
             let left_out = found.len().saturating_sub(MAX_SEEN);
             found.truncate(MAX_SEEN);
             let written = records.written_at(look.id.seq).filter(|_| streams.0.hub.epoch() == look.id.epoch);
-            look.answer(Answer { streams: found, left_out, since: records.since.get(), written });
+            look.answer(Answer {
+                streams: found,
+                left_out,
+                since: records.since.get(),
+                has_forgotten: records.has_forgotten.get(),
+                written,
+            });
         });
     }
 
@@ -133,9 +143,10 @@ impl Streams {
         let cursor = subscriber.cursor();
         let story = &subscriber.story;
         let standing = subscriber.standing();
+        let missed = story.missed();
         StreamRecord {
             serial: subscriber.serial,
-            route: subscriber.settings.name.as_str().into(),
+            route: subscriber.settings.name.trim_end().into(),
             protocol: standing.protocol,
             channels: entry.subscription.names().cloned().collect::<SmallVec<_>>(),
             opened: before_now(subscriber.opened),
@@ -143,9 +154,13 @@ impl Streams {
             epoch: cursor.epoch,
             began: story.began(),
             first: story.first(),
+            head: story.head(),
+            was_behind: story.was_behind(),
             cursor: cursor.seq,
             handed: self.0.handed.get(),
-            gaps: story.gaps(),
+            gaps: missed.gaps,
+            outlived: missed.outlived,
+            outlived_before: missed.outlived_before,
             is_reading: standing.is_reading,
             unwritten: standing.unwritten,
             events: subscriber.delivered.get(),
@@ -156,6 +171,5 @@ impl Streams {
 
 /// A moment that is over, by the system's clock.
 fn before_now(at: Instant) -> Timestamp {
-    let passed = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Timestamp(Timestamp::now().0.saturating_sub(passed))
+    SystemTime::now().checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH).into()
 }

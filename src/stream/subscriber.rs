@@ -356,7 +356,7 @@ impl Subscriber {
         if transport.poll_discard(cx, budget).is_ready() {
             return Poll::Ready(Next::Gone);
         }
-        match (write_backlog(transport, &mut state.backlog, cx), state.ended) {
+        match (write_backlog(transport, &mut state.backlog, &self.story, cx), state.ended) {
             (Poll::Ready(Err(_)), _) => Poll::Ready(Next::Gone),
             (Poll::Ready(Ok(())), Some(_)) => Poll::Ready(Next::Close),
             (Poll::Pending, Some(_)) => Poll::Ready(Next::Linger),
@@ -369,7 +369,7 @@ impl Subscriber {
         let state = &mut *self.state.borrow_mut();
         state.register(cx);
         if let Some(backlog) = &mut state.backlog {
-            backlog.drop_expired(Timestamp::now);
+            backlog.drop_expired(Timestamp::now, |seq| self.story.outlive(seq));
             let piece = backlog.pop();
             if backlog.is_empty() && backlog.history.is_none() {
                 state.backlog = None;

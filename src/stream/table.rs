@@ -152,7 +152,7 @@ impl Streams {
         });
 
         let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription));
-        let story = Story::of(&came, &start, unread.is_some());
+        let story = Story::of(&came, &start, &page, unread.is_some());
         let opened = Instant::now();
         let is_behind = page.read < start.head;
         let is_own = unread.is_some();
@@ -206,7 +206,7 @@ impl Streams {
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
             life: 0,
-            story: Story::new(Began::Now, 0),
+            story: Story::new(Began::Now, 0, 0),
             opened: Instant::now(),
             ends: None,
             rechecked: None,

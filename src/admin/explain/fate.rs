@@ -83,6 +83,15 @@ impl Fate {
     }
 }
 
+/// How far the records of streams reach back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// All streams that have ended since are known.
+    pub(super) since: Timestamp,
+    /// Whether some are not that have ended before; else the process began then.
+    pub(super) has_forgotten: bool,
+}
+
 /// An event and a user.
 #[derive(Debug)]
 pub(super) struct Case {
@@ -90,8 +99,8 @@ pub(super) struct Case {
     /// The user's own channel.
     pub(super) own: ChannelName,
     pub(super) trace: Trace,
-    /// All streams that have ended since are known; none if a worker did not answer.
-    pub(super) since: Option<Timestamp>,
+    /// How far the records of streams reach back; none if a worker did not answer.
+    pub(super) reach: Option<Reach>,
 }
 
 impl Case {
@@ -137,13 +146,17 @@ impl Case {
 
     /// Whether all streams are known that were open when it was published.
     pub(super) fn reaches_back(&self) -> bool {
-        self.trace.at.zip(self.since).is_some_and(|(at, since)| since < at)
+        let Trace { at, is_ours, .. } = self.trace;
+        let is_after = |Reach { since, has_forgotten }| !has_forgotten || at.is_some_and(|at| since < at);
+        is_ours && self.reach.is_some_and(is_after)
     }
 
-    /// What became of it for a stream of the same epoch.
-    pub(super) fn fate(&self, record: &StreamRecord) -> Fate {
+    /// What became of it for a stream of the same epoch, whose worker wrote it `at` this time to those that were live.
+    pub(super) fn fate(&self, record: &StreamRecord, at: Option<Timestamp>) -> Fate {
         let seq = self.id.seq;
-        let StreamRecord { first, cursor, handed, is_reading, unwritten, .. } = *record;
+        let StreamRecord { first, head, cursor, handed, is_reading, unwritten, .. } = *record;
+        let has_ended = record.ended.is_some();
+        let waits = if has_ended { Fate::CutOff } else { Fate::Queued };
         let shares = self.shares_channel(record);
         if shares == Some(false) {
             return if self.was_open(record) { Fate::NotGranted } else { self.beside(record) };
@@ -151,28 +164,28 @@ impl Case {
         if record.gaps.iter().any(|(after, upto)| *after < seq && seq <= *upto) {
             return Fate::Gap;
         }
-        let waits = if record.ended.is_some() { Fate::CutOff } else { Fate::Queued };
-        if seq <= first {
-            let is_own = record.began == Began::Unread && self.trace.channels.contains(&self.own);
-            return match self.trace.standing {
-                _ if !is_own => self.beside(record),
-                _ if self.is_of_no_use(record) => Fate::PassedOver,
-                Standing::Kept | Standing::Outlived if is_reading && seq > cursor => waits,
-                Standing::Kept | Standing::Outlived if unwritten.is_some_and(|oldest| oldest <= seq) => waits,
-                Standing::Kept | Standing::Outlived => Fate::Written,
-                _ => Fate::Unknown,
-            };
+        let is_unread = record.began == Began::Unread && seq <= head;
+        if seq <= first && !(is_unread && self.trace.channels.contains(&self.own)) {
+            return self.beside(record);
         }
-        match shares {
-            _ if seq > handed && record.ended.is_some() => Fate::EndedBefore,
-            None => Fate::Unknown,
-            _ if self.is_of_no_use(record) => Fate::PassedOver,
-            _ if self.may_be_of_no_use(record) => Fate::Unknown,
-            _ if seq <= cursor && unwritten.is_none_or(|oldest| seq < oldest) => Fate::Written,
-            _ if seq <= cursor || seq > handed || is_reading || record.ended.is_some() => waits,
-            _ if self.trace.expires.is_some() => Fate::PassedOver,
-            _ => Fate::Unknown,
+        if seq > handed.max(head) && has_ended {
+            return Fate::EndedBefore;
         }
+        if shares.is_none() {
+            return Fate::Unknown;
+        }
+        let doubt = match self.was_of_use(record, at) {
+            Some(true) => None,
+            Some(false) => return Fate::PassedOver,
+            None => Some(Fate::Unknown),
+        };
+        let has_left = unwritten.is_none_or(|oldest| seq < oldest);
+        if seq <= cursor && has_left {
+            return doubt.unwrap_or(Fate::Written);
+        }
+        // One that was handed out and not taken is to be read in history, or was not there any more.
+        let is_to_come = seq <= cursor || seq > handed.max(head) || is_reading || has_ended;
+        if is_to_come { waits } else { Fate::Unknown }
     }
 
     /// Whether a stream has a channel of the event.
@@ -184,40 +197,45 @@ impl Case {
         }
     }
 
+    /// Whether a stream was open when it was handed out, of which its worker was not told.
     fn was_open(&self, record: &StreamRecord) -> bool {
-        let seq = self.id.seq;
-        match self.trace.at {
-            Some(at) => record.opened <= at && record.ended.is_none_or(|(ended, _)| at <= ended),
-            None => record.first < seq && (record.ended.is_none() || seq <= record.handed),
-        }
+        let is_later = |ended| self.trace.at.is_some_and(|at| at <= ended);
+        self.id.seq > record.head
+            && record.ended.is_none_or(|(ended, _)| self.id.seq <= record.handed || is_later(ended))
     }
 
     /// What is said of a stream that was not there.
     fn beside(&self, record: &StreamRecord) -> Fate {
-        let is_before = match self.trace.at {
-            Some(at) => record.ended.is_some_and(|(ended, _)| ended < at),
-            None => self.id.seq > record.first,
-        };
         match record.began {
-            _ if is_before => Fate::EndedBefore,
-            Began::Resumed => Fate::ResumedAfter,
-            Began::Now | Began::Unread => Fate::OpenedAfter,
+            _ if self.id.seq > record.head => Fate::EndedBefore,
+            Began::Resumed if self.id.seq <= record.first => Fate::ResumedAfter,
+            _ => Fate::OpenedAfter,
         }
     }
 
-    /// Whether it was of no use any more when a stream was opened.
-    fn is_of_no_use(&self, record: &StreamRecord) -> bool {
-        let is_over = self.trace.expires.is_some_and(|expires| expires <= record.opened);
-        let is_collapsed = match self.trace.standing {
-            Standing::Collapsed { by: Some((_, at)) } => at <= record.opened,
-            _ => false,
-        };
-        is_over || is_collapsed
-    }
-
-    /// Whether that is not known.
-    fn may_be_of_no_use(&self, record: &StreamRecord) -> bool {
-        let is_replay = self.trace.at.is_none_or(|at| at <= record.opened);
-        is_replay && matches!(self.trace.standing, Standing::Collapsed { by: None })
+    /// Whether it was still of use when a stream's turn came; none if that is not known.
+    fn was_of_use(&self, record: &StreamRecord, at: Option<Timestamp>) -> Option<bool> {
+        let seq = self.id.seq;
+        let StreamRecord { began, head, was_behind, outlived_before, .. } = *record;
+        let is_replay = seq <= head;
+        if record.outlived.contains(&seq) {
+            return Some(false);
+        }
+        match self.trace.standing {
+            // The events of its key were there when it was opened, or came later.
+            Standing::Collapsed { by: Some((by, _)) } if is_replay && by.seq <= head => return Some(false),
+            Standing::Collapsed { by: Some(_) } if was_behind => return None,
+            Standing::Collapsed { by: None } if is_replay => return None,
+            // What was gone when the stream was opened was no gap, where it began with what was unread.
+            Standing::Dropped | Standing::TooOld if is_replay && began == Began::Unread => return None,
+            _ => {}
+        }
+        let Some(expires) = self.trace.expires else { return Some(true) };
+        if is_replay && expires <= record.opened {
+            return Some(false);
+        }
+        let is_over = self.trace.standing == Standing::Outlived;
+        let is_known = !was_behind && (is_replay || at.is_some());
+        (is_known && seq > outlived_before || !is_over).then_some(true)
     }
 }

@@ -3,7 +3,7 @@
 use crate::event::ChannelName;
 use crate::hub::{Began, Standing, StreamRecord};
 
-use super::fate::{Case, Fate, Outcome};
+use super::fate::{Case, Fate, Outcome, Reach};
 
 /// So many names are spelled out.
 const NAMED: usize = 8;
@@ -39,12 +39,13 @@ pub(super) fn reason(case: &Case, user: &str, outcome: Outcome, fates: &[Fate]) 
 /// What became of it for a stream.
 pub(super) fn of_stream(case: &Case, record: &StreamRecord, fate: Fate) -> String {
     let ended = record.ended.map_or("", |(_, why)| why);
+    let is_unread = record.began == Began::Unread && case.id.seq <= record.head;
     match fate {
-        Fate::Written if case.id.seq <= record.first && case.trace.unread == Some(false) => {
+        Fate::Written if is_unread && case.trace.unread == Some(false) => {
             "it was written with what was unread when the stream was opened, or had been read by then"
                 .to_owned()
         }
-        Fate::Written if case.id.seq <= record.first => {
+        Fate::Written if is_unread => {
             "it was written with what was unread when the stream was opened".to_owned()
         }
         Fate::Written if record.protocol == "http/2" => "it was taken by the client's connection".to_owned(),
@@ -62,6 +63,9 @@ pub(super) fn of_stream(case: &Case, record: &StreamRecord, fate: Fate) -> Strin
         Fate::ResumedAfter => "the client came with a later id, as one that has had it".to_owned(),
         Fate::OpenedAfter if record.began == Began::Unread => {
             "the stream was opened after it, and it was not among what was unread".to_owned()
+        }
+        Fate::OpenedAfter if record.began == Began::Resumed => {
+            "the stream was opened after it, and has none of its channels".to_owned()
         }
         Fate::OpenedAfter => "the stream was opened after it, by a client that brought no id".to_owned(),
         Fate::EndedBefore => format!("the stream had ended before: {ended}"),
@@ -131,9 +135,9 @@ fn never(case: &Case) -> String {
 }
 
 fn unknown(case: &Case, user: &str) -> String {
-    let reach = match case.since {
+    let reach = match case.reach {
         None => "a worker did not answer in time, so its streams are not known".to_owned(),
-        Some(since) => format!("streams that ended before {since} are not remembered"),
+        Some(Reach { since, .. }) => format!("streams that ended before {since} are not remembered"),
     };
     match case.trace.at {
         None => format!(
