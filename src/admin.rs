@@ -7,6 +7,7 @@
 //! A page is a file: it has a line in the table of `admin/door.rs`, and reads the [`View`].
 
 mod door;
+mod explain;
 mod exposition;
 mod families;
 mod health;

@@ -6,10 +6,12 @@
 mod check;
 mod demo;
 mod duration;
+mod explain;
 mod failure;
 mod health;
 mod listen;
 mod publish;
+mod question;
 mod run;
 mod sse;
 mod terminal;
@@ -59,6 +61,7 @@ enum Command {
     Listen(listen::Args),
     Token(token::Args),
     Health(health::Args),
+    Explain(explain::Args),
 }
 
 /// What the command line is, for what is made of it: completions of shells and pages of the manual.
@@ -85,6 +88,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Listen(args) => listen::command(args).map(done),
         Command::Token(args) => token::command(args).map(done),
         Command::Health(args) => health::command(args).map(done),
+        Command::Explain(args) => explain::command(args),
     };
     match outcome {
         Ok(code) => code,
@@ -133,6 +137,13 @@ mod tests {
             "sidestream token --user 1 --claim novalue",
             "sidestream listen",
             "sidestream health /run/s.sock",
+            "sidestream explain --user 42",
+            "sidestream explain --id 000000-1",
+            "sidestream explain --user 42 --id 118",
+            "sidestream explain --user a/b --id 000000-1",
+            "sidestream explain --user 42 --id 000000-1 --address http://127.0.0.1:9090",
+            "sidestream explain --user 42 --id 000000-1 --token x",
+            "sidestream explain --user 42 --id 000000-1 --config a --address unix:b --token x",
             "sidestream explode",
         ] {
             let error = parse(line).expect_err(line);

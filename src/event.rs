@@ -10,7 +10,7 @@ mod name;
 mod parsed;
 mod timestamp;
 
-pub use frame::{Event, Frame, comment, opening, place};
+pub use frame::{Event, Frame, comment, id_in, opening, place};
 pub use id::{Epoch, EventId, InvalidEventId};
 pub use name::{ChannelName, EventName, InvalidName, is_user_id};
 pub use parsed::Parsed;

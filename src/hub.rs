@@ -14,6 +14,7 @@ mod inbox;
 mod interest;
 mod keys;
 mod kick;
+mod look;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod node;
@@ -21,8 +22,10 @@ mod outcome;
 mod publication;
 mod publish;
 mod queue;
+mod recent;
 mod subscription;
 mod totals;
+mod trace;
 mod unread;
 mod watch;
 
@@ -42,11 +45,13 @@ pub use inbox::{Delivery, GapNotice, Inbox, Work};
 pub use interest::ChannelId;
 pub use keys::KeyCounts;
 pub use kick::{Blocked, DisconnectError, Kick};
+pub use look::{Answer, Began, Look, MAX_SEEN, StreamRecord};
 pub use node::{Held, NotReady, READY_WITHIN};
 pub use outcome::{NotKept, PATIENCE};
 pub use publication::{Delivered, Publication, PublishError, Receipt};
 pub use subscription::{Gap, Position, Start, Subscription};
 pub use totals::HubTotals;
+pub use trace::{Standing, Trace};
 pub use unread::{MarkError, Read, ReadNotice, Unread, UnreadableError};
 pub use watch::{Seen, Watch};
 
@@ -58,6 +63,7 @@ use kick::Due;
 use node::{Node, Report};
 use publication::Given;
 use queue::Queue;
+use recent::Recent;
 use totals::Counts;
 
 /// A publication is refused when a worker that it must reach has this many deliveries waiting: the worker is stuck
@@ -109,6 +115,7 @@ struct State {
     keys: Keys,
     blocks: Blocks,
     counts: Counts,
+    recent: Recent,
 }
 
 /// What is known of a channel.
@@ -181,6 +188,7 @@ impl Hub {
                 keys: Keys::default(),
                 blocks: Blocks::default(),
                 counts: Counts::default(),
+                recent: Recent::beginning(head),
             }),
         }))
     }
@@ -205,6 +213,11 @@ impl Hub {
     /// If there is no such worker.
     pub fn inbox(&self, worker: usize) -> &Arc<Inbox> {
         &self.0.inboxes[worker]
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.0.inboxes.len()
     }
 
     /// The epoch of every id that is given now.

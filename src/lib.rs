@@ -101,6 +101,10 @@
 //! webhook's body, and handed in under a key that is made of the entry; only when it is kept is Redis told. The hub says which
 //! users have come and what they have read ([`hub::Watch`]), noted under its lock and told after it.
 //!
+//! Nothing is kept for each delivery. Why an event was not delivered is put together when it is asked for: from history, from
+//! what the hub has noted of the last publications ([`hub::Trace`]), and from what each worker remembers of a user's streams,
+//! open or ended ([`hub::Look`], which stands in its inbox like an event, and so is answered for all events before it).
+//!
 //! A disconnect takes the same way: under the lock the user is blocked and each worker with streams gets a
 //! [`hub::Kick`] into its inbox, behind what was published before.
 //!

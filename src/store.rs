@@ -8,6 +8,7 @@
 use crate::event::ChannelName;
 
 mod disk;
+mod found;
 mod log;
 mod logs;
 mod marks;
@@ -18,6 +19,7 @@ mod record;
 pub mod redis;
 
 pub use disk::{Aside, Disk, DiskError, DiskWriter, Kept, KeptKey, OpenDisk, SyncMode};
+pub use found::Found;
 pub use logs::Logs;
 pub use marks::{MAX_APART, MAX_UNSETTLED, Mark, Marks};
 pub use memory::Memory;

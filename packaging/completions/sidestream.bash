@@ -22,6 +22,9 @@ _sidestream() {
             sidestream,demo)
                 cmd="sidestream__subcmd__demo"
                 ;;
+            sidestream,explain)
+                cmd="sidestream__subcmd__explain"
+                ;;
             sidestream,health)
                 cmd="sidestream__subcmd__health"
                 ;;
@@ -45,6 +48,9 @@ _sidestream() {
                 ;;
             sidestream__subcmd__help,demo)
                 cmd="sidestream__subcmd__help__subcmd__demo"
+                ;;
+            sidestream__subcmd__help,explain)
+                cmd="sidestream__subcmd__help__subcmd__explain"
                 ;;
             sidestream__subcmd__help,health)
                 cmd="sidestream__subcmd__help__subcmd__health"
@@ -71,7 +77,7 @@ _sidestream() {
 
     case "${cmd}" in
         sidestream)
-            opts="-c -h -V --config --upstream --jwt-secret --listen --help --version run demo check publish listen token health help"
+            opts="-c -h -V --config --upstream --jwt-secret --listen --help --version run demo check publish listen token health explain help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -144,6 +150,44 @@ _sidestream() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sidestream__subcmd__explain)
+            opts="-c -h --user --id --config --address --token --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sidestream__subcmd__health)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -159,7 +203,7 @@ _sidestream() {
             return 0
             ;;
         sidestream__subcmd__help)
-            opts="run demo check publish listen token health help"
+            opts="run demo check publish listen token health explain help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -187,6 +231,20 @@ _sidestream() {
             return 0
             ;;
         sidestream__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sidestream__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -37,6 +37,7 @@ complete -c sidestream -n "__fish_sidestream_needs_command" -a "publish" -d 'Pub
 complete -c sidestream -n "__fish_sidestream_needs_command" -a "listen" -d 'Print the events of a stream as they come, one JSON line each'
 complete -c sidestream -n "__fish_sidestream_needs_command" -a "token" -d 'Print a development token for a user'
 complete -c sidestream -n "__fish_sidestream_needs_command" -a "health" -d 'Ask a running server whether it is well, as health checks of containers do'
+complete -c sidestream -n "__fish_sidestream_needs_command" -a "explain" -d 'Say why an event was or was not delivered to a user'
 complete -c sidestream -n "__fish_sidestream_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sidestream -n "__fish_sidestream_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
 complete -c sidestream -n "__fish_sidestream_using_subcommand run" -l upstream -d 'The app: http://HOST:PORT or unix:PATH' -r
@@ -67,11 +68,19 @@ complete -c sidestream -n "__fish_sidestream_using_subcommand token" -l for -d '
 complete -c sidestream -n "__fish_sidestream_using_subcommand token" -l claim -d 'A further claim; the value is JSON, or else a string. May be repeated' -r
 complete -c sidestream -n "__fish_sidestream_using_subcommand token" -s h -l help -d 'Print help'
 complete -c sidestream -n "__fish_sidestream_using_subcommand health" -s h -l help -d 'Print help'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "run" -d 'Run the server: from a configuration file, or from --upstream and --jwt-secret alone'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "demo" -d 'See it work: a page with live notifications, and the lines to try it from a terminal'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "check" -d 'Check a configuration file without running it, like nginx -t'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "publish" -d 'Publish an event to users or channels, through the publish socket'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "listen" -d 'Print the events of a stream as they come, one JSON line each'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "token" -d 'Print a development token for a user'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "health" -d 'Ask a running server whether it is well, as health checks of containers do'
-complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -l user -d 'The user' -r
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -l id -d 'The event\'s id, as its publisher was told it' -r
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -s c -l config -d 'The server\'s configuration file: its [admin] says where to ask, and the token' -r -F
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -l address -d 'Where to ask instead: http://HOST:PORT or unix:PATH' -r
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -l token -d 'The token of [admin]: env:NAME, file:PATH or the token itself' -r
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -l json -d 'Print the server\'s answer as it is, in JSON'
+complete -c sidestream -n "__fish_sidestream_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "run" -d 'Run the server: from a configuration file, or from --upstream and --jwt-secret alone'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "demo" -d 'See it work: a page with live notifications, and the lines to try it from a terminal'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "check" -d 'Check a configuration file without running it, like nginx -t'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "publish" -d 'Publish an event to users or channels, through the publish socket'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "listen" -d 'Print the events of a stream as they come, one JSON line each'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "token" -d 'Print a development token for a user'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "health" -d 'Ask a running server whether it is well, as health checks of containers do'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "explain" -d 'Say why an event was or was not delivered to a user'
+complete -c sidestream -n "__fish_sidestream_using_subcommand help; and not __fish_seen_subcommand_from run demo check publish listen token health explain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

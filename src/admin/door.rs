@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::health::{self, Apps};
-use super::{View, exposition, reload};
+use super::{View, explain, exposition, reload};
 use crate::http::host_without_port;
 use crate::publish::bearer;
 
@@ -38,11 +38,12 @@ const FIELDS: [(HeaderName, HeaderValue); 2] = [
 ];
 
 /// What there is.
-const PAGES: [(&str, Page); 4] = [
+const PAGES: [(&str, Page); 5] = [
     ("/healthz", Page::Alive),
     ("/readyz", Page::Ready),
     ("/metrics", Page::Metrics),
     ("/reload", Page::Reload),
+    ("/explain", Page::Explain),
 ];
 
 /// A page.
@@ -52,6 +53,7 @@ enum Page {
     Ready,
     Metrics,
     Reload,
+    Explain,
 }
 
 impl Page {
@@ -60,12 +62,23 @@ impl Page {
         !matches!(self, Self::Reload)
     }
 
-    async fn answer(self, Door { view, apps, .. }: &Door, fields: &HeaderMap) -> Response<Bytes> {
+    /// Whether it shows what is not for everybody who can come here.
+    fn is_private(self) -> bool {
+        matches!(self, Self::Explain)
+    }
+
+    async fn answer(
+        self,
+        Door { view, apps, .. }: &Door,
+        query: Option<&str>,
+        fields: &HeaderMap,
+    ) -> Response<Bytes> {
         match self {
             Self::Alive => health::alive(view),
             Self::Ready => health::ready(view, apps).await,
             Self::Metrics => exposition::answer(view, fields),
             Self::Reload => reload::answer(view).await,
+            Self::Explain => explain::answer(view, query).await,
         }
     }
 }
@@ -119,14 +132,7 @@ impl Door {
         }
         let looks = matches!(*request.method(), Method::GET | Method::HEAD);
         if !looks && !has_token {
-            return match token {
-                Some(_) => unauthorized(),
-                None => refusal(
-                    StatusCode::FORBIDDEN,
-                    "no_token",
-                    "only looking is allowed, since [admin] has no token",
-                ),
-            };
+            return closed(token.is_some(), "only looking is allowed, since [admin] has no token");
         }
         let Some((_, page)) = PAGES.iter().find(|(path, _)| *path == request.uri().path()) else {
             let paths: Vec<_> = PAGES.iter().map(|(path, _)| *path).collect();
@@ -142,7 +148,10 @@ impl Door {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
             return response;
         }
-        page.answer(self, fields).await
+        if page.is_private() && !has_token {
+            return closed(token.is_some(), "this is about users, and off since [admin] has no token");
+        }
+        page.answer(self, request.uri().query(), fields).await
     }
 }
 
@@ -161,6 +170,11 @@ fn is_own_host<B>(request: &Request<B>) -> bool {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// The answer to who does not show the token; where there is none, `message` says so.
+fn closed(has_one: bool, message: &str) -> Response<Bytes> {
+    if has_one { unauthorized() } else { refusal(StatusCode::FORBIDDEN, "no_token", message) }
 }
 
 fn unauthorized() -> Response<Bytes> {

@@ -143,6 +143,12 @@ pub fn place(cursor: EventId) -> Frame {
     Frame::new(format!("id: {cursor}\n\n").as_bytes())
 }
 
+/// The id that a piece of a stream begins with: a frame as text, or as a chunk.
+pub fn id_in(piece: &[u8]) -> Option<EventId> {
+    let mut lines = piece.split(|byte| *byte == b'\n').take(2);
+    lines.find_map(|line| std::str::from_utf8(line).ok()?.strip_prefix("id: ")?.parse().ok())
+}
+
 fn line(text: &mut Vec<u8>, field: &str, value: impl std::fmt::Display) {
     // Writing to a Vec cannot fail.
     let _ = writeln!(text, "{field}{value}");

@@ -315,6 +315,7 @@ impl Hub {
                 state.head = record.seq;
                 state.settled = record.seq;
                 let channels = &pending.kept.channels;
+                state.recent.note(record, channels);
                 let delivered = self.hand_out(
                     &state.interest,
                     channels,

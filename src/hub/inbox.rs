@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::event::{EventId, Frame, Timestamp};
 
 use super::node::Report;
-use super::{ChannelId, Gap, Kick, ReadNotice};
+use super::{ChannelId, Gap, Kick, Look, ReadNotice};
 
 /// What a worker is handed.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Work {
     Read(Box<ReadNotice>),
     /// Word that something is missing.
     Gap(Box<GapNotice>),
+    /// A question about a user's streams.
+    Look(Box<Look>),
 }
 
 /// Word for streams that events up to a certain one may be missing.

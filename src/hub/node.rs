@@ -292,13 +292,15 @@ impl Hub {
     fn told(&self, state: &mut State, told: Told, wake: &mut Wake) {
         let Told { record, channel, before, channels, by } = told;
         self.check(state, &channel, before, record.seq, wake);
-        let State { node: Some(node), store: Store::Mirror(mirror), interest, head, .. } = state else {
+        let State { node: Some(node), store: Store::Mirror(mirror), interest, head, recent, .. } = state
+        else {
             return;
         };
         let (record, report) = (std::sync::Arc::new(record), node.report(by));
         mirror.append(&channels, &record);
         if record.seq > *head {
             *head = record.seq;
+            recent.note(&record, &channels);
             // Of when it was published, other machines' clocks say something else.
             let at = (record.seq, Instant::now());
             self.hand_out(interest, &channels, at, &record.frame, report, wake);

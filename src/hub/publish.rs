@@ -94,6 +94,7 @@ impl Hub {
         let record = Record { seq: id.seq, frame: frame.clone(), at: now, expires, collapse };
         let delivered = match &mut state.store {
             Store::Memory(memory) => {
+                state.recent.note(&record, &channels);
                 memory.append(&channels, record);
                 (state.head, state.settled) = (id.seq, id.seq);
                 self.hand_out(&state.interest, &channels, (id.seq, since), &frame, None, wake)

@@ -130,6 +130,32 @@ impl Disk {
         index.get(channel).map(|log| (usize::try_from(log.events).unwrap_or(usize::MAX), log.last))
     }
 
+    /// One event of a channel, if it is kept.
+    pub(super) fn one(&self, channel: &ChannelName, seq: u64) -> Result<Option<Arc<Record>>, DiskError> {
+        let engine = self.engine()?;
+        let Some(id) = self.index().get(channel).map(|log| log.id) else { return Ok(None) };
+        let key = entry::event_key(id, seq);
+        let found = engine.events.get(key).map_err(DiskError::from).and_then(|value| {
+            let Some(value) = value else { return Ok(None) };
+            let record = entry::event(self.0.epoch, &key, &value).ok_or(DiskError::strange("an event"))?;
+            Ok(Some(Arc::new(record)))
+        });
+        self.note(found)
+    }
+
+    /// The number of the event of a channel that is kept under a collapse key.
+    pub(super) fn newest_of(&self, channel: &ChannelName, key: &str) -> Result<Option<u64>, DiskError> {
+        let engine = self.engine()?;
+        let Some(id) = self.index().get(channel).map(|log| log.id) else { return Ok(None) };
+        let newest = engine.collapses.get(entry::collapse_key(id, key)).map_err(DiskError::from);
+        self.note(newest).map(|newest| newest.and_then(|newest| entry::number(&newest)))
+    }
+
+    /// Up to where events of a channel may be gone.
+    pub(super) fn lost(&self, channel: &ChannelName) -> u64 {
+        self.index().lost(channel)
+    }
+
     /// How much is kept.
     pub fn totals(&self) -> StoreTotals {
         let index = self.index();
@@ -146,7 +172,7 @@ impl Disk {
         self.index().head
     }
 
-    fn oldest_kept(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn oldest_kept(&self, now: Timestamp) -> Timestamp {
         let age = u64::try_from(self.0.limits.age.as_millis()).unwrap_or(u64::MAX);
         Timestamp(now.0.saturating_sub(age))
     }

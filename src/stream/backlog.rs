@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes};
 
 use super::catch_up::History;
-use crate::event::Timestamp;
+use crate::event::{self, Timestamp};
 use crate::metrics::Counters;
 
 /// How many pieces are handed to the socket in one call. Linux takes 1024; more than a few dozen gain nothing.
@@ -33,6 +33,8 @@ pub(super) struct Backlog {
     /// How many pieces have left, and whether a part of the first has left too: half an event is never taken back.
     left: usize,
     is_begun: bool,
+    /// The event of a first piece of which a part has left.
+    begun: Option<u64>,
     /// What is to be read of history once all this is written; none for a stream that is live.
     pub(super) history: Option<History>,
     /// Where it is counted; none in tests.
@@ -68,8 +70,8 @@ impl Backlog {
         self.expiring.push(Expiring { place: self.left + self.waiting.len(), at, is_replay });
     }
 
-    /// Takes out the events that have expired while they waited. To be called before anything is written.
-    pub(super) fn drop_expired(&mut self, now: impl FnOnce() -> Timestamp) {
+    /// Takes out the events that have expired while they waited, and says which. To be called before anything is written.
+    pub(super) fn drop_expired(&mut self, now: impl FnOnce() -> Timestamp, dropped: impl Fn(u64)) {
         if self.expiring.is_empty() {
             return;
         }
@@ -81,7 +83,9 @@ impl Backlog {
             if now < expiring.at || (index == 0 && *is_begun) {
                 return true;
             }
-            let length = waiting.get_mut(index).map_or(0, |piece| std::mem::take(piece).len());
+            let piece = waiting.get_mut(index).map(std::mem::take).unwrap_or_default();
+            let length = piece.len();
+            seq_of(&piece).into_iter().for_each(&dropped);
             *bytes -= length;
             // A few words before it may have been counted out as replay.
             *replay = replay.saturating_sub(if expiring.is_replay { length } else { 0 });
@@ -101,6 +105,25 @@ impl Backlog {
             }
             self.waiting.push_back(bytes);
         }
+    }
+
+    /// Adds what is left of a piece of which `written` bytes were taken before it came here.
+    pub(super) fn push_rest(&mut self, piece: &Bytes, written: usize) {
+        let rest = piece.slice(written..);
+        if !rest.is_empty() {
+            self.begun = seq_of(piece);
+        }
+        self.push(rest);
+    }
+
+    /// The oldest event of which something waits.
+    pub(super) fn first_id(&self) -> Option<u64> {
+        self.begun.or_else(|| self.waiting.iter().find_map(seq_of))
+    }
+
+    /// How much waits, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How much counts against the reader, in bytes.
@@ -126,6 +149,9 @@ impl Backlog {
     pub(super) fn advance(&mut self, mut written: usize) {
         while let Some(front) = self.waiting.front_mut() {
             if written < front.len() {
+                if written > 0 && !self.is_begun {
+                    self.begun = self.begun.or_else(|| seq_of(front));
+                }
                 front.advance(written);
                 self.is_begun |= written > 0;
                 self.count_out(written);
@@ -147,6 +173,7 @@ impl Backlog {
         let bytes = self.waiting.pop_front()?;
         self.left += 1;
         self.is_begun = false;
+        self.begun = None;
         self.count_out(bytes.len());
         self.replayed = self.replayed.saturating_sub(1);
         Some(bytes)
@@ -167,6 +194,11 @@ impl Backlog {
             self.leave();
         }
     }
+}
+
+/// The number of the event that a piece begins with.
+fn seq_of(piece: &Bytes) -> Option<u64> {
+    event::id_in(piece).map(|id| id.seq)
 }
 
 impl Drop for Backlog {
@@ -230,7 +262,7 @@ mod tests {
             let mut left = vec![(0, 0); pieces.len()];
             let mut now = 0;
             for (take, passes) in takes.into_iter().cycle() {
-                backlog.drop_expired(|| Timestamp(now));
+                backlog.drop_expired(|| Timestamp(now), |_| ());
                 if backlog.is_empty() { break }
                 let gone = if whole {
                     backlog.pop().unwrap().to_vec()
@@ -271,7 +303,7 @@ mod tests {
         backlog.expires(Timestamp(1), true);
         backlog.push_replay(Bytes::from_static(b"a page"));
         assert!(backlog.pop().is_some());
-        backlog.drop_expired(|| Timestamp(1));
+        backlog.drop_expired(|| Timestamp(1), |_| ());
         assert_eq!((backlog.held(), backlog.bytes, backlog.replay, backlog.is_empty()), (0, 0, 0, true));
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::marking::Written;
 use super::subscriber::Handed;
@@ -38,6 +39,7 @@ impl Streams {
                         Box::pin(self.kick(*kick, &mut turn)).await;
                     }
                     Work::Read(notice) => self.tell_read(&notice),
+                    Work::Look(look) => self.show(*look),
                     Work::Gap(notice) => {
                         self.mark(&mut written);
                         self.tell_gap(&notice);
@@ -88,7 +90,9 @@ impl Streams {
             }
         }
         if handed > 0 {
-            self.0.counters.delivery.note(delivery.since.elapsed());
+            let now = Instant::now();
+            self.0.records.written(delivery.seq, now);
+            self.0.counters.delivery.note(now - delivery.since);
             self.0.counters.deliveries.add(handed as u64);
         }
         delivery.counted(handed + later);
@@ -107,6 +111,7 @@ impl Streams {
             // The numbers begin anew.
             self.0.handed.set(notice.at.seq);
             self.0.life.set(notice.life);
+            self.0.records.begin_anew();
         }
         for subscriber in targets {
             if subscriber.miss(notice) {

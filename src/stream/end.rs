@@ -1,4 +1,4 @@
-//! Why a stream ended, and where that is counted.
+//! Why a stream ended or will, and where that is counted.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -34,7 +34,14 @@ pub enum End {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.name())
+    }
+}
+
+impl End {
+    /// The word for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
             Self::Gone => "gone",
             Self::Evicted => "evicted",
             Self::MaxAge => "max-age",
@@ -43,25 +50,7 @@ impl fmt::Display for End {
             Self::Kicked => "disconnected",
             Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
-        })
-    }
-}
-
-impl End {
-    /// When a stream must end, and why: the earlier of its token's end and its route's `max_age`, shortened at random.
-    pub(super) fn of(
-        route: &StreamRoute,
-        opened: Instant,
-        expires: Option<SystemTime>,
-    ) -> Option<(Instant, Self)> {
-        let max_age =
-            route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
-        let expiry = expires.map(|at| {
-            let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-            // A token for longer than a clock can say is one that does not end.
-            (opened.checked_add(left).unwrap_or(opened + Duration::from_secs(1 << 32)), End::Expired)
-        });
-        [max_age, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
+        }
     }
 
     /// Where it is counted.
@@ -77,4 +66,20 @@ impl End {
             Self::Drain => &counters.drained,
         }
     }
+}
+
+/// When a stream must end, and why: the earlier of its token's end and its route's `max_age`, shortened at random.
+pub(super) fn ends(
+    route: &StreamRoute,
+    opened: Instant,
+    expires: Option<SystemTime>,
+) -> Option<(Instant, End)> {
+    let max_age =
+        route.max_age.map(|age| (opened + age.mul_f64(1.0 - JITTER * fastrand::f64()), End::MaxAge));
+    let expiry = expires.map(|at| {
+        let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+        // A token for longer than a clock can say is one that does not end.
+        (opened.checked_add(left).unwrap_or(opened + Duration::from_secs(1 << 32)), End::Expired)
+    });
+    [max_age, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
 }

@@ -18,7 +18,7 @@ use crate::auth::{Authenticator, Vouching};
 use crate::config::StreamRoute;
 
 /// So many streams are looked at before other tasks get their turn: a tenth of a millisecond or so.
-const LOOKS_A_TURN: usize = 500;
+pub(super) const LOOKS_A_TURN: usize = 500;
 
 /// Streams that end are this far apart, so that their clients do not all come back at once; and no longer than that
 /// together.

@@ -1,6 +1,7 @@
 //! One open stream.
 
 mod logged;
+mod standing;
 mod state;
 
 use std::cell::{Cell, RefCell};
@@ -17,6 +18,7 @@ use super::backlog::Backlog;
 use super::catch_up::{History, ToRead};
 use super::marking::Marking;
 use super::recheck::Rechecked;
+use super::story::Story;
 use super::{End, StreamSettings};
 use crate::auth::Voucher;
 use crate::event::{Epoch, EventId, Frame, Timestamp, place};
@@ -46,6 +48,7 @@ pub struct Subscriber {
     /// The last event handed to it.
     cursor: Cell<u64>,
     pub(super) delivered: Cell<u64>,
+    pub(super) story: Story,
     pub(super) opened: Instant,
     /// When it must end, and why.
     pub(super) ends: Option<(Instant, End)>,
@@ -100,6 +103,7 @@ pub(super) struct Parts {
     pub(super) channels: SmallVec<[ChannelId; 2]>,
     pub(super) cursor: EventId,
     pub(super) life: u32,
+    pub(super) story: Story,
     pub(super) opened: Instant,
     pub(super) ends: Option<(Instant, End)>,
     pub(super) rechecked: Option<Box<Rechecked>>,
@@ -122,6 +126,7 @@ impl Subscriber {
             channels,
             cursor,
             life,
+            story,
             opened,
             ends,
             rechecked,
@@ -144,6 +149,7 @@ impl Subscriber {
             life: Cell::new(life),
             cursor: Cell::new(cursor.seq),
             delivered: Cell::new(0),
+            story,
             opened,
             ends,
             next_heartbeat,
@@ -208,7 +214,7 @@ impl Subscriber {
                 match sent {
                     Ok(written) if written == bytes.len() && transport.is_flushed() => return Handed::Taken,
                     Ok(0) => state.wait_with(frame),
-                    Ok(written) => state.wait(bytes.slice(written..)),
+                    Ok(written) => state.wait_with_rest(bytes, written),
                     Err(_) => return Handed::Ends(End::Gone),
                 }
             }
@@ -285,7 +291,7 @@ impl Subscriber {
 
     /// Tells it that history is gone up to `head`. From there it is live.
     pub(super) fn skip(&self, head: u64, gap: Gap) {
-        self.cursor.set(head);
+        self.story.miss(self.cursor.replace(head), head);
         let told = self.settings.gap(gap, self.cursor());
         let state = &mut *self.state.borrow_mut();
         if let Some(told) = told {
@@ -311,6 +317,9 @@ impl Subscriber {
             self.marking.iter().for_each(|marking| marking.forget());
         }
         self.skip(at.seq, gap);
+        if gap == Gap::NewEpoch {
+            self.story.begin_anew(at.seq);
+        }
         true
     }
 
@@ -347,7 +356,7 @@ impl Subscriber {
         if transport.poll_discard(cx, budget).is_ready() {
             return Poll::Ready(Next::Gone);
         }
-        match (write_backlog(transport, &mut state.backlog, cx), state.ended) {
+        match (write_backlog(transport, &mut state.backlog, &self.story, cx), state.ended) {
             (Poll::Ready(Err(_)), _) => Poll::Ready(Next::Gone),
             (Poll::Ready(Ok(())), Some(_)) => Poll::Ready(Next::Close),
             (Poll::Pending, Some(_)) => Poll::Ready(Next::Linger),
@@ -360,7 +369,7 @@ impl Subscriber {
         let state = &mut *self.state.borrow_mut();
         state.register(cx);
         if let Some(backlog) = &mut state.backlog {
-            backlog.drop_expired(Timestamp::now);
+            backlog.drop_expired(Timestamp::now, |seq| self.story.outlive(seq));
             let piece = backlog.pop();
             if backlog.is_empty() && backlog.history.is_none() {
                 state.backlog = None;

@@ -15,18 +15,21 @@ use tokio::time::Instant;
 use super::backlog::Backlog;
 use super::catch_up::{self, CatchUp, History};
 use super::clock::next_due;
+use super::end::ends;
 use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
+use super::records::Records;
 use super::review::Review;
 use super::settings::failed;
+use super::story::Story;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
 use crate::access_log::WorkerLog;
 use crate::config::{Replay, StreamRoute};
 use crate::event::{ChannelName, EventId, Frame, Timestamp};
-use crate::hub::{ChannelId, Gap, Hub, Position, Start, Subscription};
+use crate::hub::{Began, ChannelId, Gap, Hub, Position, Start, Subscription};
 use crate::limits::Permit;
 use crate::metrics::Counters;
 use crate::store::Page;
@@ -49,6 +52,8 @@ pub(super) struct Shared {
     pub(super) due: Due,
     /// Those who read history.
     pub(super) catch_up: CatchUp,
+    /// What is remembered for who asks.
+    pub(super) records: Records,
     /// What those that are open are judged by.
     pub(super) review: RefCell<Option<Rc<Review>>>,
     /// The number of the last event that was handed out. All up to it are in history.
@@ -76,6 +81,7 @@ pub(super) struct Entry {
 impl Streams {
     /// An empty table for a worker.
     pub fn new(hub: Hub, worker: usize, counters: Arc<Counters>, log: Rc<WorkerLog>) -> Self {
+        let records = Records::new(hub.workers());
         Self(Rc::new(Shared {
             hub,
             worker,
@@ -86,6 +92,7 @@ impl Streams {
             sooner: Notify::new(),
             due: Due::default(),
             catch_up: CatchUp::default(),
+            records,
             review: RefCell::default(),
             handed: Cell::new(0),
             life: Cell::new(0),
@@ -130,6 +137,7 @@ impl Streams {
             return self.refused(settings, form, fields.as_deref());
         };
         let unread = own.clone().filter(|_| last_id.is_none());
+        let came = start.clone();
         let (start, page) = catch_up::begin(&subscription, unread.as_ref(), start, now);
         self.count_opening(&start, &page);
         if is_uncounted {
@@ -145,6 +153,7 @@ impl Streams {
         });
 
         let marking = own.and_then(|own| Marking::of(&settings.route, own, &channels, &subscription));
+        let story = Story::of(&came, &start, &page, unread.is_some());
         let opened = Instant::now();
         let is_behind = page.read < start.head;
         let is_own = unread.is_some();
@@ -158,8 +167,9 @@ impl Streams {
             channels: subscription.channels().collect(),
             cursor,
             life: subscription.life(),
+            story,
             opened,
-            ends: End::of(&settings.route, opened, expires),
+            ends: ends(&settings.route, opened, expires),
             user,
             rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
             voucher,
@@ -197,6 +207,7 @@ impl Streams {
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
             life: 0,
+            story: Story::new(Began::Now, 0, 0),
             opened: Instant::now(),
             ends: None,
             rechecked: None,
@@ -279,6 +290,7 @@ impl Streams {
             }
             table.streams.remove(key)
         };
+        self.remember(&entry, end);
         // Leaves the hub here, with the table free again.
         drop(entry);
         subscriber.end(end, last);

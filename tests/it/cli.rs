@@ -1,6 +1,7 @@
 //! The commands as a shell sees them: what they print, where, and their exit codes.
 
 mod demo;
+mod explain;
 mod health;
 mod listen;
 mod publish;

@@ -39,6 +39,8 @@ mod docs;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod files;

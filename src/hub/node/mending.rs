@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::event::{ChannelName, Epoch, EventId, Timestamp};
 use crate::hub::inbox::GapNotice;
+use crate::hub::recent::Recent;
 use crate::hub::{Gap, Hub, State};
 use crate::store::Store;
 
@@ -25,6 +26,7 @@ impl Hub {
                 node.unready.clear();
                 node.wishes.clear();
                 (state.epoch, state.head) = (epoch, head);
+                state.recent = Recent::beginning(head);
                 state.life += 1;
                 node.follows.values_mut().for_each(|follow| follow.standing = Standing::Asked);
             }
@@ -62,7 +64,8 @@ impl Hub {
         }
         missing.iter().for_each(|channel| self.tell_gap(state, Some(channel), before, upto, wake));
         for (seq, gathered) in gathering.events {
-            let State { node: Some(node), store: Store::Mirror(mirror), interest, head, .. } = state else {
+            let State { node: Some(node), store: Store::Mirror(mirror), interest, head, recent, .. } = state
+            else {
                 return;
             };
             let Gathered { record, channels, by } = gathered;
@@ -70,6 +73,7 @@ impl Hub {
             let mut reports = by.into_iter().filter_map(|by| node.report(by));
             if seq > *head {
                 *head = seq;
+                recent.note(&record, &channels);
                 self.hand_out(
                     interest,
                     &channels,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::backlog::{Backlog, SLICES};
 use super::super::catch_up::History;
+use super::super::story::Story;
 use super::Form;
 use crate::event::{Frame, Timestamp};
 use crate::metrics::Counters;
@@ -39,6 +40,11 @@ impl State {
 
     pub(super) fn wait(&mut self, bytes: Bytes) {
         self.backlog().push(bytes);
+    }
+
+    /// The same with what is left of a frame of which `written` bytes were taken.
+    pub(super) fn wait_with_rest(&mut self, bytes: &Bytes, written: usize) {
+        self.backlog().push_rest(bytes, written);
     }
 
     /// Puts an event behind what waits.
@@ -113,10 +119,11 @@ impl State {
 pub(super) fn write_backlog(
     transport: &mut Transport,
     waiting: &mut Option<Box<Backlog>>,
+    story: &Story,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     while let Some(backlog) = waiting {
-        backlog.drop_expired(Timestamp::now);
+        backlog.drop_expired(Timestamp::now, |seq| story.outlive(seq));
         if !backlog.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = backlog.slices(&mut slices);

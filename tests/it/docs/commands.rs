@@ -35,7 +35,7 @@ fn the_manual_is_that_of_the_commands() {
     let command = sidestream::cli::definition().disable_help_subcommand(true);
     clap_mangen::generate_to(command, folder.path()).unwrap();
     let made = files(folder.path());
-    for page in ["sidestream.1", "sidestream-run.1", "sidestream-health.1"] {
+    for page in ["sidestream.1", "sidestream-run.1", "sidestream-health.1", "sidestream-explain.1"] {
         assert!(made[page].contains(".SH SYNOPSIS"), "{page}");
     }
     hold("packaging/man", &made);
