@@ -14,6 +14,7 @@ mod process;
 mod reload;
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,13 +25,13 @@ use tokio::task::LocalSet;
 
 use crate::acme::Figures;
 use crate::config::{self, Config};
+use crate::handover::{Heir, Inheritance};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listener::{BindError, Bound, SocketFile, Unaccepted};
 use crate::metrics::Counters;
 use crate::proxy::Standings;
 use crate::shutdown::Signal;
-use crate::systemd::Sockets;
 use crate::tls::Tls;
 use crate::transport::{Spares, admit};
 
@@ -108,6 +109,8 @@ impl Showing {
 #[derive(Debug)]
 pub struct Admin {
     address: String,
+    /// As the file has it.
+    asked: String,
     socket: Option<Unaccepted>,
     file: Option<SocketFile>,
 }
@@ -117,11 +120,20 @@ impl Admin {
     ///
     /// # Errors
     /// If the address is taken, or cannot be had.
-    pub fn bind(config: &config::Admin, sockets: &Sockets) -> Result<Self, BindError> {
-        let bound = Bound::bind(&config.endpoint, [], [], sockets, 1)?;
+    pub fn bind(config: &config::Admin, inherited: &Inheritance) -> Result<Self, BindError> {
+        let bound = Bound::bind(Heir::Admin, &config.endpoint, ([], []), inherited, 1)?;
         let address = bound.endpoint.to_string();
         let (mut sockets, file) = bound.into_parts();
-        Ok(Self { address, socket: sockets.pop(), file })
+        Ok(Self { address, asked: config.endpoint.to_string(), socket: sockets.pop(), file })
+    }
+
+    /// Its socket once more, with what was asked for.
+    ///
+    /// # Errors
+    /// If there is no descriptor for it.
+    pub fn share(&self) -> io::Result<Option<(OwnedFd, String)>> {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        Ok(Some((socket.as_fd().try_clone_to_owned()?, self.asked.clone())))
     }
 
     /// Where it was bound: `127.0.0.1:9090`, `unix:/run/admin.sock`.

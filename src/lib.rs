@@ -202,6 +202,7 @@ pub mod connection;
 pub mod event;
 pub mod fetch;
 pub mod files;
+pub mod handover;
 pub mod http;
 pub mod hub;
 pub mod limits;

@@ -12,6 +12,8 @@ mod parts;
 mod redirects;
 mod reload;
 mod supervision;
+mod taking_over;
+mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
@@ -30,6 +32,7 @@ use crate::admin::{Admin, Showing, View};
 use crate::auth::Tickets;
 use crate::config::{Config, Secret};
 use crate::event::Timestamp;
+use crate::handover::{Heir, Inheritance, Predecessor, Program};
 use crate::hub::Hub;
 use crate::listener::{self, ConnectionLimit};
 use crate::metrics::Counters;
@@ -42,12 +45,14 @@ use crate::worker::{self, Change, Setup};
 
 pub use error::BindError;
 pub use reload::{ReloadError, Reloaded, Reloads, Source};
+pub use upgrade::Upgrades;
 
 use history::Keeper;
 use listeners::{Listeners, Plan};
 use parts::{Chores, Made};
 use reload::{Requests, Running};
 use supervision::Supervision;
+use upgrade::{Shares, Succession};
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -73,33 +78,49 @@ pub struct Server {
     reloading: Option<(Source, Requests)>,
     supervision: Supervision,
     reloads: Option<Reloads>,
+    predecessor: Option<Predecessor>,
+    succession: Option<Succession>,
 }
 
 impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        Self::bind_under(Supervisor::default(), config)
+        Self::bind_under(Supervisor::default(), None, config)
     }
 
-    /// The same under a service manager: it may have opened some of it already, and is told how the server does.
-    pub fn bind_under(supervisor: Supervisor, config: Config) -> Result<Self, BindError> {
+    /// The same under a service manager: it may have opened some of it already, and is told how the server does. A process
+    /// that is to be replaced hands all over that it has, its store too.
+    pub fn bind_under(
+        supervisor: Supervisor,
+        predecessor: Option<(Predecessor, Inheritance)>,
+        config: Config,
+    ) -> Result<Self, BindError> {
         descriptors::raise_limit();
         let rotation = Rotation::default();
         let sink = parts::sink(&config.log.access, &rotation)?;
         let Supervisor { sockets, notifier, watchdog } = supervisor;
-        let listeners = Listeners::new(sockets);
+        let (mut predecessor, inherited) = match predecessor {
+            Some((predecessor, inherited)) => (Some(predecessor), inherited),
+            None => (None, Inheritance::given(sockets)),
+        };
+        let listeners = Listeners::new(inherited);
+        let inherited = &listeners.inherited;
         let plan = listeners.plan(&config, None)?;
         let addresses = plan.addresses();
         let publish = &config.publish;
-        let publish_socket = parts::publish_socket(publish, &listeners.sockets)?;
+        let publish_socket = parts::publish_socket(publish, inherited)?;
         let publish_http = publish
             .http
             .as_ref()
-            .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
+            .map(|(address, token)| {
+                Ok((listener::bind_one(*address, Heir::PublishHttp, inherited)?, token.clone()))
+            })
             .transpose()
             .map_err(BindError::PublishHttp)?;
-        let admin = config.admin.as_ref().map(|admin| Admin::bind(admin, &listeners.sockets));
+        let admin = config.admin.as_ref().map(|admin| Admin::bind(admin, inherited));
         let admin = admin.transpose().map_err(BindError::Admin)?;
+        inherited.let_go();
+        taking_over::wait_for_store(predecessor.as_mut()).map_err(BindError::Predecessor)?;
         let (hub, keeper) = history::open(&config)?;
         let tickets = parts::tickets(&config, None)?;
         let fronts = Fronts::new(&config, None).map_err(|_| BindError::Random)?;
@@ -123,7 +144,26 @@ impl Server {
             reloading: None,
             supervision: Supervision::new(notifier, watchdog),
             reloads: None,
+            predecessor,
+            succession: None,
         })
+    }
+
+    /// Lets the process be replaced by another one of the program. What is returned asks for it.
+    ///
+    /// # Errors
+    /// If a socket cannot be shared.
+    pub fn upgrade_to(&mut self, program: Program) -> io::Result<Upgrades> {
+        let (upgrades, mut succession) = upgrade::channel(program);
+        let publish = self.publish_socket.as_ref().map(PublishSocket::share).transpose()?.flatten();
+        let http = self.publish_http.as_ref().zip(self.config.publish.http.as_ref());
+        let http = http.map(|((listener, _), (asked, _))| {
+            Ok::<_, io::Error>((listener.try_clone()?.into(), asked.to_string()))
+        });
+        let admin = self.admin.as_ref().map(Admin::share).transpose()?.flatten();
+        succession.shares = Shares { publish, publish_http: http.transpose()?, admin };
+        self.succession = Some(succession);
+        Ok(upgrades)
     }
 
     /// Lets the configuration be changed while it runs. What is returned asks for it.
@@ -178,6 +218,8 @@ impl Server {
             reloading,
             mut supervision,
             reloads,
+            predecessor,
+            mut succession,
             ..
         } = self;
         let log = sink.map(|sink| AccessLog::start(sink, &rotation)).transpose()?;
@@ -197,6 +239,10 @@ impl Server {
         // Every descriptor of our own is there before the first client can take one.
         let runtime = worker::runtime()?;
         let runtimes = counters.iter().map(|_| worker::runtime()).collect::<io::Result<Vec<_>>>()?;
+        let hearing = {
+            let _within = runtime.enter();
+            taking_over::wait_to_begin(predecessor, &signal)?
+        };
         let serving = {
             let _within = runtime.enter();
             publish::serve(publisher.clone(), publish_socket, publish_http, signal.clone())?
@@ -224,7 +270,7 @@ impl Server {
         let (done, all_open) = mpsc::channel(1);
         for (index, (doors, runtime)) in doors.into_iter().zip(runtimes).enumerate() {
             let log = log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format));
-            let (sender, changes) = mpsc::unbounded_channel();
+            let (sender, orders) = mpsc::unbounded_channel();
             workers.push(sender);
             let setup = Setup {
                 index,
@@ -232,7 +278,7 @@ impl Server {
                 counters: counters[index].clone(),
                 limit: limit.clone(),
                 begin: Change { parts: parts.clone(), doors, log, done: done.clone() },
-                changes,
+                orders,
                 questions: supervision.worker(),
                 signal: signal.clone(),
                 ended: ended.clone(),
@@ -258,8 +304,11 @@ impl Server {
         let local = LocalSet::new();
         let log = local.block_on(&runtime, async {
             spawn_local(background.run());
-            spawn_local(supervision.run(all_open, counters, signal.clone()));
-            control(running, source.zip(requests), serving, all_ended, signal).await
+            let (main, is_main) = oneshot::channel();
+            let claim = running.listeners.inherited.claim().clone();
+            spawn_local(taking_over::take_over(hearing, all_open, claim, main));
+            spawn_local(supervision.run(is_main, counters, signal.clone()));
+            control(running, (source.zip(requests), &mut succession), serving, all_ended, signal).await
         });
         for thread in threads {
             if thread.join().is_err() {
@@ -292,7 +341,7 @@ impl Server {
 /// Does what is not traffic until all workers have ended. Returns the access log, which is the last to go.
 async fn control(
     mut running: Running,
-    reloading: Option<(Source, Requests)>,
+    (reloading, succession): (Option<(Source, Requests)>, &mut Option<Succession>),
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
     signal: Signal,
@@ -315,16 +364,10 @@ async fn control(
         serving.await;
         std::future::pending().await
     };
-    let reloading = async {
-        if let Some((source, requests)) = reloading {
-            running.reload_from(&source, requests, signal).await;
-        }
-        std::future::pending().await
-    };
     tokio::select! {
         () = ended => {}
         () = serving => {}
-        () = reloading => {}
+        () = running.change_when_asked(reloading, succession, signal) => {}
     }
     running.end()
 }

@@ -5,13 +5,14 @@ mod doors;
 mod generation;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
@@ -55,14 +56,23 @@ pub struct Setup {
     pub limit: ConnectionLimit,
     /// What it begins with. The log is there, be it off.
     pub begin: Change,
-    /// What it changes to.
-    pub changes: mpsc::UnboundedReceiver<Change>,
+    /// What it is to do besides.
+    pub orders: mpsc::UnboundedReceiver<Order>,
     /// Each is to be answered at once: the worker is asked whether it is alive.
     pub questions: mpsc::UnboundedReceiver<mpsc::Sender<()>>,
     /// Says when to end.
     pub signal: Signal,
     /// Dropped when the worker has ended.
     pub ended: mpsc::Sender<()>,
+}
+
+/// What a worker that runs is told.
+#[derive(Debug)]
+pub enum Order {
+    /// To take over another configuration.
+    Change(Box<Change>),
+    /// To give away the sockets once more that it accepts from, each with the number of its listener.
+    Share(oneshot::Sender<io::Result<Vec<(usize, OwnedFd)>>>),
 }
 
 /// Another configuration for a worker that runs.
@@ -96,7 +106,7 @@ pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(setup: Setup) -> io::Result<()> {
-    let Setup { index, hub, counters, limit, begin, mut changes, mut questions, mut signal, ended } = setup;
+    let Setup { index, hub, counters, limit, begin, mut orders, mut questions, mut signal, ended } = setup;
     let Change { parts, doors: first, log, done } = begin;
     let log = Rc::new(log.unwrap_or_else(WorkerLog::off));
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
@@ -144,10 +154,14 @@ async fn run(setup: Setup) -> io::Result<()> {
     loop {
         tokio::select! {
             () = signal.reached(Stage::Draining) => break,
-            Some(change) = changes.recv() => {
-                patience = change.parts.config.server.shutdown_timeout;
-                worker.change(change);
-            }
+            Some(order) = orders.recv() => match order {
+                Order::Change(change) => {
+                    patience = change.parts.config.server.shutdown_timeout;
+                    worker.change(*change);
+                }
+                // Whoever has asked may have given up.
+                Order::Share(reply) => _ = reply.send(worker.doors.share()),
+            },
         }
     }
     worker.doors.close_all();

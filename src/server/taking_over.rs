@@ -1,0 +1,59 @@
+//! Another process of the program in this one's place, while clients come and go: what the new one does.
+//!
+//! Invariant: it changes nothing that the old one could not go on with, until that says that this is the main process.
+
+use std::io;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::handover::{Claim, Gone, Hearing, Letter, Predecessor, Word};
+use crate::shutdown::{Signal, Stage};
+
+/// Says that everything is well so far, and waits for the store.
+pub(super) fn wait_for_store(predecessor: Option<&mut Predecessor>) -> Result<(), Gone> {
+    let Some(predecessor) = predecessor else { return Ok(()) };
+    predecessor.say(Word::Prepared)?;
+    predecessor.hear(Word::Store, || false)
+}
+
+/// Says that the store is open, and waits for the word to begin; within a runtime.
+pub(super) fn wait_to_begin(
+    predecessor: Option<Predecessor>,
+    signal: &Signal,
+) -> io::Result<Option<Hearing>> {
+    let Some(mut predecessor) = predecessor else { return Ok(None) };
+    predecessor.say(Word::Opened).map_err(io::Error::other)?;
+    let is_over = || signal.stage() > Stage::Running;
+    predecessor.hear(Word::Go, is_over).map_err(io::Error::other)?;
+    predecessor.go_on().map(Some)
+}
+
+/// Takes over when all workers accept, of which `all_open` tells by its end, and then tells of it by the end of `main`.
+/// Without a process before this one there is nothing to take.
+pub(super) async fn take_over(
+    hearing: Option<Hearing>,
+    mut all_open: mpsc::Receiver<()>,
+    claim: Claim,
+    main: oneshot::Sender<()>,
+) {
+    // Nobody sends.
+    let _ = all_open.recv().await;
+    let Some(hearing) = hearing else { return };
+    // It fails when the other one is gone, and so does what follows.
+    let _ = hearing.say(Word::Serving);
+    while let Some(letter) = next(&hearing).await {
+        if letter.word == Word::Main {
+            break;
+        }
+    }
+    claim.take();
+    drop(main);
+}
+
+/// The next letter; none when there will be no more.
+async fn next(hearing: &Hearing) -> Option<Letter> {
+    hearing.next().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "upgrade: the old process is not understood");
+        None
+    })
+}
