@@ -9,6 +9,7 @@ mod error;
 mod history;
 mod listeners;
 mod parts;
+mod reading;
 mod redirects;
 mod reload;
 mod supervision;
@@ -50,6 +51,7 @@ pub use upgrade::Upgrades;
 use history::Keeper;
 use listeners::{Listeners, Plan};
 use parts::{Chores, Made};
+use reading::Reading;
 use reload::{Requests, Running};
 use supervision::Supervision;
 use upgrade::{Shares, Succession};
@@ -241,7 +243,7 @@ impl Server {
         let runtimes = counters.iter().map(|_| worker::runtime()).collect::<io::Result<Vec<_>>>()?;
         let hearing = {
             let _within = runtime.enter();
-            taking_over::wait_to_begin(predecessor, &signal)?
+            taking_over::wait_to_begin(predecessor, &publisher, &signal)?
         };
         let serving = {
             let _within = runtime.enter();
@@ -250,7 +252,11 @@ impl Server {
         let keeping = keeper
             .map(|keeper| Builder::new().name("store".to_owned()).spawn(move || keeper.run()))
             .transpose()?;
-        let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
+        let sources = {
+            let (config, hub, publisher) = (config.clone(), hub.clone(), publisher.clone());
+            let signal = signal.clone();
+            Reading::new(move || Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone()))?
+        };
         let doors = listeners.become_those(plan, &config);
         let chores = Chores::new(renewals);
         let showing = admin.is_some().then(|| Showing::new(parts::shown(&parts, &listeners, &chores)));
@@ -300,13 +306,14 @@ impl Server {
             chores,
             notifier: supervision.notifier(),
             showing,
+            sources,
         };
         let local = LocalSet::new();
-        let log = local.block_on(&runtime, async {
+        let (log, sources) = local.block_on(&runtime, async {
             spawn_local(background.run());
             let (main, is_main) = oneshot::channel();
-            let claim = running.listeners.inherited.claim().clone();
-            spawn_local(taking_over::take_over(hearing, all_open, claim, main));
+            let (claim, publisher) = (running.listeners.inherited.claim().clone(), running.publisher.clone());
+            spawn_local(taking_over::take_over(hearing, all_open, (claim, publisher), main));
             spawn_local(supervision.run(is_main, counters, signal.clone()));
             control(running, (source.zip(requests), &mut succession), serving, all_ended, signal).await
         });
@@ -317,9 +324,7 @@ impl Server {
         }
         drop(local);
         runtime.shutdown_timeout(worker::LEFT_OVER);
-        if let Some(sources) = sources {
-            sources.finish();
-        }
+        sources.finish();
         // Nobody publishes any more; what waits is written.
         hub.close();
         let kept = keeping.map(std::thread::JoinHandle::join);
@@ -338,14 +343,15 @@ impl Server {
     }
 }
 
-/// Does what is not traffic until all workers have ended. Returns the access log, which is the last to go.
+/// Does what is not traffic until all workers have ended. Returns the access log, which is the last to go, and what reads
+/// sources.
 async fn control(
     mut running: Running,
     (reloading, succession): (Option<(Source, Requests)>, &mut Option<Succession>),
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
     signal: Signal,
-) -> Option<AccessLog> {
+) -> (Option<AccessLog>, Reading) {
     running.begin();
     let hub = running.hub.clone();
     spawn_local(async move {

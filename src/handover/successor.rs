@@ -160,27 +160,32 @@ impl Successor {
         }
     }
 
-    /// Ends it, if it has not ended. Returns the reason that it was given up for, with what is known of its end.
-    pub async fn give_up(mut self, why: Failure) -> Failure {
+    /// Ends it, for this reason, and returns that, or how it had ended by itself.
+    pub async fn give_up(self, why: Failure) -> Failure {
         let has_ended = matches!(why, Failure::Ended(_));
+        let is_gone = has_ended || matches!(why, Failure::Broken(_));
+        match self.ended(!has_ended).await {
+            // One that we have killed has no code.
+            Some(status) if has_ended || is_gone && status.code().is_some() => Failure::Ended(Some(status)),
+            _ => why,
+        }
+    }
+
+    /// Ends it.
+    pub async fn end(self) {
+        self.ended(true).await;
+    }
+
+    /// Waits for its end: only then is what it had open closed.
+    async fn ended(mut self, is_to_end: bool) -> Option<ExitStatus> {
         let ended = spawn_blocking(move || {
-            if !has_ended {
+            if is_to_end {
                 // It fails when it has ended at this moment.
                 let _ = self.child.kill();
             }
             self.child.wait().ok()
         });
-        match why {
-            Failure::Ended(_) | Failure::Broken(_) => match ended.await {
-                Ok(Some(status)) if has_ended || status.code().is_some() => Failure::Ended(Some(status)),
-                _ => why,
-            },
-            _ => {
-                // Only then is what it had open closed.
-                let _ = ended.await;
-                why
-            }
-        }
+        ended.await.ok().flatten()
     }
 }
 

@@ -26,6 +26,7 @@ use crate::worker::{Change, Order, Parts};
 use super::BindError;
 use super::listeners::Listeners;
 use super::parts::{self, Chores, Made};
+use super::reading::Reading;
 use super::upgrade::Succession;
 
 /// How many may wait for their reload. Whoever comes later waits for a place.
@@ -195,6 +196,7 @@ pub(super) struct Running {
     pub(super) notifier: Notifier,
     /// What the operator is shown, if he looks in at all.
     pub(super) showing: Option<Showing>,
+    pub(super) sources: Reading,
 }
 
 impl Running {
@@ -207,9 +209,9 @@ impl Running {
         }
     }
 
-    /// Lets go of everything but the access log.
-    pub(super) fn end(self) -> Option<AccessLog> {
-        self.log
+    /// Lets go of everything but the access log and the sources.
+    pub(super) fn end(self) -> (Option<AccessLog>, Reading) {
+        (self.log, self.sources)
     }
 
     /// Reloads and is replaced whenever it is asked for, one after the other, without end.

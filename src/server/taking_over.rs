@@ -3,10 +3,14 @@
 //! Invariant: it changes nothing that the old one could not go on with, until that says that this is the main process.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 
+use bytes::BytesMut;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
 
 use crate::handover::{Claim, Gone, Hearing, Letter, Predecessor, Word};
+use crate::publish::{self, Publisher};
 use crate::shutdown::{Signal, Stage};
 
 /// Says that everything is well so far, and waits for the store.
@@ -16,12 +20,15 @@ pub(super) fn wait_for_store(predecessor: Option<&mut Predecessor>) -> Result<()
     predecessor.hear(Word::Store, || false)
 }
 
-/// Says that the store is open, and waits for the word to begin; within a runtime.
+/// Says that the store is open, and waits for the word to begin; within a runtime. Publishers wait until this is the main
+/// process: what was published before could not be taken back.
 pub(super) fn wait_to_begin(
     predecessor: Option<Predecessor>,
+    publisher: &Publisher,
     signal: &Signal,
 ) -> io::Result<Option<Hearing>> {
     let Some(mut predecessor) = predecessor else { return Ok(None) };
+    publisher.way().shut();
     predecessor.say(Word::Opened).map_err(io::Error::other)?;
     let is_over = || signal.stage() > Stage::Running;
     predecessor.hear(Word::Go, is_over).map_err(io::Error::other)?;
@@ -29,11 +36,11 @@ pub(super) fn wait_to_begin(
 }
 
 /// Takes over when all workers accept, of which `all_open` tells by its end, and then tells of it by the end of `main`.
-/// Without a process before this one there is nothing to take.
+/// Goes on until the other process has ended: it hands over what comes to it. Without one there is nothing to take.
 pub(super) async fn take_over(
     hearing: Option<Hearing>,
     mut all_open: mpsc::Receiver<()>,
-    claim: Claim,
+    (claim, publisher): (Claim, Publisher),
     main: oneshot::Sender<()>,
 ) {
     // Nobody sends.
@@ -41,13 +48,27 @@ pub(super) async fn take_over(
     let Some(hearing) = hearing else { return };
     // It fails when the other one is gone, and so does what follows.
     let _ = hearing.say(Word::Serving);
+    while next(&hearing).await.is_some_and(|letter| letter.word != Word::Main) {}
+    claim.take();
+    publisher.way().open();
+    drop(main);
+    let mut begun = BytesMut::new();
     while let Some(letter) = next(&hearing).await {
-        if letter.word == Word::Main {
-            break;
+        if letter.word == Word::Begun {
+            begun.extend_from_slice(&letter.text);
+            continue;
+        }
+        let Some(stream) = letter.socket.map(UnixStream::from) else { continue };
+        let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+        match (letter.word, stream) {
+            (Word::Relay, Ok(stream)) => _ = spawn_local(publish::take_in(publisher.clone(), stream)),
+            (Word::Lines, Ok(stream)) => {
+                spawn_local(publish::go_on(publisher.clone(), stream, std::mem::take(&mut begun)));
+            }
+            (_, Ok(_)) => {}
+            (_, Err(error)) => tracing::warn!(%error, "upgrade: a publisher's connection is lost"),
         }
     }
-    claim.take();
-    drop(main);
 }
 
 /// The next letter; none when there will be no more.

@@ -7,16 +7,20 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, StoreKind};
 use crate::handover::{Failure, Program, Successor, Word};
+use crate::publish::Relay;
 use crate::shutdown::{Signal, Stage, Trigger};
+use crate::store::DiskError;
 use crate::worker::Order;
 
 use super::reload::Running;
@@ -88,6 +92,8 @@ enum UpgradeError {
     Successor(Failure),
     /// A socket cannot be given away.
     Share(io::Error),
+    /// The store cannot be given up.
+    Store(DiskError),
     /// This process is to end.
     Ending,
 }
@@ -97,6 +103,7 @@ impl fmt::Display for UpgradeError {
         match self {
             Self::Successor(error) => error.fmt(f),
             Self::Share(error) => write!(f, "a listening socket cannot be handed over: {error}"),
+            Self::Store(error) => write!(f, "the store cannot be handed over: {error}"),
             Self::Ending => f.write_str("this process is ending"),
         }
     }
@@ -107,6 +114,7 @@ impl std::error::Error for UpgradeError {
         match self {
             Self::Successor(error) => Some(error),
             Self::Share(error) => Some(error),
+            Self::Store(error) => Some(error),
             Self::Ending => None,
         }
     }
@@ -141,10 +149,16 @@ impl Running {
                 };
                 match handed {
                     Ok(()) => Ok(pid),
-                    Err(UpgradeError::Successor(why)) => Err(successor.give_up(why).await.into()),
-                    Err(other) => {
-                        successor.give_up(Failure::Ended(None)).await;
-                        Err(other)
+                    Err(error) => {
+                        let error = match error {
+                            UpgradeError::Successor(why) => successor.give_up(why).await.into(),
+                            other => {
+                                successor.end().await;
+                                other
+                            }
+                        };
+                        self.go_on().await;
+                        Err(error)
                     }
                 }
             }
@@ -164,6 +178,12 @@ impl Running {
     async fn hand_over(&mut self, successor: &Successor, shares: &Shares) -> Result<(), UpgradeError> {
         self.hand_sockets(successor, shares).await?;
         successor.hear(Word::Prepared, PREPARING).await?;
+        let is_shared = self.is_shared();
+        if !is_shared {
+            self.sources.pause().await;
+            self.publisher.way().close().await;
+            self.hub.lend().await.map_err(UpgradeError::Store)?;
+        }
         successor.tell(Word::Store, "", None).await?;
         successor.hear(Word::Opened, OPENING).await?;
         successor.tell(Word::Go, "", None).await?;
@@ -171,10 +191,37 @@ impl Running {
         // From here on nothing is taken back.
         self.listeners.inherited.claim().give();
         self.notifier.is_replaced_by(successor.pid());
-        if let Err(error) = successor.tell(Word::Main, "", None).await {
+        let relay = self.leave(successor, !is_shared).await;
+        if let Err(error) = relay {
             tracing::warn!(%error, "upgrade: the new process cannot be told that it is the main one");
         }
         Ok(())
+    }
+
+    /// Has the new process go on with what comes to this one.
+    async fn leave(&self, successor: &Successor, needs_relay: bool) -> Result<(), UpgradeError> {
+        successor.tell(Word::Main, "", None).await?;
+        let (ours, theirs) = UnixStream::pair().map_err(UpgradeError::Share)?;
+        successor.tell(Word::Relay, "", Some(theirs.as_fd())).await?;
+        let (relay, running) = Relay::over(ours).map_err(UpgradeError::Share)?;
+        spawn_local(running);
+        self.publisher.way().leave(successor.teller(), needs_relay.then_some(relay));
+        Ok(())
+    }
+
+    /// Goes on where it was when the new process was to have the store.
+    async fn go_on(&mut self) {
+        if self.is_shared() {
+            return;
+        }
+        self.hub.take_back().await;
+        self.publisher.way().open();
+        self.sources.go_on();
+    }
+
+    /// Whether several processes can have the store.
+    fn is_shared(&self) -> bool {
+        matches!(self.parts.config.store.kind, StoreKind::Redis(_))
     }
 
     /// Hands over every socket that anybody may come by.
