@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 
 use crate::acme::Figures;
 use crate::config::{self, Config};
-use crate::handover::{Heir, Inheritance};
+use crate::handover::{Claim, Heir, Inheritance};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listener::{BindError, Bound, SocketFile, Unaccepted};
@@ -33,7 +33,7 @@ use crate::metrics::Counters;
 use crate::proxy::Standings;
 use crate::shutdown::Signal;
 use crate::tls::Tls;
-use crate::transport::{Spares, admit};
+use crate::transport::{Listen, Spares, admit};
 
 pub use reload::{Outcome, Reload};
 
@@ -113,6 +113,7 @@ pub struct Admin {
     asked: String,
     socket: Option<Unaccepted>,
     file: Option<SocketFile>,
+    claim: Claim,
 }
 
 impl Admin {
@@ -124,7 +125,13 @@ impl Admin {
         let bound = Bound::bind(Heir::Admin, &config.endpoint, ([], []), inherited, 1)?;
         let address = bound.endpoint.to_string();
         let (mut sockets, file) = bound.into_parts();
-        Ok(Self { address, asked: config.endpoint.to_string(), socket: sockets.pop(), file })
+        Ok(Self {
+            address,
+            asked: config.endpoint.to_string(),
+            socket: sockets.pop(),
+            file,
+            claim: inherited.claim().clone(),
+        })
     }
 
     /// Its socket once more, with what was asked for.
@@ -146,7 +153,7 @@ impl Admin {
     /// # Errors
     /// If the system gives no thread or no descriptors.
     pub fn start(self, view: View) -> io::Result<Running> {
-        let Self { socket, file, .. } = self;
+        let Self { socket, file, claim, .. } = self;
         // Its descriptors are there before the first client of traffic could take them.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopped) = oneshot::channel::<()>();
@@ -154,7 +161,7 @@ impl Admin {
             let _file = file;
             let serving = async move {
                 let Some(socket) = socket else { return };
-                if let Err(error) = serve(socket, Rc::new(Door::new(view))).await {
+                if let Err(error) = serve(socket, claim, Rc::new(Door::new(view))).await {
                     tracing::error!(%error, "the admin address cannot be served");
                 }
             };
@@ -187,16 +194,34 @@ impl Running {
     }
 }
 
-async fn serve(socket: Unaccepted, door: Rc<Door>) -> io::Result<()> {
+/// Accepts while this is the process that is looked into: one that has been replaced would say of itself that it drains.
+struct WhileOurs<L>(L, Claim);
+
+impl<L: Listen> Listen for WhileOurs<L> {
+    type Stream = L::Stream;
+
+    async fn next(&self) -> io::Result<L::Stream> {
+        let Self(listener, claim) = self;
+        loop {
+            claim.becomes(true).await;
+            tokio::select! {
+                stream = listener.next() => return stream,
+                () = claim.becomes(false) => {}
+            }
+        }
+    }
+}
+
+async fn serve(socket: Unaccepted, claim: Claim, door: Rc<Door>) -> io::Result<()> {
     let spares = Rc::new(Spares::new(SPARES));
     match socket {
         Unaccepted::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
+            let listener = WhileOurs(TcpListener::from_std(listener)?, claim);
             let enter = |stream: TcpStream| door.clone().serve(stream, true);
             admit(&listener, MAX_CONNECTIONS, &spares, WHO, enter).await;
         }
         Unaccepted::Unix(listener) => {
-            let listener = UnixListener::from_std(listener)?;
+            let listener = WhileOurs(UnixListener::from_std(listener)?, claim);
             // No browser speaks to a Unix socket.
             let enter = |stream: UnixStream| door.clone().serve(stream, false);
             admit(&listener, MAX_CONNECTIONS, &spares, WHO, enter).await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::access_log::WorkerLog;
 use crate::connection::{Handshakes, Refused, Shared};
@@ -124,6 +124,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         log,
     });
     let mut patience = parts.config.server.shutdown_timeout;
+    let way = parts.publisher.way().clone();
     let worker = Worker { shared, doors, limit };
     worker.open(planned);
     drop((parts, done));
@@ -166,7 +167,7 @@ async fn run(setup: Setup) -> io::Result<()> {
     }
     worker.doors.close_all();
     tokio::select! {
-        _ = timeout(patience, worker.drain(patience)) => {}
+        _ = timeout(patience, worker.drain(patience, way.is_left())) => {}
         () = signal.reached(Stage::Stopped) => {}
     }
     // Whatever is still open ends with this thread, and says so in the log.
@@ -230,9 +231,25 @@ impl Worker {
         });
     }
 
-    async fn drain(&self, patience: Duration) {
+    /// `is_replaced` says that another process accepts who comes.
+    async fn drain(&self, patience: Duration, is_replaced: bool) {
         let streams = &self.shared.streams;
-        streams.drain(patience / DRAIN_SHARE).await;
+        let window = patience / DRAIN_SHARE;
+        if is_replaced {
+            let until = Instant::now() + window;
+            self.doors.announce_end();
+            streams.drain(window).await;
+            while Instant::now() < until {
+                tokio::select! {
+                    () = self.doors.empty() => return,
+                    () = sleep(LATE_STREAMS) => streams.drain(Duration::ZERO).await,
+                }
+            }
+            self.doors.end_connections();
+        } else {
+            self.doors.end_connections();
+            streams.drain(window).await;
+        }
         self.doors.end_tunnels();
         loop {
             tokio::select! {

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -136,7 +137,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
         let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
         Box::pin(async move {
             match shared.answer(&mut parts, body, &info).await {
-                Outcome::Reply(response) => {
+                Outcome::Reply(mut response) => {
+                    if info.settings.drain.is_announced() {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     watch.offer_ahead(response.body().read_ahead());
                     Ok(response.map(|body| Tracked::new(body, in_flight)))
                 }

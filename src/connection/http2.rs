@@ -61,12 +61,12 @@ pub(super) async fn serve<H: Handler>(
         .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone(), direct: None }), service);
     let mut connection = Box::pin(connection);
     let mut timer = Timer::new(&watch, &settings.deadlines);
-    let mut draining = settings.drain.has_begun();
+    let mut draining = settings.drain.is_announced();
     if draining {
         connection.as_mut().graceful_shutdown();
     }
     let ended = {
-        let mut drain = pin!(settings.drain.begun());
+        let mut drain = pin!(settings.drain.announced());
         poll_fn(|cx| {
             if !draining && drain.as_mut().poll(cx).is_ready() {
                 draining = true;

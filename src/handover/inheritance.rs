@@ -3,35 +3,42 @@
 //! Invariant: each of the latter is taken once, by the part of the configuration that asks for the same as before.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
 
 use crate::systemd::{Passed, Sockets};
 
 use super::{Letter, Word};
 
-/// Whether the files of Unix sockets are this process's to remove. A cheap handle.
+/// Whether this is the process that serves the addresses, and removes the files of Unix sockets. A cheap handle.
 #[derive(Debug, Clone)]
-pub struct Claim(Arc<AtomicBool>);
+pub struct Claim(Arc<watch::Sender<bool>>);
 
 impl Claim {
     fn new(is_ours: bool) -> Self {
-        Self(Arc::new(AtomicBool::new(is_ours)))
+        Self(Arc::new(watch::Sender::new(is_ours)))
     }
 
-    /// Whether they are.
+    /// Whether it is.
     pub fn is_ours(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        *self.0.borrow()
     }
 
-    /// They are from now on.
+    /// Waits until it is, or until it is not.
+    pub async fn becomes(&self, is_ours: bool) {
+        // The sender is ours.
+        let _ = self.0.subscribe().wait_for(|now| *now == is_ours).await;
+    }
+
+    /// It is from now on.
     pub fn take(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.send_replace(true);
     }
 
-    /// They are another process's from now on.
+    /// It is another one from now on.
     pub fn give(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.send_replace(false);
     }
 }
 

@@ -116,7 +116,7 @@ impl Way {
     }
 
     /// Whether another process has taken over.
-    pub(super) fn is_left(&self) -> bool {
+    pub fn is_left(&self) -> bool {
         matches!(&*self.0.stage.borrow(), Stage::Left(..))
     }
 }

@@ -148,7 +148,10 @@ impl Running {
                     () = signal.reached(Stage::Draining) => Err(UpgradeError::Ending),
                 };
                 match handed {
-                    Ok(()) => Ok(pid),
+                    Ok(()) => {
+                        self.hand_publishers(&successor).await;
+                        Ok(pid)
+                    }
                     Err(error) => {
                         let error = match error {
                             UpgradeError::Successor(why) => successor.give_up(why).await.into(),
@@ -178,8 +181,7 @@ impl Running {
     async fn hand_over(&mut self, successor: &Successor, shares: &Shares) -> Result<(), UpgradeError> {
         self.hand_sockets(successor, shares).await?;
         successor.hear(Word::Prepared, PREPARING).await?;
-        let is_shared = self.is_shared();
-        if !is_shared {
+        if !self.is_shared() {
             self.sources.pause().await;
             self.publisher.way().close().await;
             self.hub.lend().await.map_err(UpgradeError::Store)?;
@@ -188,25 +190,29 @@ impl Running {
         successor.hear(Word::Opened, OPENING).await?;
         successor.tell(Word::Go, "", None).await?;
         successor.hear(Word::Serving, BEGINNING).await?;
-        // From here on nothing is taken back.
-        self.listeners.inherited.claim().give();
-        self.notifier.is_replaced_by(successor.pid());
-        let relay = self.leave(successor, !is_shared).await;
-        if let Err(error) = relay {
-            tracing::warn!(%error, "upgrade: the new process cannot be told that it is the main one");
-        }
         Ok(())
     }
 
-    /// Has the new process go on with what comes to this one.
-    async fn leave(&self, successor: &Successor, needs_relay: bool) -> Result<(), UpgradeError> {
-        successor.tell(Word::Main, "", None).await?;
-        let (ours, theirs) = UnixStream::pair().map_err(UpgradeError::Share)?;
-        successor.tell(Word::Relay, "", Some(theirs.as_fd())).await?;
-        let (relay, running) = Relay::over(ours).map_err(UpgradeError::Share)?;
-        spawn_local(running);
-        self.publisher.way().leave(successor.teller(), needs_relay.then_some(relay));
-        Ok(())
+    /// Has the new process go on with what comes to this one. From here on nothing is taken back.
+    async fn hand_publishers(&self, successor: &Successor) {
+        self.listeners.inherited.claim().give();
+        self.notifier.is_replaced_by(successor.pid());
+        let handed = async {
+            successor.tell(Word::Main, "", None).await?;
+            let (ours, theirs) = UnixStream::pair().map_err(UpgradeError::Share)?;
+            successor.tell(Word::Relay, "", Some(theirs.as_fd())).await?;
+            Relay::over(ours).map_err(UpgradeError::Share)
+        };
+        match handed.await {
+            Ok((relay, running)) => {
+                spawn_local(running);
+                self.publisher.way().leave(successor.teller(), (!self.is_shared()).then_some(relay));
+            }
+            // It can only have ended.
+            Err(error) => {
+                tracing::error!(%error, "upgrade: the new process cannot be told that it is the main one")
+            }
+        }
     }
 
     /// Goes on where it was when the new process was to have the store.

@@ -161,12 +161,20 @@ impl Doors {
         });
     }
 
-    /// Closes all of them at once: the kernel refuses from here on, or another process accepts. Connections end when they
-    /// have nothing more to do.
+    /// Closes all of them at once: the kernel refuses from here on, or another process accepts.
     pub(super) fn close_all(&self) {
         for open in self.open.borrow().iter() {
             open.accepting.iter().for_each(|one| one.task.abort());
         }
+    }
+
+    /// Has connections end behind their next answer.
+    pub(super) fn announce_end(&self) {
+        self.each_drain(Drain::announce);
+    }
+
+    /// Has connections end when they have nothing more to do.
+    pub(super) fn end_connections(&self) {
         self.each_drain(Drain::begin);
     }
 

@@ -1,6 +1,7 @@
 //! The program replaced by itself, with all of its sockets, while clients come and go.
 
 mod chain;
+mod load;
 
 use crate::support::{App, Client, Subscriber, in_front_of, publish};
 
