@@ -25,6 +25,8 @@ struct Shared {
     stage: watch::Sender<Stage>,
     /// Read by those who are at it.
     hands: RwLock<()>,
+    /// Read by those who are connected.
+    guests: Arc<RwLock<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,7 +48,11 @@ pub(super) enum Leads<'w> {
 
 impl Default for Way {
     fn default() -> Self {
-        Self(Arc::new(Shared { stage: watch::Sender::new(Stage::Open), hands: RwLock::default() }))
+        Self(Arc::new(Shared {
+            stage: watch::Sender::new(Stage::Open),
+            hands: RwLock::default(),
+            guests: Arc::default(),
+        }))
     }
 }
 
@@ -113,6 +119,16 @@ impl Way {
             // The sender is ours.
             let _ = stage.changed().await;
         }
+    }
+
+    /// Another connection of a publisher's, for as long as what is returned is held.
+    pub(super) async fn connected(&self) -> impl Sized + use<> {
+        self.0.guests.clone().read_owned().await
+    }
+
+    /// Waits until no publisher is connected; to be called when none is let in any more.
+    pub async fn empty(&self) {
+        drop(self.0.guests.write().await);
     }
 
     /// Whether another process has taken over.
