@@ -129,8 +129,13 @@ fn upgrades(server: &mut Server, has_app: bool) -> Result<Result<Upgrades, &'sta
             "it is the first process of its container, which ends with it; start another container",
         ));
     }
-    let upgrades = Program::current().and_then(|program| server.upgrade_to(program));
-    upgrades.map(Ok).map_err(|error| Failure::new("the process cannot be made replaceable").because(error))
+    let Ok(program) = Program::current() else {
+        return Ok(Err("the system does not say where the program is; is /proc there?"));
+    };
+    server
+        .upgrade_to(program)
+        .map(Ok)
+        .map_err(|error| Failure::new("the process cannot be made replaceable").because(error))
 }
 
 /// Runs a bound server until the first signal drained it or the second one ended it.

@@ -7,6 +7,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::support::{PATIENCE, Program};
 
+/// What the old one says then.
+const SERVES: &str = "upgrade: the new process serves";
+
 /// Ends all of them when it is dropped.
 pub(super) struct Chain {
     pub(super) program: Program,
@@ -42,7 +45,18 @@ impl Chain {
 
     /// Has the newest replaced, and waits until the next one serves.
     pub(super) fn upgrade(&mut self) {
-        let line = self.after_asking("upgrade: the new process serves");
+        let line = self.after_asking(SERVES);
+        self.is_followed(&line);
+    }
+
+    /// Waits until a next one serves that has been asked for, the first after this one.
+    pub(super) fn taken_over(&mut self) {
+        self.program.says(SERVES);
+        let said = self.program.said();
+        self.is_followed(said.lines().find(|line| line.contains(SERVES)).unwrap());
+    }
+
+    fn is_followed(&mut self, line: &str) {
         let pid = line.split_once("pid=").unwrap().1.trim().parse().unwrap();
         self.after.push(Pid::from_raw(pid).unwrap());
     }

@@ -6,12 +6,16 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use crate::support::{App, Client, PATIENCE, in_front_of, token};
 
 use super::chain::Chain;
+
+/// How often it is replaced.
+const UPGRADES: usize = 20;
 
 /// What publishes and asks, over and over, until it is told to stop.
 struct Load {
@@ -90,7 +94,7 @@ fn by_gets(address: String, keeps: bool) -> impl FnMut(String) {
 }
 
 /// Reads a stream, comes back whenever it ends, and says all data up to and with the last word.
-fn reader(address: String) -> JoinHandle<Vec<String>> {
+fn reader(address: String, opened: Sender<()>) -> JoinHandle<Vec<String>> {
     spawn(move || {
         let (mut seen, mut last_id) = (Vec::<String>::new(), String::new());
         let begun = Instant::now();
@@ -119,6 +123,10 @@ fn reader(address: String) -> JoinHandle<Vec<String>> {
                     panic!("{said} after {last_id}");
                 } else if said.is_empty() {
                     if let Some(id) = id.take() {
+                        if last_id.is_empty() {
+                            // Nobody may ask any more.
+                            let _ = opened.send(());
+                        }
                         last_id = id;
                     }
                     if let Some(data) = data.take() {
@@ -149,7 +157,9 @@ fn upgrades_under_load(store: &str, upgrades: usize) {
     let mut chain = Chain::run(&in_front_of(&app.origin(), "", &more));
     let (address, socket) = (chain.address().to_owned(), chain.program.publish_socket());
     let on_socket = format!("unix:{}", socket.display());
-    let readers: Vec<_> = (0..3).map(|_| reader(address.clone())).collect();
+    let (opened, all_opened) = channel();
+    let readers: Vec<_> = (0..3).map(|_| reader(address.clone(), opened.clone())).collect();
+    readers.iter().for_each(|_| all_opened.recv_timeout(PATIENCE).unwrap());
     let mut load = Load { is_over: Arc::default(), clients: Vec::new() };
     load.client("lines", by_lines(socket.clone()));
     load.client("posts", by_posts(on_socket.clone(), "/publish", false));
@@ -185,5 +195,5 @@ fn upgrades_under_load(store: &str, upgrades: usize) {
 
 #[test]
 fn no_request_fails_and_no_event_is_lost() {
-    upgrades_under_load("kind = \"disk\"\npath = \"store\"", 5);
+    upgrades_under_load("kind = \"disk\"\npath = \"store\"", UPGRADES);
 }
