@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, timeout_at};
 
 use crate::access_log::{AccessLog, Rotation, Sink};
 use crate::acme::Renewals;
@@ -361,13 +361,13 @@ async fn control(
             hub.sweep(Timestamp::now());
         }
     });
-    let (way, window) = (running.publisher.way().clone(), running.parts.config.server.shutdown_timeout / 3);
+    let (way, patience) = (running.publisher.way().clone(), running.parts.config.server.shutdown_timeout);
     let ended = async {
         // Nobody sends: this resolves when the last worker has dropped its end.
         let _ = all_ended.recv().await;
-        if way.is_left() {
+        if let Some(at) = way.left_at() {
             // Publishers who keep a connection are to come to the other process with the next one.
-            let _ = timeout(window, way.empty()).await;
+            let _ = timeout_at(at + patience, way.empty()).await;
         }
     };
     // Publishers are served to the end: what they hand in meanwhile is kept, and reaches streams that are still open.

@@ -82,7 +82,7 @@ pub fn serve(
 /// Goes on with the connection of a publisher who sends lines to a process that this one has replaced; `begun` was read
 /// from it there. Runs within a `LocalSet`.
 pub async fn go_on(publisher: Publisher, stream: UnixStream, begun: BytesMut) {
-    let _guest = publisher.way().connected().await;
+    let _guest = publisher.way().connected();
     note(ndjson::converse(&publisher, stream, begun).await);
 }
 
@@ -116,7 +116,7 @@ fn check(terms: &Terms, peer: &UCred) -> Result<(), Refusal> {
 }
 
 async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal>>, mut stream: UnixStream) {
-    let _guest = publisher.way().connected().await;
+    let _guest = publisher.way().connected();
     let ended = async {
         if let Err(refusal) = allowed? {
             publisher.tell(&refusal);
@@ -138,7 +138,7 @@ async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal
 }
 
 async fn enter_tcp(publisher: Publisher, stream: TcpStream) {
-    let _guest = publisher.way().connected().await;
+    let _guest = publisher.way().connected();
     let ended = async {
         stream.set_nodelay(true)?;
         door::serve(publisher, true, stream, Bytes::new()).await

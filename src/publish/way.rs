@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::handover::Teller;
 use crate::publish::relay::Relay;
@@ -25,8 +25,18 @@ struct Shared {
     stage: watch::Sender<Stage>,
     /// Read by those who are at it.
     hands: RwLock<()>,
-    /// Read by those who are connected.
-    guests: Arc<RwLock<()>>,
+    /// How many are connected.
+    guests: watch::Sender<usize>,
+}
+
+/// One who is connected, until this is dropped.
+#[derive(Debug)]
+pub struct Guest(Arc<Shared>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.guests.send_modify(|guests| *guests -= 1);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -34,7 +44,7 @@ enum Stage {
     Open,
     Closed,
     /// Another process accepts publishers, and is told of those who are here; with a relay also publications are its.
-    Left(Teller, Option<Relay>),
+    Left(Teller, Option<Relay>, Instant),
 }
 
 /// Where it leads.
@@ -51,7 +61,7 @@ impl Default for Way {
         Self(Arc::new(Shared {
             stage: watch::Sender::new(Stage::Open),
             hands: RwLock::default(),
-            guests: Arc::default(),
+            guests: watch::Sender::new(0),
         }))
     }
 }
@@ -78,14 +88,14 @@ impl Way {
     /// Another process has taken over, which `teller` tells of publishers who are still connected. Without a relay both
     /// publish to one store.
     pub fn leave(&self, teller: Teller, relay: Option<Relay>) {
-        self.0.stage.send_replace(Stage::Left(teller, relay));
+        self.0.stage.send_replace(Stage::Left(teller, relay, Instant::now()));
     }
 
     /// Waits until it leads anywhere.
     pub(super) async fn turn(&self) -> Leads<'_> {
         loop {
             match &*self.0.stage.borrow() {
-                Stage::Left(_, Some(relay)) => return Leads::There(relay.clone()),
+                Stage::Left(_, Some(relay), _) => return Leads::There(relay.clone()),
                 Stage::Open | Stage::Left(..) | Stage::Closed => {}
             }
             let mut stage = self.0.stage.subscribe();
@@ -93,7 +103,7 @@ impl Way {
             let _ = stage.wait_for(|stage| !matches!(stage, Stage::Closed)).await;
             let hand = self.0.hands.read().await;
             // It may have been closed meanwhile, and nobody have been waited for.
-            if matches!(&*self.0.stage.borrow(), Stage::Open | Stage::Left(_, None)) {
+            if matches!(&*self.0.stage.borrow(), Stage::Open | Stage::Left(_, None, _)) {
                 return Leads::Here(hand);
             }
         }
@@ -113,7 +123,7 @@ impl Way {
     pub(super) async fn left(&self) -> Teller {
         let mut stage = self.0.stage.subscribe();
         loop {
-            if let Stage::Left(teller, _) = &*stage.borrow_and_update() {
+            if let Stage::Left(teller, ..) = &*stage.borrow_and_update() {
                 return teller.clone();
             }
             // The sender is ours.
@@ -122,17 +132,27 @@ impl Way {
     }
 
     /// Another connection of a publisher's, for as long as what is returned is held.
-    pub(super) async fn connected(&self) -> impl Sized + use<> {
-        self.0.guests.clone().read_owned().await
+    pub fn connected(&self) -> Guest {
+        self.0.guests.send_modify(|guests| *guests += 1);
+        Guest(self.0.clone())
     }
 
-    /// Waits until no publisher is connected; to be called when none is let in any more.
+    /// Waits until no publisher is connected.
     pub async fn empty(&self) {
-        drop(self.0.guests.write().await);
+        // The sender is ours.
+        let _ = self.0.guests.subscribe().wait_for(|guests| *guests == 0).await;
     }
 
     /// Whether another process has taken over.
     pub fn is_left(&self) -> bool {
-        matches!(&*self.0.stage.borrow(), Stage::Left(..))
+        self.left_at().is_some()
+    }
+
+    /// When another process has taken over.
+    pub fn left_at(&self) -> Option<Instant> {
+        match &*self.0.stage.borrow() {
+            Stage::Left(_, _, at) => Some(*at),
+            Stage::Open | Stage::Closed => None,
+        }
     }
 }

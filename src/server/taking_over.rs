@@ -52,6 +52,8 @@ pub(super) async fn take_over(
     claim.take();
     publisher.way().open();
     drop(main);
+    // Should this one be replaced in its turn, it is there for as long as the other one hands anything over.
+    let _guest = publisher.way().connected();
     let mut begun = BytesMut::new();
     while let Some(letter) = next(&hearing).await {
         if letter.word == Word::Begun {
