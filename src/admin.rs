@@ -15,6 +15,7 @@ mod process;
 mod reload;
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,16 +26,16 @@ use tokio::task::LocalSet;
 
 use crate::acme::Figures;
 use crate::config::{self, Config};
+use crate::handover::{Claim, Heir, Inheritance};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listener::{BindError, Bound, SocketFile, Unaccepted};
 use crate::metrics::Counters;
 use crate::proxy::Standings;
 use crate::shutdown::Signal;
-use crate::systemd::Sockets;
 use crate::tls::Tls;
 use crate::trace;
-use crate::transport::{Spares, admit};
+use crate::transport::{Listen, Spares, admit};
 
 pub use reload::{Outcome, Reload};
 
@@ -112,8 +113,11 @@ impl Showing {
 #[derive(Debug)]
 pub struct Admin {
     address: String,
+    /// As the file has it.
+    asked: String,
     socket: Option<Unaccepted>,
     file: Option<SocketFile>,
+    claim: Claim,
 }
 
 impl Admin {
@@ -121,11 +125,26 @@ impl Admin {
     ///
     /// # Errors
     /// If the address is taken, or cannot be had.
-    pub fn bind(config: &config::Admin, sockets: &Sockets) -> Result<Self, BindError> {
-        let bound = Bound::bind(&config.endpoint, [], [], sockets, 1)?;
+    pub fn bind(config: &config::Admin, inherited: &Inheritance) -> Result<Self, BindError> {
+        let bound = Bound::bind(Heir::Admin, &config.endpoint, ([], []), inherited, 1)?;
         let address = bound.endpoint.to_string();
         let (mut sockets, file) = bound.into_parts();
-        Ok(Self { address, socket: sockets.pop(), file })
+        Ok(Self {
+            address,
+            asked: config.endpoint.to_string(),
+            socket: sockets.pop(),
+            file,
+            claim: inherited.claim().clone(),
+        })
+    }
+
+    /// Its socket once more, with what was asked for.
+    ///
+    /// # Errors
+    /// If there is no descriptor for it.
+    pub fn share(&self) -> io::Result<Option<(OwnedFd, String)>> {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        Ok(Some((socket.as_fd().try_clone_to_owned()?, self.asked.clone())))
     }
 
     /// Where it was bound: `127.0.0.1:9090`, `unix:/run/admin.sock`.
@@ -138,7 +157,7 @@ impl Admin {
     /// # Errors
     /// If the system gives no thread or no descriptors.
     pub fn start(self, view: View) -> io::Result<Running> {
-        let Self { socket, file, .. } = self;
+        let Self { socket, file, claim, .. } = self;
         // Its descriptors are there before the first client of traffic could take them.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, mut stopped) = oneshot::channel::<()>();
@@ -146,7 +165,7 @@ impl Admin {
             let _file = file;
             let serving = async move {
                 let Some(socket) = socket else { return };
-                if let Err(error) = serve(socket, Rc::new(Door::new(view))).await {
+                if let Err(error) = serve(socket, claim, Rc::new(Door::new(view))).await {
                     tracing::error!(%error, "the admin address cannot be served");
                 }
             };
@@ -179,16 +198,34 @@ impl Running {
     }
 }
 
-async fn serve(socket: Unaccepted, door: Rc<Door>) -> io::Result<()> {
+/// Accepts while this is the process that is looked into: one that has been replaced would say of itself that it drains.
+struct WhileOurs<L>(L, Claim);
+
+impl<L: Listen> Listen for WhileOurs<L> {
+    type Stream = L::Stream;
+
+    async fn next(&self) -> io::Result<L::Stream> {
+        let Self(listener, claim) = self;
+        loop {
+            claim.becomes(true).await;
+            tokio::select! {
+                stream = listener.next() => return stream,
+                () = claim.becomes(false) => {}
+            }
+        }
+    }
+}
+
+async fn serve(socket: Unaccepted, claim: Claim, door: Rc<Door>) -> io::Result<()> {
     let spares = Rc::new(Spares::new(SPARES));
     match socket {
         Unaccepted::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
+            let listener = WhileOurs(TcpListener::from_std(listener)?, claim);
             let enter = |stream: TcpStream| door.clone().serve(stream, true);
             admit(&listener, MAX_CONNECTIONS, &spares, WHO, enter).await;
         }
         Unaccepted::Unix(listener) => {
-            let listener = UnixListener::from_std(listener)?;
+            let listener = WhileOurs(UnixListener::from_std(listener)?, claim);
             // No browser speaks to a Unix socket.
             let enter = |stream: UnixStream| door.clone().serve(stream, false);
             admit(&listener, MAX_CONNECTIONS, &spares, WHO, enter).await;

@@ -147,14 +147,23 @@ pub struct Refused {
 /// The word to the connections of a listener that it is going, or the worker is.
 #[derive(Debug, Default)]
 pub struct Drain {
+    announced: std::cell::Cell<bool>,
     begun: std::cell::Cell<bool>,
     tunnels: tokio::sync::Notify,
     notify: tokio::sync::Notify,
 }
 
 impl Drain {
+    /// Says that it will come: connections close behind their next answer, and the idle ones are not cut while their
+    /// clients may be sending. It is for where new connections are somebody else's.
+    pub fn announce(&self) {
+        self.announced.set(true);
+        self.notify.notify_waiters();
+    }
+
     /// Says it: connections finish what they have and close.
     pub fn begin(&self) {
+        self.announced.set(true);
         self.begun.set(true);
         self.notify.notify_waiters();
     }
@@ -164,15 +173,25 @@ impl Drain {
         self.tunnels.notify_waiters();
     }
 
-    /// Whether it was said.
-    pub fn has_begun(&self) -> bool {
+    /// Whether it was announced, or said.
+    pub fn is_announced(&self) -> bool {
+        self.announced.get()
+    }
+
+    fn has_begun(&self) -> bool {
         self.begun.get()
     }
 
-    async fn begun(&self) {
+    async fn announced(&self) {
         let notified = self.notify.notified();
-        if !self.begun.get() {
+        if !self.announced.get() {
             notified.await;
+        }
+    }
+
+    async fn begun(&self) {
+        while !self.begun.get() {
+            self.notify.notified().await;
         }
     }
 }

@@ -14,6 +14,7 @@ mod inbox;
 mod interest;
 mod keys;
 mod kick;
+mod lending;
 mod look;
 #[cfg(test)]
 pub(crate) mod made_up;

@@ -81,6 +81,14 @@
 //! new routes and providers ([`stream::Review`]), for each remembers what let it in ([`auth::Voucher`]), and end if that was
 //! taken away.
 //!
+//! # Another process
+//!
+//! On SIGUSR2 the program is started anew ([`handover`]): by a channel for its standard input it gets every listening socket, and the
+//! two speak in letters. The control threads lead it: `server/upgrade.rs` is the old process's part, `server/taking_over.rs` the new
+//! one's. Publications wait ([`publish::Way`]), the committer gives the store up ([`hub::Hub::lend`]), and the new process opens it; when its
+//! workers accept, the old one hands over publishers who are connected and drains. What comes to it later it relays
+//! ([`publish::Relay`]). Until the new one has said that it serves, all of it can be taken back.
+//!
 //! # A publication
 //!
 //! JSON → [`publish::publication`] (one parser for every door) → [`hub::Hub::publish`]. Under the hub's lock it gets
@@ -136,7 +144,7 @@
 //! unread
 //! hub, auth, acme, trace
 //! store, fetch, limits, compress
-//! config, http, tls, transport
+//! config, http, tls, transport, handover
 //! event, metrics, access_log, shutdown, systemd, clock
 //! ```
 //!
@@ -190,6 +198,10 @@
 //!   comes by a name shows the token. Numbers of the process are called `process_…`, as every exporter calls them.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
+//! * The new process of an upgrade gets the listening sockets by messages over a channel that is its standard input, and not by
+//!   numbers of descriptors in its environment: that takes no unsafe code, closes no descriptor by mistake, and nothing else that is
+//!   started meanwhile inherits them. With a store on disk or in memory, streams of the old process end within a millisecond
+//!   each rather than over its whole time to drain, since what is published comes to the new one only.
 //! * Sources are a module of their own above `publish`, whose maps and refusals they use, and not a part of it: they also ask
 //!   the hub who is there. Users' lists are read by every node for the users it has, and by no lease: only it knows them, and the
 //!   key of an entry makes one event of what two nodes publish to the same store.
@@ -210,6 +222,7 @@ pub mod connection;
 pub mod event;
 pub mod fetch;
 pub mod files;
+pub mod handover;
 pub mod http;
 pub mod hub;
 pub mod limits;

@@ -1,13 +1,15 @@
 //! Listening sockets: bound before anything runs, accepted from for ever.
 
 mod inherited;
+mod socket_file;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,11 +20,14 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Endpoint;
+use crate::handover::{Claim, Heir, Inheritance};
 use crate::http::PeerAddress;
 use crate::limits::Quiet;
 use crate::metrics::Counters;
-use crate::systemd::Sockets;
+use crate::systemd::Passed;
 use crate::transport::{Socket, Spares, lacks_descriptors};
+
+pub use socket_file::SocketFile;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -77,7 +82,7 @@ impl std::error::Error for BindError {
 }
 
 /// A bound address with one socket a worker: of their own over TCP, so that the kernel spreads connections; shared
-/// over a Unix socket.
+/// over a Unix socket. There may be more of a process that had more workers.
 #[derive(Debug)]
 pub struct Bound {
     /// The address it is bound to; the port is the one that the system chose if 0 was asked for.
@@ -95,18 +100,30 @@ pub enum Unaccepted {
     Unix(StdUnixListener),
 }
 
+impl AsFd for Unaccepted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Bound {
     /// Binds an address for a number of workers. `[::]` takes the clients of IPv4 too, as the system has it, unless one
     /// of `others` is for those of its port: users of nginx write both. `own` are the addresses that this process has
-    /// already: one of the same port is not taken for another process's; `sockets` are those that it was started with.
+    /// already: one of the same port is not taken for another process's. Sockets that it was started with for this address
+    /// are taken instead.
     pub fn bind<'a>(
+        heir: Heir,
         endpoint: &Endpoint,
-        others: impl IntoIterator<Item = &'a Endpoint>,
-        own: impl IntoIterator<Item = &'a Endpoint>,
-        sockets: &Sockets,
+        (others, own): (impl IntoIterator<Item = &'a Endpoint>, impl IntoIterator<Item = &'a Endpoint>),
+        inherited: &Inheritance,
         workers: usize,
     ) -> Result<Self, BindError> {
+        let handed = inherited.take(heir, &endpoint.to_string());
         let bound = match endpoint {
+            _ if !handed.is_empty() => inherited::handed(endpoint, handed, inherited.claim(), workers),
             Endpoint::Tcp(address) => {
                 let only_v6 = address.is_ipv6() && others.into_iter().any(|other| is_v4_of(other, *address));
                 let port = |endpoint: &Endpoint| match endpoint {
@@ -116,8 +133,8 @@ impl Bound {
                 let is_beside_own = own.into_iter().any(|own| port(own) == Some(address.port()));
                 bind_tcp(*address, only_v6, is_beside_own, workers)
             }
-            Endpoint::Unix(path) => bind_unix(path, workers),
-            Endpoint::Inherited(name) => sockets.named(name).and_then(|socket| {
+            Endpoint::Unix(path) => bind_unix(path, inherited.claim(), workers),
+            Endpoint::Inherited(name) => inherited.sockets().named(name).and_then(|socket| {
                 let (endpoint, sockets) = inherited::shared(name, socket, workers)?;
                 Ok(Self { endpoint, sockets, file: None })
             }),
@@ -137,9 +154,16 @@ fn is_v4_of(endpoint: &Endpoint, other: SocketAddr) -> bool {
     matches!(endpoint, Endpoint::Tcp(address) if address.is_ipv4() && address.port() == port && port != 0)
 }
 
-/// Binds a TCP address that one thread alone accepts from.
-pub fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+/// Binds a TCP address that one thread alone accepts from, unless the process was started with a socket for it.
+pub fn bind_one(
+    address: SocketAddr,
+    heir: Heir,
+    inherited: &Inheritance,
+) -> Result<std::net::TcpListener, BindError> {
     let bind = || {
+        if let Some(Passed::Tcp(socket)) = inherited.take(heir, &address.to_string()).pop() {
+            return Ok(socket);
+        }
         let socket = tcp_socket(address, false, false)?;
         socket.bind(&SockAddr::from(address))?;
         socket.listen(BACKLOG)?;
@@ -181,12 +205,12 @@ fn tcp_socket(address: SocketAddr, reuse_port: bool, only_v6: bool) -> io::Resul
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
+fn bind_unix(path: &Path, claim: &Claim, workers: usize) -> io::Result<Bound> {
     remove_stale(path)?;
     let listener = StdUnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_MODE))?;
     listener.set_nonblocking(true)?;
-    let file = SocketFile::new(path)?;
+    let file = SocketFile::new(path, claim)?;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 1..workers {
         sockets.push(Unaccepted::Unix(listener.try_clone()?));
@@ -210,34 +234,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => Err(error),
     }
-}
-
-/// A Unix socket's file, removed with this, if it is still the same.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            // If it cannot be removed, the next start finds it stale.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = std::fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// How many connections may be open, over all workers.
@@ -296,6 +292,17 @@ pub enum Listener {
 }
 
 impl Listener {
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// If there is no descriptor for it.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// Takes a socket into the current runtime.
     pub fn new(socket: Unaccepted) -> io::Result<Self> {
         Ok(match socket {

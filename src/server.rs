@@ -9,9 +9,12 @@ mod error;
 mod history;
 mod listeners;
 mod parts;
+mod reading;
 mod redirects;
 mod reload;
 mod supervision;
+mod taking_over;
+mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +23,9 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::interval;
+use tokio::time::{interval, timeout_at};
 
 use crate::access_log::{AccessLog, Rotation, Sink};
 use crate::acme::Renewals;
@@ -30,6 +33,7 @@ use crate::admin::{Admin, Showing, View};
 use crate::auth::Tickets;
 use crate::config::{Config, Secret};
 use crate::event::Timestamp;
+use crate::handover::{Heir, Inheritance, Predecessor, Program};
 use crate::hub::Hub;
 use crate::listener::{self, ConnectionLimit};
 use crate::metrics::Counters;
@@ -43,12 +47,15 @@ use crate::worker::{self, Change, Setup};
 
 pub use error::BindError;
 pub use reload::{ReloadError, Reloaded, Reloads, Source};
+pub use upgrade::Upgrades;
 
 use history::Keeper;
 use listeners::{Listeners, Plan};
 use parts::{Chores, Made};
+use reading::Reading;
 use reload::{Requests, Running};
 use supervision::Supervision;
+use upgrade::{Shares, Succession};
 
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -74,33 +81,49 @@ pub struct Server {
     reloading: Option<(Source, Requests)>,
     supervision: Supervision,
     reloads: Option<Reloads>,
+    predecessor: Option<Predecessor>,
+    succession: Option<Succession>,
 }
 
 impl Server {
     /// Opens and binds all that the configuration names.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        Self::bind_under(Supervisor::default(), config)
+        Self::bind_under(Supervisor::default(), None, config)
     }
 
-    /// The same under a service manager: it may have opened some of it already, and is told how the server does.
-    pub fn bind_under(supervisor: Supervisor, config: Config) -> Result<Self, BindError> {
+    /// The same under a service manager: it may have opened some of it already, and is told how the server does. A process
+    /// that is to be replaced hands all over that it has, its store too.
+    pub fn bind_under(
+        supervisor: Supervisor,
+        predecessor: Option<(Predecessor, Inheritance)>,
+        config: Config,
+    ) -> Result<Self, BindError> {
         descriptors::raise_limit();
         let rotation = Rotation::default();
         let sink = parts::sink(&config.log.access, &rotation)?;
         let Supervisor { sockets, notifier, watchdog } = supervisor;
-        let listeners = Listeners::new(sockets);
+        let (mut predecessor, inherited) = match predecessor {
+            Some((predecessor, inherited)) => (Some(predecessor), inherited),
+            None => (None, Inheritance::given(sockets)),
+        };
+        let listeners = Listeners::new(inherited);
+        let inherited = &listeners.inherited;
         let plan = listeners.plan(&config, None)?;
         let addresses = plan.addresses();
         let publish = &config.publish;
-        let publish_socket = parts::publish_socket(publish, &listeners.sockets)?;
+        let publish_socket = parts::publish_socket(publish, inherited)?;
         let publish_http = publish
             .http
             .as_ref()
-            .map(|(address, token)| Ok((listener::bind_one(*address)?, token.clone())))
+            .map(|(address, token)| {
+                Ok((listener::bind_one(*address, Heir::PublishHttp, inherited)?, token.clone()))
+            })
             .transpose()
             .map_err(BindError::PublishHttp)?;
-        let admin = config.admin.as_ref().map(|admin| Admin::bind(admin, &listeners.sockets));
+        let admin = config.admin.as_ref().map(|admin| Admin::bind(admin, inherited));
         let admin = admin.transpose().map_err(BindError::Admin)?;
+        inherited.let_go();
+        taking_over::wait_for_store(predecessor.as_mut()).map_err(BindError::Predecessor)?;
         let (hub, keeper) = history::open(&config)?;
         let tickets = parts::tickets(&config, None)?;
         let fronts = Fronts::new(&config, None).map_err(|_| BindError::Random)?;
@@ -124,7 +147,26 @@ impl Server {
             reloading: None,
             supervision: Supervision::new(notifier, watchdog),
             reloads: None,
+            predecessor,
+            succession: None,
         })
+    }
+
+    /// Lets the process be replaced by another one of the program. What is returned asks for it.
+    ///
+    /// # Errors
+    /// If a socket cannot be shared.
+    pub fn upgrade_to(&mut self, program: Program) -> io::Result<Upgrades> {
+        let (upgrades, mut succession) = upgrade::channel(program);
+        let publish = self.publish_socket.as_ref().map(PublishSocket::share).transpose()?.flatten();
+        let http = self.publish_http.as_ref().zip(self.config.publish.http.as_ref());
+        let http = http.map(|((listener, _), (asked, _))| {
+            Ok::<_, io::Error>((listener.try_clone()?.into(), asked.to_string()))
+        });
+        let admin = self.admin.as_ref().map(Admin::share).transpose()?.flatten();
+        succession.shares = Shares { publish, publish_http: http.transpose()?, admin };
+        self.succession = Some(succession);
+        Ok(upgrades)
     }
 
     /// Lets the configuration be changed while it runs. What is returned asks for it.
@@ -179,6 +221,8 @@ impl Server {
             reloading,
             mut supervision,
             reloads,
+            predecessor,
+            mut succession,
             ..
         } = self;
         let log = sink.map(|sink| AccessLog::start(sink, &rotation)).transpose()?;
@@ -201,6 +245,10 @@ impl Server {
         // Every descriptor of our own is there before the first client can take one.
         let runtime = worker::runtime()?;
         let runtimes = counters.iter().map(|_| worker::runtime()).collect::<io::Result<Vec<_>>>()?;
+        let hearing = {
+            let _within = runtime.enter();
+            taking_over::wait_to_begin(predecessor, &publisher, &signal)?
+        };
         let serving = {
             let _within = runtime.enter();
             publish::serve(publisher.clone(), publish_socket, publish_http, signal.clone())?
@@ -208,7 +256,11 @@ impl Server {
         let keeping = keeper
             .map(|keeper| Builder::new().name("store".to_owned()).spawn(move || keeper.run()))
             .transpose()?;
-        let sources = Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone())?;
+        let sources = {
+            let (config, hub, publisher) = (config.clone(), hub.clone(), publisher.clone());
+            let signal = signal.clone();
+            Reading::new(move || Sources::start(&config.sources, (&hub, &publisher), &read, signal.clone()))?
+        };
         let doors = listeners.become_those(plan, &config);
         let showing = admin.is_some().then(|| Showing::new(parts::shown(&parts, &listeners, &chores)));
         let looking = admin.zip(showing.clone()).map(|(admin, showing)| {
@@ -227,7 +279,7 @@ impl Server {
         let (done, all_open) = mpsc::channel(1);
         for (index, (doors, runtime)) in doors.into_iter().zip(runtimes).enumerate() {
             let log = log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format));
-            let (sender, changes) = mpsc::unbounded_channel();
+            let (sender, orders) = mpsc::unbounded_channel();
             workers.push(sender);
             let setup = Setup {
                 index,
@@ -235,7 +287,7 @@ impl Server {
                 counters: counters[index].clone(),
                 limit: limit.clone(),
                 begin: Change { parts: parts.clone(), doors, log, done: done.clone() },
-                changes,
+                orders,
                 questions: supervision.worker(),
                 signal: signal.clone(),
                 ended: ended.clone(),
@@ -257,12 +309,16 @@ impl Server {
             chores,
             notifier: supervision.notifier(),
             showing,
+            sources,
         };
         let local = LocalSet::new();
-        let (log, exporter) = local.block_on(&runtime, async {
+        let (log, sources, exporter) = local.block_on(&runtime, async {
             spawn_local(background.run());
-            spawn_local(supervision.run(all_open, counters, signal.clone()));
-            control(running, source.zip(requests), serving, all_ended, signal).await
+            let (main, is_main) = oneshot::channel();
+            let (claim, publisher) = (running.listeners.inherited.claim().clone(), running.publisher.clone());
+            spawn_local(taking_over::take_over(hearing, all_open, (claim, publisher), main));
+            spawn_local(supervision.run(is_main, counters, signal.clone()));
+            control(running, (source.zip(requests), &mut succession), serving, all_ended, signal).await
         });
         for thread in threads {
             if thread.join().is_err() {
@@ -271,9 +327,7 @@ impl Server {
         }
         drop(local);
         runtime.shutdown_timeout(worker::LEFT_OVER);
-        if let Some(sources) = sources {
-            sources.finish();
-        }
+        sources.finish();
         // Nobody publishes any more; what waits is written.
         hub.close();
         let kept = keeping.map(std::thread::JoinHandle::join);
@@ -293,15 +347,15 @@ impl Server {
     }
 }
 
-/// Does what is not traffic until all workers have ended. Returns the access log and what sends spans, which are the last to
-/// go.
+/// Does what is not traffic until all workers have ended. Returns the access log, what reads sources, and what sends spans,
+/// which are the last to go.
 async fn control(
     mut running: Running,
-    reloading: Option<(Source, Requests)>,
+    (reloading, succession): (Option<(Source, Requests)>, &mut Option<Succession>),
     serving: impl Future<Output = ()>,
     mut all_ended: mpsc::Receiver<()>,
     signal: Signal,
-) -> (Option<AccessLog>, Exporter) {
+) -> (Option<AccessLog>, Reading, Exporter) {
     running.begin();
     let hub = running.hub.clone();
     spawn_local(async move {
@@ -311,25 +365,24 @@ async fn control(
             hub.sweep(Timestamp::now());
         }
     });
+    let (way, patience) = (running.publisher.way().clone(), running.parts.config.server.shutdown_timeout);
     let ended = async {
         // Nobody sends: this resolves when the last worker has dropped its end.
         let _ = all_ended.recv().await;
+        if let Some(at) = way.left_at() {
+            // Publishers who keep a connection are to come to the other process with the next one.
+            let _ = timeout_at(at + patience, way.empty()).await;
+        }
     };
     // Publishers are served to the end: what they hand in meanwhile is kept, and reaches streams that are still open.
     let serving = async {
         serving.await;
         std::future::pending().await
     };
-    let reloading = async {
-        if let Some((source, requests)) = reloading {
-            running.reload_from(&source, requests, signal).await;
-        }
-        std::future::pending().await
-    };
     tokio::select! {
         () = ended => {}
         () = serving => {}
-        () = reloading => {}
+        () = running.change_when_asked(reloading, succession, signal) => {}
     }
     running.end()
 }

@@ -5,15 +5,16 @@ mod doors;
 mod generation;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::access_log::WorkerLog;
 use crate::connection::{Handshakes, Refused, Shared};
@@ -55,14 +56,23 @@ pub struct Setup {
     pub limit: ConnectionLimit,
     /// What it begins with. The log is there, be it off.
     pub begin: Change,
-    /// What it changes to.
-    pub changes: mpsc::UnboundedReceiver<Change>,
+    /// What it is to do besides.
+    pub orders: mpsc::UnboundedReceiver<Order>,
     /// Each is to be answered at once: the worker is asked whether it is alive.
     pub questions: mpsc::UnboundedReceiver<mpsc::Sender<()>>,
     /// Says when to end.
     pub signal: Signal,
     /// Dropped when the worker has ended.
     pub ended: mpsc::Sender<()>,
+}
+
+/// What a worker that runs is told.
+#[derive(Debug)]
+pub enum Order {
+    /// To take over another configuration.
+    Change(Box<Change>),
+    /// To give away the sockets once more that it accepts from, each with the number of its listener.
+    Share(oneshot::Sender<io::Result<Vec<(usize, OwnedFd)>>>),
 }
 
 /// Another configuration for a worker that runs.
@@ -96,7 +106,7 @@ pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(setup: Setup) -> io::Result<()> {
-    let Setup { index, hub, counters, limit, begin, mut changes, mut questions, mut signal, ended } = setup;
+    let Setup { index, hub, counters, limit, begin, mut orders, mut questions, mut signal, ended } = setup;
     let Change { parts, doors: first, log, done } = begin;
     let log = Rc::new(log.unwrap_or_else(WorkerLog::off));
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
@@ -114,6 +124,7 @@ async fn run(setup: Setup) -> io::Result<()> {
         log,
     });
     let mut patience = parts.config.server.shutdown_timeout;
+    let way = parts.publisher.way().clone();
     let worker = Worker { shared, doors, limit };
     worker.open(planned);
     drop((parts, done));
@@ -144,15 +155,19 @@ async fn run(setup: Setup) -> io::Result<()> {
     loop {
         tokio::select! {
             () = signal.reached(Stage::Draining) => break,
-            Some(change) = changes.recv() => {
-                patience = change.parts.config.server.shutdown_timeout;
-                worker.change(change);
-            }
+            Some(order) = orders.recv() => match order {
+                Order::Change(change) => {
+                    patience = change.parts.config.server.shutdown_timeout;
+                    worker.change(*change);
+                }
+                // Whoever has asked may have given up.
+                Order::Share(reply) => _ = reply.send(worker.doors.share()),
+            },
         }
     }
     worker.doors.close_all();
     tokio::select! {
-        _ = timeout(patience, worker.drain(patience)) => {}
+        _ = timeout(patience, worker.drain(patience, way.is_left())) => {}
         () = signal.reached(Stage::Stopped) => {}
     }
     // Whatever is still open ends with this thread, and says so in the log.
@@ -217,9 +232,25 @@ impl Worker {
         });
     }
 
-    async fn drain(&self, patience: Duration) {
+    /// `is_replaced` says that another process accepts who comes.
+    async fn drain(&self, patience: Duration, is_replaced: bool) {
         let streams = &self.shared.streams;
-        streams.drain(patience / DRAIN_SHARE).await;
+        let window = patience / DRAIN_SHARE;
+        if is_replaced {
+            let until = Instant::now() + window;
+            self.doors.announce_end();
+            streams.drain(window).await;
+            while Instant::now() < until {
+                tokio::select! {
+                    () = self.doors.empty() => return,
+                    () = sleep(LATE_STREAMS) => streams.drain(Duration::ZERO).await,
+                }
+            }
+            self.doors.end_connections();
+        } else {
+            self.doors.end_connections();
+            streams.drain(window).await;
+        }
         self.doors.end_tunnels();
         loop {
             tokio::select! {

@@ -5,11 +5,11 @@ mod app;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::thread;
 
 use tokio::signal::unix::{self, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,7 +17,8 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::access_log::Rotation;
 use crate::config::{Config, Levels};
-use crate::server::{Reloads, Server, Source};
+use crate::handover::{Inheritance, Predecessor, Program};
+use crate::server::{Reloads, Server, Source, Upgrades};
 use crate::shutdown::{self, Signal, Trigger};
 use crate::systemd::Supervisor;
 
@@ -42,7 +43,8 @@ Without a file: everything is proxied to --upstream, streams are at /events, the
 With an app, its variable PORT is the port of its upstream, and SIDESTREAM_SOCKET the publish socket. When it ends, the server
 drains and ends with its exit code; when the server has drained, the app is asked to end.
 
-SIGHUP reads the file again; SIGUSR1 opens the access log's file anew, after it was moved away. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
+SIGHUP reads the file again; SIGUSR1 opens the access log's file anew, after it was moved away; SIGUSR2 starts the program anew
+in this process's place, with all of its sockets. The first SIGTERM or Ctrl-C lets requests finish and moves streams on; the second ends it at once.")]
 pub(super) struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, conflicts_with_all = ["upstream", "jwt_secret"])]
@@ -72,13 +74,17 @@ pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
     };
     let level = log_to_stderr(&config.log.level);
     let (patience, port) = (config.server.shutdown_timeout, app::port(&config));
-    let mut server = bind_under(Supervisor::from_env(), config)?;
+    let supervisor = Supervisor::from_env();
+    let predecessor = Predecessor::from_env()
+        .map_err(|error| Failure::new("the process cannot be replaced").because(error))?;
+    let mut server = bind_under(supervisor, predecessor, config)?;
     let reloads = file.map(|path| {
         let source = Source::new(move || Config::load(&path));
         server.reload_from(source.and_then(move |config| level.set(&config.log.level)))
     });
     // Before anybody is told that it listens, and may send a signal.
-    let (trigger, signal) = watch(reloads, server.rotation(), !args.app.is_empty())?;
+    let upgrades = upgrades(&mut server, !args.app.is_empty())?;
+    let (trigger, signal) = watch(reloads, server.rotation(), Some(upgrades), !args.app.is_empty())?;
     for address in server.addresses() {
         info!(address, "listening");
     }
@@ -101,24 +107,52 @@ pub(super) fn command(args: Args) -> Result<ExitCode, Failure> {
 
 /// Binds everything that a configuration names.
 pub(super) fn bind(config: Config) -> Result<Server, Failure> {
-    bind_under(Supervisor::default(), config)
+    bind_under(Supervisor::default(), None, config)
 }
 
-fn bind_under(supervisor: Supervisor, config: Config) -> Result<Server, Failure> {
-    let server = Server::bind_under(supervisor, config);
+fn bind_under(
+    supervisor: Supervisor,
+    predecessor: Option<(Predecessor, Inheritance)>,
+    config: Config,
+) -> Result<Server, Failure> {
+    let server = Server::bind_under(supervisor, predecessor, config);
     server.map_err(|error| Failure::new("the server could not start").because(error))
+}
+
+/// Lets the process be replaced by a new one, or says why it may not be.
+fn upgrades(server: &mut Server, has_app: bool) -> Result<Result<Upgrades, &'static str>, Failure> {
+    if has_app {
+        return Ok(Err("it looks after an app, which would be started twice or ended"));
+    }
+    if process::id() == 1 {
+        return Ok(Err(
+            "it is the first process of its container, which ends with it; start another container",
+        ));
+    }
+    let Ok(program) = Program::current() else {
+        return Ok(Err("the system does not say where the program is; is /proc there?"));
+    };
+    server
+        .upgrade_to(program)
+        .map(Ok)
+        .map_err(|error| Failure::new("the process cannot be made replaceable").because(error))
 }
 
 /// Runs a bound server until the first signal drained it or the second one ended it.
 pub(super) fn serve(server: Server) -> Result<(), Failure> {
-    let (_, signal) = watch(None, server.rotation(), false)?;
+    let (_, signal) = watch(None, server.rotation(), None, false)?;
     run(server, signal)
 }
 
 /// Watches for signals from here on; with something to reload, SIGHUP does that.
-fn watch(reloads: Option<Reloads>, rotation: Rotation, has_app: bool) -> Result<(Trigger, Signal), Failure> {
+fn watch(
+    reloads: Option<Reloads>,
+    rotation: Rotation,
+    upgrades: Option<Result<Upgrades, &'static str>>,
+    has_app: bool,
+) -> Result<(Trigger, Signal), Failure> {
     let (trigger, signal) = shutdown::channel();
-    watch_signals(trigger.clone(), reloads, rotation, has_app)
+    watch_signals(trigger.clone(), reloads, rotation, upgrades, has_app)
         .map_err(|error| Failure::new("signals cannot be watched").because(error))?;
     Ok((trigger, signal))
 }
@@ -162,7 +196,7 @@ pub(super) fn from_file(path: &Path, help: &str) -> Result<Config, Failure> {
 }
 
 /// Turns SIGTERM and SIGINT into the two steps of a shutdown, on a thread of its own, SIGUSR1 into a new file of the access
-/// log, and SIGHUP into a reload. Where there is nothing to reload, SIGHUP does what the system has it do: a program that
+/// log, SIGUSR2 into an upgrade, and SIGHUP into a reload. Where there is nothing to reload, SIGHUP does what the system has it do: a program that
 /// was tried out in a terminal ends with it. With an app, which would be left behind, it is one of the two steps then.
 ///
 /// The handlers are in place when this returns.
@@ -170,17 +204,20 @@ fn watch_signals(
     trigger: Trigger,
     reloads: Option<Reloads>,
     rotation: Rotation,
+    upgrades: Option<Result<Upgrades, &'static str>>,
     has_app: bool,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let ends_by_hangup = has_app && reloads.is_none();
-    let (mut ends, mut hangup, mut rotate, hangups) = {
+    let (mut ends, mut hangup, mut rotate, hangups, upgrades) = {
         let _entered = runtime.enter();
         let hangup = ends_by_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
         let hangups = reloads.map(|reloads| Ok::<_, io::Error>((signal(SignalKind::hangup())?, reloads)));
         let rotate = signal(SignalKind::user_defined1())?;
         let ends = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        (ends, hangup, rotate, hangups.transpose()?)
+        let upgrades =
+            upgrades.map(|upgrades| Ok::<_, io::Error>((signal(SignalKind::user_defined2())?, upgrades)));
+        (ends, hangup, rotate, hangups.transpose()?, upgrades.transpose()?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -189,6 +226,17 @@ fn watch_signals(
                     while hangup.recv().await.is_some() {
                         // What comes of it is in the log.
                         let _ = reloads.reload().await;
+                    }
+                });
+            }
+            if let Some((mut asked, upgrades)) = upgrades {
+                let trigger = trigger.clone();
+                tokio::spawn(async move {
+                    while asked.recv().await.is_some() {
+                        match &upgrades {
+                            Ok(upgrades) => upgrades.ask(&trigger),
+                            Err(why) => warn!(why, "the process is not upgraded"),
+                        }
                     }
                 });
             }

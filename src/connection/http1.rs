@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -58,7 +59,10 @@ pub(super) async fn serve<H: Handler>(
         let mut drain = pin!(settings.drain.begun());
         poll_fn(|cx| {
             let is_new = caller.is_new(cx);
-            draining = draining || settings.drain.has_begun() || is_new && drain.as_mut().poll(cx).is_ready();
+            // What was announced has called the one who waits for the begin, who has to wait anew.
+            let is_asked = is_new || settings.drain.is_announced();
+            draining =
+                draining || settings.drain.has_begun() || is_asked && drain.as_mut().poll(cx).is_ready();
             // Not over the part of a request that has come: hyper would drop it and close.
             if draining && !told && !watch.is_reading_head() {
                 told = true;
@@ -139,7 +143,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
         let (shared, info, watch) = (self.shared.clone(), self.info.clone(), self.watch.clone());
         Box::pin(async move {
             match shared.answer(&mut parts, body, &info).await {
-                Outcome::Reply(response) => {
+                Outcome::Reply(mut response) => {
+                    if info.settings.drain.is_announced() {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     watch.offer_ahead(response.body().read_ahead());
                     Ok(response.map(|body| Tracked::new(body, in_flight)))
                 }

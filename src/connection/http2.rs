@@ -62,15 +62,15 @@ pub(super) async fn serve<H: Handler>(
         .serve_connection(TokioIo::new(Watched { transport, watch: watch.clone(), direct: None }), service);
     let mut connection = Box::pin(connection);
     let mut timer = Timer::new(&watch, &settings.deadlines);
-    let mut draining = settings.drain.has_begun();
+    let mut draining = settings.drain.is_announced();
     if draining {
         connection.as_mut().graceful_shutdown();
     }
     let ended = {
-        let (mut drain, mut caller) = (pin!(settings.drain.begun()), Caller::default());
+        let (mut drain, mut caller) = (pin!(settings.drain.announced()), Caller::default());
         poll_fn(|cx| {
             let is_new = caller.is_new(cx);
-            if !draining && (settings.drain.has_begun() || is_new && drain.as_mut().poll(cx).is_ready()) {
+            if !draining && (settings.drain.is_announced() || is_new && drain.as_mut().poll(cx).is_ready()) {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -115,6 +115,9 @@ impl Committer {
             if is_over {
                 break;
             }
+            if self.lend_if_wanted() {
+                return;
+            }
         }
         if let Err(error) = self.writer.close() {
             tracing::error!(%error, "the store could not be closed");
@@ -230,7 +233,7 @@ impl Committer {
         }
     }
 
-    fn recover(&mut self) -> Result<(), DiskError> {
+    pub(super) fn recover(&mut self) -> Result<(), DiskError> {
         if let Some(aside) = self.writer.recover()? {
             let folder = aside.folder.display();
             tracing::error!(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Delivered;
+use super::lending::Lending;
 use super::outcome::{NotKept, Outcome, PATIENCE};
 use super::unread::Wanted;
 use crate::event::Timestamp;
@@ -47,6 +48,8 @@ pub(super) struct Queue {
     pub(super) is_closed: bool,
     /// Whether the store does not take writes.
     pub(super) is_failing: bool,
+    /// Where the store is.
+    pub(super) lending: Lending,
 }
 
 /// One of them.
@@ -77,7 +80,11 @@ impl Queue {
     /// Whether so many more events of so many bytes may wait.
     pub(super) fn takes(&self, events: usize, bytes: usize, now: Instant) -> bool {
         let has_room = self.bytes == 0 || self.bytes.saturating_add(bytes) <= QUEUE_BYTES;
-        has_room && self.waiting.len() + self.keys.len() + events <= QUEUE_EVENTS && self.is_well(now)
+        let is_here = matches!(self.lending, Lending::Here);
+        has_room
+            && is_here
+            && self.waiting.len() + self.keys.len() + events <= QUEUE_EVENTS
+            && self.is_well(now)
     }
 
     /// Whether what is handed in now can be expected to be kept.
@@ -89,7 +96,8 @@ impl Queue {
     /// Whether there is nothing for the writer.
     pub(super) fn is_idle(&self) -> bool {
         let has_none = self.waiting.is_empty() && self.keys.is_empty() && self.wanted.is_empty();
-        has_none && self.sweep.is_none() && !self.is_closed
+        let is_settled = matches!(self.lending, Lending::Here | Lending::Away);
+        has_none && is_settled && self.sweep.is_none() && !self.is_closed
     }
 
     pub(super) fn push(&mut self, pending: Pending) {

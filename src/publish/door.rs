@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -77,10 +77,15 @@ where
 }
 
 async fn answer(publisher: &Publisher, asks_token: bool, request: Request<Incoming>) -> Response<Bytes> {
-    route(publisher, asks_token, request).await.unwrap_or_else(|refusal| {
+    let mut response = route(publisher, asks_token, request).await.unwrap_or_else(|refusal| {
         publisher.tell(&refusal);
         reply::refusal(&refusal)
-    })
+    });
+    if publisher.way().is_left() {
+        // With the next request the publisher is to come to the process that has taken over.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn route(
@@ -156,6 +161,7 @@ async fn disconnect(
     Kind::of(fields)?.only_json()?;
     let bounds = publisher.bounds();
     let json = body::read_json(body, &bounds, bounds.max_object()).await?;
+    let _hand = publisher.here().await?;
     Ok(reply::ok(reply::JSON, disconnect::disconnect(publisher, &json, Timestamp::now()).await?))
 }
 
@@ -167,11 +173,13 @@ async fn inbox(
 ) -> Result<Response<Bytes>, Refusal> {
     let said = match asked {
         Asked::Unread(user) if matches!(parts.method, Method::GET | Method::HEAD) => {
+            let _hand = publisher.here().await?;
             inbox::show(publisher, &user, &parts.uri, Timestamp::now()).await?
         }
         Asked::Mark(user) if parts.method == Method::POST => {
             Kind::of(&parts.headers)?.only_json()?;
             let json = body::read_json(body, &publisher.bounds(), MAX_BODY).await?;
+            let _hand = publisher.here().await?;
             inbox::mark(publisher, &user, &json, Timestamp::now()).await?
         }
         Asked::Unread(_) => return Ok(reply::method_not_allowed("GET, HEAD")),
@@ -219,6 +227,7 @@ async fn channel(publisher: &Publisher, name: &str) -> Result<Response<Bytes>, R
     let invalid = |message: String| Refusal::of_field(RefusalKind::InvalidPublication, "channel", message);
     let name = percent_decode_str(name).decode_utf8().map_err(|_| invalid("must be UTF-8".to_owned()))?;
     let name = ChannelName::new(&name).map_err(|why| invalid(why.to_string()))?;
+    let _hand = publisher.here().await?;
     let held = publisher.hub().prepare(std::slice::from_ref(&name), None).await;
     let _held = held.map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))?;
     let info = publisher.hub().channel(&name);

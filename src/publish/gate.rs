@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::config::Secret;
 use crate::publish::refusal::{Refusal, RefusalKind};
-use crate::publish::{PublishSocket, Publisher, Terms, door, ndjson};
+use crate::publish::{PublishSocket, Publisher, Terms, Way, door, ndjson};
 use crate::shutdown::{Signal, Stage};
-use crate::transport::{Spares, admit};
+use crate::transport::{Listen, Spares, admit};
 
 /// Descriptors held back, so that publishers are let in, and health is told, when traffic has taken all
 /// others.
@@ -57,7 +57,8 @@ pub fn serve(
             let Some((listener, _socket)) = &socket else {
                 return std::future::pending().await;
             };
-            admit(listener, most, &spares, WHO, |stream| {
+            let listener = &WhileOpen { listener, way: publisher.way() };
+            admit(listener, most, &spares, WHO, |stream: UnixStream| {
                 let allowed = stream.peer_cred().map(|peer| check(&publisher.terms(), &peer));
                 enter_unix(publisher.clone(), allowed, stream)
             })
@@ -67,6 +68,7 @@ pub fn serve(
             let Some((listener, _)) = &http else {
                 return std::future::pending().await;
             };
+            let listener = &WhileOpen { listener, way: publisher.way() };
             admit(listener, most, &spares, WHO, |stream| enter_tcp(publisher.clone(), stream)).await;
         };
         tokio::select! {
@@ -75,6 +77,33 @@ pub fn serve(
             () = signal.reached(Stage::Stopped) => {}
         }
     })
+}
+
+/// Goes on with the connection of a publisher who sends lines to a process that this one has replaced; `begun` was read
+/// from it there. Runs within a `LocalSet`.
+pub async fn go_on(publisher: Publisher, stream: UnixStream, begun: BytesMut) {
+    let _guest = publisher.way().connected();
+    note(ndjson::converse(&publisher, stream, begun).await);
+}
+
+/// Listens while publishers are let in. Meanwhile they wait to be accepted, here or by the process that takes over.
+struct WhileOpen<'l, L> {
+    listener: &'l L,
+    way: &'l Way,
+}
+
+impl<L: Listen> Listen for WhileOpen<'_, L> {
+    type Stream = L::Stream;
+
+    async fn next(&self) -> io::Result<L::Stream> {
+        loop {
+            self.way.opened().await;
+            tokio::select! {
+                stream = self.listener.next() => return stream,
+                () = self.way.closed() => {}
+            }
+        }
+    }
 }
 
 /// Whether the process at the other end may publish.
@@ -87,6 +116,7 @@ fn check(terms: &Terms, peer: &UCred) -> Result<(), Refusal> {
 }
 
 async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal>>, mut stream: UnixStream) {
+    let _guest = publisher.way().connected();
     let ended = async {
         if let Err(refusal) = allowed? {
             publisher.tell(&refusal);
@@ -108,6 +138,7 @@ async fn enter_unix(publisher: Publisher, allowed: io::Result<Result<(), Refusal
 }
 
 async fn enter_tcp(publisher: Publisher, stream: TcpStream) {
+    let _guest = publisher.way().connected();
     let ended = async {
         stream.set_nodelay(true)?;
         door::serve(publisher, true, stream, Bytes::new()).await

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -23,6 +24,7 @@ use crate::publish::body::{broken_off, too_large, too_slow};
 use crate::publish::produced::Produced;
 use crate::publish::publisher::not_kept;
 use crate::publish::refusal::{Refusal, RefusalKind};
+use crate::publish::way::Leads;
 use crate::publish::{Publisher, reply};
 
 /// How much is read at once, in bytes.
@@ -50,12 +52,17 @@ pub(super) async fn converse(
     let mut deaf = false;
     let mut line_end = None;
     let last = loop {
-        let turn = lines.publish(publisher, TURN, Timestamp::now());
+        let turn = match publisher.way().turn().await {
+            Leads::Here(hand) => (lines.publish(publisher, TURN, Timestamp::now()), hand),
+            Leads::There(_) => return hand_over(publisher, &stream, &lines.buffer).await,
+        };
+        let (turn, hand) = turn;
         if deaf {
             lines.answers.clear();
         } else {
             deaf = lines.reply(publisher, &mut stream).await.is_err();
         }
+        drop(hand);
         if turn.taken >= BUSY {
             yield_now().await;
         }
@@ -72,7 +79,12 @@ pub(super) async fn converse(
                 line_end.get_or_insert_with(|| Instant::now() + bounds.line_time);
             }
         }
-        match more(&stream, &mut lines.buffer, line_end).await? {
+        let read = tokio::select! {
+            read = more(&stream, &mut lines.buffer, line_end) => Some(read?),
+            _ = publisher.way().left() => None,
+        };
+        let Some(read) = read else { return hand_over(publisher, &stream, &lines.buffer).await };
+        match read {
             Read::Some => {}
             Read::End if lines.buffer.is_empty() => return Ok(()),
             Read::End => break Some("the connection ended within this line".into()),
@@ -85,6 +97,11 @@ pub(super) async fn converse(
         lines.reply(publisher, &mut stream).await?;
     }
     stream.shutdown().await
+}
+
+/// Has the process that has taken over go on with a connection.
+async fn hand_over(publisher: &Publisher, stream: &UnixStream, begun: &[u8]) -> io::Result<()> {
+    publisher.way().left().await.hand_lines(begun, stream.as_fd()).await
 }
 
 /// What reading came to.
@@ -129,10 +146,15 @@ where
     let (mut taken, mut size) = (0, 0);
     let mut ended = false;
     let refusal = loop {
+        let hand = match publisher.here().await {
+            Ok(hand) => hand,
+            Err(refusal) => break Some(refusal),
+        };
         let turn = lines.publish(publisher, TURN.min(bounds.max_lines - taken), Timestamp::now());
         taken += turn.taken;
         // Into memory, where writing does not fail.
         let _ = lines.reply(publisher, &mut replies).await;
+        drop(hand);
         if turn.taken >= BUSY {
             yield_now().await;
         }

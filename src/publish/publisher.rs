@@ -15,7 +15,8 @@ use crate::metrics::{Counters, Totals};
 use crate::publish::produced::Produced;
 use crate::publish::publication::{self, Limits, Whom};
 use crate::publish::refusal::{Refusal, RefusalKind};
-use crate::publish::{Bounds, map, reply};
+use crate::publish::way::{Leads, Way};
+use crate::publish::{Bounds, map, relay, reply};
 use crate::trace::Tracer;
 
 /// The handle. Cloning it is cheap; workers and the control thread each have one.
@@ -29,6 +30,7 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
+    way: Way,
     /// Both are changed by a new configuration, also for those who are connected.
     bounds: RwLock<Arc<Bounds>>,
     terms: RwLock<Arc<Terms>>,
@@ -54,6 +56,7 @@ impl Publisher {
         Self {
             shared: Arc::new(Shared {
                 hub,
+                way: Way::default(),
                 bounds,
                 terms: RwLock::default(),
                 tracer: RwLock::default(),
@@ -118,6 +121,22 @@ impl Publisher {
         }
     }
 
+    /// Where publications go just now.
+    pub fn way(&self) -> &Way {
+        &self.shared.way
+    }
+
+    /// Waits until what is asked for can be done here.
+    ///
+    /// # Errors
+    /// If it is done by another process from now on, to which this is not handed on.
+    pub(super) async fn here(&self) -> Result<impl Sized, Refusal> {
+        match self.shared.way.turn().await {
+            Leads::Here(hand) => Ok(hand),
+            Leads::There(_) => Err(relay::gone()),
+        }
+    }
+
     /// The rate of a route, by its place in the configuration.
     pub(super) fn rate(&self, route: usize) -> Option<Arc<Throttle>> {
         self.rates.get(route).cloned().flatten()
@@ -175,6 +194,10 @@ impl Publisher {
         until: Timestamp,
         produced: &mut Produced,
     ) -> Result<Bytes, Refusal> {
+        let _hand = match self.shared.way.turn().await {
+            Leads::Here(hand) => hand,
+            Leads::There(relay) => return relay.hand_on(posted, until).await,
+        };
         let (batch, is_batch) = match posted {
             Posted::One(publication) => (vec![*publication], false),
             Posted::Batch(batch) => (batch, true),

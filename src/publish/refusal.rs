@@ -59,6 +59,24 @@ impl RefusalKind {
         }
     }
 
+    /// The kind that has this code.
+    pub(super) fn of_code(code: &str) -> Option<Self> {
+        const ALL: [RefusalKind; 11] = [
+            RefusalKind::InvalidJson,
+            RefusalKind::InvalidPublication,
+            RefusalKind::Unauthorized,
+            RefusalKind::Forbidden,
+            RefusalKind::NotFound,
+            RefusalKind::MethodNotAllowed,
+            RefusalKind::KeyReused,
+            RefusalKind::TooLarge,
+            RefusalKind::UnsupportedMediaType,
+            RefusalKind::TooMany,
+            RefusalKind::Unavailable,
+        ];
+        ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// The HTTP status that goes with it.
     pub fn status(self) -> StatusCode {
         match self {
@@ -229,6 +247,7 @@ mod tests {
         ];
         for (kind, code, status) in kinds {
             assert_eq!((kind.code(), kind.status().as_u16()), (code, status));
+            assert_eq!(RefusalKind::of_code(code), Some(kind));
         }
     }
 }

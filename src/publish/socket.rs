@@ -11,12 +11,15 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{self, Metadata, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::handover::Claim;
 
 /// What a Unix socket's address holds, less the NUL at its end (unix(7)).
 const MAX_PATH: usize = 107;
@@ -81,6 +84,41 @@ impl PublishSocket {
         Ok(Self { listener, place: Place::Others(path), allow_uids })
     }
 
+    /// Takes the socket of the process before this one, which was made at this path, and gives its file these permission
+    /// bits.
+    ///
+    /// # Errors
+    /// If the file is not there any more, or the system refuses it.
+    pub fn handed(
+        listener: UnixListener,
+        path: &Path,
+        mode: u32,
+        allow_uids: Option<Vec<u32>>,
+    ) -> Result<Self, SocketError> {
+        set_mode(path, mode)?;
+        let taken = listener.set_nonblocking(true).and_then(|()| SocketFile::new(path.to_owned()));
+        let file = taken.map_err(|cause| SocketError::Io { path: path.to_owned(), doing: "take", cause })?;
+        Ok(Self { listener, place: Place::Own(file), allow_uids })
+    }
+
+    /// The same, whose file is removed only while the claim says that it is ours.
+    #[must_use]
+    pub fn claimed_by(mut self, claim: &Claim) -> Self {
+        if let Place::Own(file) = &mut self.place {
+            file.claim = claim.clone();
+        }
+        self
+    }
+
+    /// The same socket once more, with the path that it was made at, if it was.
+    ///
+    /// # Errors
+    /// If there is no descriptor for it.
+    pub fn share(&self) -> io::Result<Option<(OwnedFd, PathBuf)>> {
+        let Place::Own(file) = &self.place else { return Ok(None) };
+        Ok(Some((self.listener.as_fd().try_clone_to_owned()?, file.path.clone())))
+    }
+
     /// Where it is, if it is in the file system.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
@@ -131,19 +169,23 @@ fn private_name() -> String {
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    claim: Claim,
 }
 
 impl SocketFile {
     fn new(path: PathBuf) -> io::Result<Self> {
         let identity = identity(&fs::symlink_metadata(&path)?);
-        Ok(Self { path, identity })
+        Ok(Self { path, identity, claim: Claim::default() })
     }
 
     /// The same file at its public path; the private name goes.
     fn linked_to(self, path: &Path) -> Result<Self, SocketError> {
         for _ in 0..ATTEMPTS {
             match fs::hard_link(&self.path, path) {
-                Ok(()) => return Ok(Self { path: path.to_owned(), identity: self.identity }),
+                Ok(()) => {
+                    let (identity, claim) = (self.identity, self.claim.clone());
+                    return Ok(Self { path: path.to_owned(), identity, claim });
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => remove_stale(path)?,
                 Err(cause) => {
                     return Err(SocketError::Io { path: path.to_owned(), doing: "make", cause });
@@ -156,7 +198,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+        let is_it = |found| identity(&found) == self.identity;
+        let ours = self.claim.is_ours() && fs::symlink_metadata(&self.path).is_ok_and(is_it);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the publish socket");
         }

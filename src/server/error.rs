@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::handover::Gone;
 use crate::listener;
 use crate::publish;
 use crate::store::DiskError;
@@ -46,6 +47,8 @@ pub enum BindError {
     Store(DiskError),
     /// The store in Redis.
     Redis(ConnectError),
+    /// The process that this one was to replace.
+    Predecessor(Gone),
     /// No random bytes for the epoch, the tickets or the passwords.
     Random,
 }
@@ -66,6 +69,7 @@ impl fmt::Display for BindError {
             Self::Admin(error) => write!(f, "[admin] address: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Redis(error) => error.fmt(f),
+            Self::Predecessor(error) => error.fmt(f),
             Self::Random => f.write_str("the system gives no random bytes"),
         }
     }
@@ -81,6 +85,7 @@ impl std::error::Error for BindError {
             Self::PublishHttp(error) | Self::Admin(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Redis(error) => Some(error),
+            Self::Predecessor(error) => Some(error),
             Self::Random => None,
         }
     }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Endpoint, Listen};
+use crate::handover::{Heir, Inheritance};
 use crate::listener::{Bound, SocketFile, Unaccepted};
-use crate::systemd::Sockets;
 use crate::tls::{Credentials, Tls, TlsError};
 use crate::worker::Door;
 
@@ -18,9 +18,9 @@ use super::{BindError, redirects};
 /// One that is open.
 #[derive(Debug)]
 pub(super) struct Listening {
-    number: usize,
+    pub(super) number: usize,
     /// As the file has it.
-    asked: Endpoint,
+    pub(super) asked: Endpoint,
     /// As it is bound.
     pub(super) bound: Endpoint,
     pub(super) tls: Option<Tls>,
@@ -35,8 +35,8 @@ pub(super) struct Listening {
 pub(super) struct Listeners {
     pub(super) open: Vec<Listening>,
     next_number: usize,
-    /// Those that the process was started with, kept for a configuration that names them again.
-    pub(super) sockets: Sockets,
+    /// What the process was started with, kept for a configuration that names it again.
+    pub(super) inherited: Inheritance,
 }
 
 /// Those of another configuration, in its order: ready, and not in force.
@@ -72,9 +72,9 @@ impl Plan {
 }
 
 impl Listeners {
-    /// None open yet; `sockets` are those that the process was started with.
-    pub(super) fn new(sockets: Sockets) -> Self {
-        Self { sockets, ..Self::default() }
+    /// None open yet.
+    pub(super) fn new(inherited: Inheritance) -> Self {
+        Self { inherited, ..Self::default() }
     }
 
     /// Makes ready what a configuration needs; `before` is the one in force.
@@ -96,7 +96,8 @@ impl Listeners {
                 None => {
                     let all = config.listen.iter().map(|listen| &listen.endpoint);
                     let own = self.open.iter().map(|open| &open.bound);
-                    let bound = Bound::bind(&listen.endpoint, all, own, &self.sockets, config.server.workers);
+                    let (asked, workers) = (&listen.endpoint, config.server.workers);
+                    let bound = Bound::bind(Heir::Listener, asked, (all, own), &self.inherited, workers);
                     Source::New(bound.map_err(BindError::Listen)?)
                 }
             };
@@ -145,13 +146,15 @@ impl Listeners {
         }
         let redirects = redirects::of(config, &self.open);
         let mut doors = Vec::new();
-        for _ in 0..config.server.workers {
+        for left in (1..=config.server.workers).rev() {
             let each = self.open.iter().zip(&mut sockets).zip(&redirects);
             let door =
                 |((listening, sockets), redirect): ((&Listening, &mut VecDeque<Unaccepted>), &Option<_>)| {
+                    // One each, or as many as there are of a process that had more workers.
+                    let share = sockets.len().div_ceil(left);
                     Door {
                         number: listening.number,
-                        socket: sockets.pop_front(),
+                        sockets: sockets.drain(..share).collect(),
                         tls: listening.tls.clone(),
                         redirect: Option::clone(redirect),
                     }

@@ -14,11 +14,12 @@ use crate::acme::{Challenges, Renewals};
 use crate::admin::Shown;
 use crate::auth::{Authenticator, Background, Tickets};
 use crate::config::{self, Action, Auth, Config, SocketPlace};
+use crate::handover::{Heir, Inheritance};
 use crate::limits::{AddressLimit, Limits};
 use crate::proxy::{HealthChecks, Spools, Standings};
 use crate::publish::{PublishSocket, Publisher};
 use crate::router::Fronts;
-use crate::systemd::{Passed, Sockets};
+use crate::systemd::Passed;
 use crate::trace::{Exporter, Tracer};
 use crate::worker::Parts;
 
@@ -56,22 +57,29 @@ pub(super) fn sink(access: &config::AccessLog, rotation: &Rotation) -> Result<Op
 /// Opens the publish socket.
 pub(super) fn publish_socket(
     publish: &config::Publish,
-    sockets: &Sockets,
+    inherited: &Inheritance,
 ) -> Result<Option<PublishSocket>, BindError> {
     let allow_uids = publish.allow_uids.clone();
     match &publish.socket {
         None => Ok(None),
         Some(SocketPlace::Path(path)) => {
-            let socket = PublishSocket::bind(path, publish.mode, allow_uids);
-            socket.map(Some).map_err(BindError::PublishSocket)
+            let socket = match inherited.take(Heir::Publish, &path.to_string_lossy()).pop() {
+                Some(Passed::Unix(listener)) => {
+                    PublishSocket::handed(listener, path, publish.mode, allow_uids)
+                }
+                _ => PublishSocket::bind(path, publish.mode, allow_uids),
+            };
+            let socket = socket.map_err(BindError::PublishSocket)?;
+            Ok(Some(socket.claimed_by(inherited.claim())))
         }
         Some(SocketPlace::Inherited(name)) => {
             let not_unix =
                 || io::Error::new(io::ErrorKind::InvalidInput, "it is a TCP socket; it has to be a Unix one");
-            let listener = sockets.named(name).and_then(Passed::try_clone).and_then(|socket| match socket {
-                Passed::Unix(listener) => Ok(listener),
-                Passed::Tcp(_) => Err(not_unix()),
-            });
+            let listener =
+                inherited.sockets().named(name).and_then(Passed::try_clone).and_then(|socket| match socket {
+                    Passed::Unix(listener) => Ok(listener),
+                    Passed::Tcp(_) => Err(not_unix()),
+                });
             let socket = listener.and_then(|listener| PublishSocket::inherited(listener, allow_uids));
             socket.map(Some).map_err(|cause| BindError::PublishInherited { name: name.clone(), cause })
         }

@@ -22,11 +22,13 @@ use crate::publish::{self, Bounds, Publisher, Terms};
 use crate::shutdown::{Signal, Stage};
 use crate::systemd::Notifier;
 use crate::trace::Exporter;
-use crate::worker::{Change, Parts};
+use crate::worker::{Change, Order, Parts};
 
 use super::BindError;
 use super::listeners::Listeners;
 use super::parts::{self, Chores, Made};
+use super::reading::Reading;
+use super::upgrade::Succession;
 
 /// How many may wait for their reload. Whoever comes later waits for a place.
 const WAITING: usize = 16;
@@ -184,7 +186,7 @@ pub(super) fn button(reloads: Reloads) -> admin::Reload {
 pub(super) struct Running {
     pub(super) parts: Parts,
     pub(super) listeners: Listeners,
-    pub(super) workers: Vec<mpsc::UnboundedSender<Change>>,
+    pub(super) workers: Vec<mpsc::UnboundedSender<Order>>,
     pub(super) hub: Hub,
     pub(super) publisher: Publisher,
     pub(super) limit: ConnectionLimit,
@@ -195,6 +197,7 @@ pub(super) struct Running {
     pub(super) notifier: Notifier,
     /// What the operator is shown, if he looks in at all.
     pub(super) showing: Option<Showing>,
+    pub(super) sources: Reading,
 }
 
 impl Running {
@@ -207,28 +210,50 @@ impl Running {
         }
     }
 
-    /// Lets go of everything but the access log and what sends spans.
-    pub(super) fn end(self) -> (Option<AccessLog>, Exporter) {
-        (self.log, self.chores.into_exporter())
+    /// Lets go of everything but the access log, the sources, and what sends spans.
+    pub(super) fn end(self) -> (Option<AccessLog>, Reading, Exporter) {
+        (self.log, self.sources, self.chores.into_exporter())
     }
 
-    /// Reloads whenever it is asked for, one after the other, for as long as anybody may ask.
-    pub(super) async fn reload_from(&mut self, source: &Source, mut requests: Requests, signal: Signal) {
-        while let Some(reply) = requests.requests.recv().await {
-            let outcome = match signal.stage() {
-                Stage::Running => {
-                    self.notifier.reloading();
-                    let outcome = self.reload(source).await;
-                    self.notifier.ready();
-                    outcome
-                }
-                Stage::Draining | Stage::Stopped => Err(ReloadError::Ending),
+    /// Reloads and is replaced whenever it is asked for, one after the other, without end.
+    pub(super) async fn change_when_asked(
+        &mut self,
+        mut reloading: Option<(Source, Requests)>,
+        succession: &mut Option<Succession>,
+        signal: Signal,
+    ) {
+        loop {
+            let reload = async {
+                let (source, requests) = reloading.as_mut()?;
+                Some((&*source, requests.requests.recv().await?, &requests.numbers))
             };
-            requests.numbers.generation.store(self.parts.number, Ordering::Relaxed);
-            tell(&outcome);
-            // Whoever has asked may have gone.
-            let _ = reply.send(outcome);
+            let upgrade = async { succession.as_mut()?.asked().await };
+            tokio::select! {
+                Some((source, reply, numbers)) = reload => {
+                    let outcome = self.reload_unless_ending(source, &signal).await;
+                    numbers.generation.store(self.parts.number, Ordering::Relaxed);
+                    tell(&outcome);
+                    // Whoever has asked may have gone.
+                    let _ = reply.send(outcome);
+                }
+                Some(trigger) = upgrade => {
+                    if let Some(succession) = succession {
+                        self.upgrade(succession, trigger, signal.clone()).await;
+                    }
+                }
+                else => std::future::pending().await,
+            }
         }
+    }
+
+    async fn reload_unless_ending(&mut self, source: &Source, signal: &Signal) -> Outcome {
+        if signal.stage() > Stage::Running {
+            return Err(ReloadError::Ending);
+        }
+        self.notifier.reloading();
+        let outcome = self.reload(source).await;
+        self.notifier.ready();
+        outcome
     }
 
     async fn reload(&mut self, source: &Source) -> Outcome {
@@ -287,8 +312,9 @@ impl Running {
         let (done, mut all_done) = mpsc::channel(1);
         for (worker, doors) in self.workers.iter().zip(doors) {
             let log = is_other_log.then(|| self.worker_log());
+            let change = Change { parts: self.parts.clone(), doors, log, done: done.clone() };
             // One that has ended needs none.
-            let _ = worker.send(Change { parts: self.parts.clone(), doors, log, done: done.clone() });
+            let _ = worker.send(Order::Change(Box::new(change)));
         }
         drop(done);
         self.begin();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::metrics::{Counters, Totals};
@@ -42,19 +42,15 @@ impl Supervision {
         asked
     }
 
-    /// Tells what there is to tell, without end. `all_open` ends when every worker accepts connections.
-    pub(super) async fn run(
-        self,
-        mut all_open: mpsc::Receiver<()>,
-        counters: Vec<Arc<Counters>>,
-        signal: Signal,
-    ) {
+    /// Tells what there is to tell, without end. `main` ends when every worker accepts connections and this is the process
+    /// of which the service manager is to hear.
+    pub(super) async fn run(self, main: oneshot::Receiver<()>, counters: Vec<Arc<Counters>>, signal: Signal) {
         let Self { notifier, watchdog, workers } = self;
         if !notifier.is_there() {
             return;
         }
-        // Nobody sends: it ends when the last worker has dropped its end.
-        let _ = all_open.recv().await;
+        // Nobody sends.
+        let _ = main.await;
         if signal.stage() == Stage::Running {
             notifier.ready();
         }

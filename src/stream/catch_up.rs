@@ -164,6 +164,11 @@ impl Streams {
         };
         let page = match page {
             Ok(page) => page,
+            Err(_) if self.hub().is_elsewhere() => {
+                // Who comes back finds it there.
+                self.end(subscriber, End::Drain);
+                return;
+            }
             Err(error) => {
                 tracing::error!(%error, "history cannot be read");
                 self.end(subscriber, End::StoreFailed);

@@ -9,6 +9,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -18,7 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The end at which the service manager is told. A cheap handle; the default one tells nobody.
 #[derive(Debug, Clone, Default)]
-pub struct Notifier(Option<Arc<UnixDatagram>>);
+pub struct Notifier(Option<Arc<Line>>);
+
+#[derive(Debug)]
+struct Line {
+    socket: UnixDatagram,
+    /// Whether another process is the main one, of which the service manager is to hear.
+    is_other: AtomicBool,
+}
 
 impl Notifier {
     /// The one of `NOTIFY_SOCKET`.
@@ -44,7 +52,19 @@ impl Notifier {
             [b'@', name @ ..] => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
             _ => socket.connect(address)?,
         }
-        Ok(Self(Some(Arc::new(socket))))
+        Ok(Self::by(socket))
+    }
+
+    fn by(socket: UnixDatagram) -> Self {
+        Self(Some(Arc::new(Line { socket, is_other: AtomicBool::new(false) })))
+    }
+
+    /// Another process is the service from now on. It is the last that is told from here.
+    pub fn is_replaced_by(&self, pid: u32) {
+        self.tell(&format!("MAINPID={pid}"));
+        if let Some(line) = &self.0 {
+            line.is_other.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether anybody is told.
@@ -80,7 +100,8 @@ impl Notifier {
     }
 
     fn tell(&self, words: &str) {
-        if let Some(socket) = &self.0
+        if let Some(Line { socket, is_other }) = self.0.as_deref()
+            && !is_other.load(Ordering::Relaxed)
             && let Err(error) = socket.send(words.as_bytes())
         {
             tracing::warn!(%error, words, "the service manager cannot be told");
@@ -117,6 +138,11 @@ mod tests {
             let words = heard(&socket);
             let micros = words.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
             assert!(micros.parse::<u64>().unwrap() > 0, "{words}");
+            notifier.clone().is_replaced_by(7);
+            assert_eq!(heard(&socket), "MAINPID=7");
+            notifier.stopping();
+            socket.set_nonblocking(true).unwrap();
+            assert!(socket.recv(&mut [0; 8]).is_err(), "the other process is not stopping");
         }
     }
 
@@ -126,6 +152,6 @@ mod tests {
         Notifier::default().ready();
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         drop(theirs);
-        Notifier(Some(Arc::new(ours))).alive();
+        Notifier::by(ours).alive();
     }
 }

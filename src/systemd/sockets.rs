@@ -6,11 +6,13 @@ use std::env;
 use std::fmt::Write as _;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process;
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
 /// The number of the first descriptor.
 const FIRST: usize = 3;
@@ -20,6 +22,10 @@ const MOST: usize = 1024;
 
 /// What sd_listen_fds(3) calls a socket without a name.
 const NAMELESS: &str = "unknown";
+
+/// Of something else.
+const NO_LISTENER: &str =
+    "what was given is no stream socket of TCP or Unix; its .socket unit needs ListenStream=";
 
 /// The sockets, each with its name.
 #[derive(Debug, Default)]
@@ -50,7 +56,39 @@ impl Passed {
     }
 }
 
+impl TryFrom<OwnedFd> for Passed {
+    type Error = io::Error;
+
+    fn try_from(socket: OwnedFd) -> io::Result<Self> {
+        Ok(match socket_domain(&socket)? {
+            AddressFamily::UNIX => Self::Unix(socket.into()),
+            _ => Self::Tcp(socket.into()),
+        })
+    }
+}
+
+impl AsFd for Passed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 impl Sockets {
+    /// Those that another process of this program was given, in their order; where one is missing, it was of no use.
+    pub fn handed(sockets: Vec<(String, Option<Passed>)>) -> Self {
+        let given =
+            |(name, socket): (String, Option<Passed>)| Given { name, socket: socket.ok_or(NO_LISTENER) };
+        Self(sockets.into_iter().map(given).collect())
+    }
+
+    /// All of them in their order, each with its name, and without those that are of no use.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Option<&Passed>)> {
+        self.0.iter().map(|given| (&*given.name, given.socket.as_ref().ok()))
+    }
+
     /// Those of `LISTEN_FDS`, if they are for this process.
     pub(super) fn from_env() -> Self {
         let pid = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
@@ -120,9 +158,7 @@ fn take(descriptors: &mut ListenFd, index: usize) -> Result<Passed, &'static str
     } else if let Ok(Some(socket)) = descriptors.take_unix_listener(index) {
         Passed::Unix(socket)
     } else {
-        return Err(
-            "what was given is no stream socket of TCP or Unix; its .socket unit needs ListenStream=",
-        );
+        return Err(NO_LISTENER);
     };
     let listens = match &socket {
         Passed::Tcp(socket) => socket_acceptconn(socket),

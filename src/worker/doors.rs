@@ -4,6 +4,8 @@
 //! accepted every connection that was there before it is closed.
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +32,8 @@ const LATE_COMERS: Duration = Duration::from_millis(500);
 pub struct Door {
     /// Its number, the same for as long as it is open.
     pub number: usize,
-    /// Its socket; none if the worker has it already.
-    pub socket: Option<Unaccepted>,
+    /// Its sockets, of which there is mostly one; none if the worker has them already.
+    pub sockets: Vec<Unaccepted>,
     /// Its TLS; none is cleartext.
     pub tls: Option<Tls>,
     /// Where its requests are sent instead.
@@ -53,7 +55,15 @@ struct OpenDoor {
     drain: Rc<Drain>,
     /// What the next connection begins with.
     settings: Rc<RefCell<Rc<Settings>>>,
-    accepting: AbortHandle,
+    accepting: Vec<Accepting>,
+}
+
+/// One of its sockets.
+#[derive(Debug)]
+struct Accepting {
+    /// Gone when it is closed.
+    listener: Weak<Listener>,
+    task: AbortHandle,
     /// Says that it is to be closed.
     closing: Rc<Notify>,
 }
@@ -61,7 +71,7 @@ struct OpenDoor {
 /// A listener of a configuration, before it is opened or changed.
 #[derive(Debug)]
 pub(super) struct Planned {
-    socket: Option<Unaccepted>,
+    sockets: Vec<Unaccepted>,
     redirect: Option<Redirect>,
     hsts: Option<HeaderValue>,
     settings: Rc<Settings>,
@@ -85,10 +95,10 @@ impl Doors {
         let open = self.open.borrow();
         let drain_of = |number| open.iter().find(|open| open.number == number).map(|open| open.drain.clone());
         let plan = |(door, listen): (Door, &Listen)| {
-            let Door { number, socket, tls, redirect } = door;
+            let Door { number, sockets, tls, redirect } = door;
             let drain = drain_of(number).unwrap_or_default();
             let settings = Rc::new(settings(parts, number, listen, tls, drain));
-            Planned { socket, redirect, hsts: listen.hsts.map(|hsts| hsts.field()), settings }
+            Planned { sockets, redirect, hsts: listen.hsts.map(|hsts| hsts.field()), settings }
         };
         doors.into_iter().zip(&parts.config.listen).map(plan).collect()
     }
@@ -97,11 +107,11 @@ impl Doors {
     pub(super) fn become_those(
         &self,
         planned: Vec<Planned>,
-        accept: impl Fn(Listener, Entrance) -> AbortHandle,
+        accept: impl Fn(Rc<Listener>, Entrance) -> AbortHandle,
     ) {
         let mut before = self.open.take();
         let mut doors = Vec::new();
-        for Planned { socket, settings, .. } in planned {
+        for Planned { sockets, settings, .. } in planned {
             let number = settings.listener;
             if let Some(place) = before.iter().position(|open| open.number == number) {
                 let open = before.swap_remove(place);
@@ -109,21 +119,27 @@ impl Doors {
                 doors.push(open);
                 continue;
             }
-            match socket.map(Listener::new) {
-                Some(Ok(listener)) => {
-                    let drain = settings.drain.clone();
-                    let settings = Rc::new(RefCell::new(settings));
-                    let closing = Rc::new(Notify::new());
-                    let entrance = Entrance {
-                        settings: settings.clone(),
-                        closing: closing.clone(),
-                        connections: self.connections.clone(),
-                    };
-                    let accepting = accept(listener, entrance);
-                    doors.push(OpenDoor { number, drain, settings, accepting, closing });
+            let drain = settings.drain.clone();
+            let settings = Rc::new(RefCell::new(settings));
+            let mut accepting = Vec::new();
+            for listener in sockets.into_iter().map(Listener::new) {
+                match listener.map(Rc::new) {
+                    Ok(listener) => {
+                        let closing = Rc::new(Notify::new());
+                        let entrance = Entrance {
+                            settings: settings.clone(),
+                            closing: closing.clone(),
+                            connections: self.connections.clone(),
+                        };
+                        let known = Rc::downgrade(&listener);
+                        let task = accept(listener, entrance);
+                        accepting.push(Accepting { listener: known, task, closing });
+                    }
+                    Err(error) => tracing::error!(%error, "a worker cannot accept at a new listener"),
                 }
-                Some(Err(error)) => tracing::error!(%error, "a worker cannot accept at a new listener"),
-                None => {}
+            }
+            if !accepting.is_empty() {
+                doors.push(OpenDoor { number, drain, settings, accepting });
             }
         }
         self.open.replace(doors);
@@ -134,7 +150,7 @@ impl Doors {
 
     /// Closes a listener. Its connections end when they have nothing more to do; streams and tunnels go on.
     fn close(&self, open: OpenDoor) {
-        open.closing.notify_one();
+        open.accepting.iter().for_each(|one| one.closing.notify_one());
         let mut closed = self.closed.borrow_mut();
         closed.retain(|drain| drain.strong_count() > 0);
         closed.push(Rc::downgrade(&open.drain));
@@ -145,13 +161,29 @@ impl Doors {
         });
     }
 
-    /// Closes all of them at once: the kernel refuses from here on, or another process accepts. Connections end when they
-    /// have nothing more to do.
+    /// Closes all of them at once: the kernel refuses from here on, or another process accepts.
     pub(super) fn close_all(&self) {
         for open in self.open.borrow().iter() {
-            open.accepting.abort();
+            open.accepting.iter().for_each(|one| one.task.abort());
         }
+    }
+
+    /// Has connections end behind their next answer.
+    pub(super) fn announce_end(&self) {
+        self.each_drain(Drain::announce);
+    }
+
+    /// Has connections end when they have nothing more to do.
+    pub(super) fn end_connections(&self) {
         self.each_drain(Drain::begin);
+    }
+
+    /// The sockets once more that it accepts from, each with the number of its listener.
+    pub(super) fn share(&self) -> io::Result<Vec<(usize, OwnedFd)>> {
+        let open = self.open.borrow();
+        let each = open.iter().flat_map(|open| open.accepting.iter().map(|one| (open.number, one)));
+        let shared = each.filter_map(|(number, one)| Some((number, one.listener.upgrade()?)));
+        shared.map(|(number, listener)| Ok((number, listener.share()?))).collect()
     }
 
     /// Ends tunnels, which do not end by themselves.
@@ -198,7 +230,7 @@ impl Entrance {
     /// Accepts until it is closed, and then whoever has been waiting.
     pub(super) async fn accept<H: Handler>(
         self,
-        listener: Listener,
+        listener: Rc<Listener>,
         shared: Rc<Shared<H>>,
         limit: ConnectionLimit,
     ) {

@@ -21,7 +21,7 @@ const TIERS: [&[&str]; 11] = [
     &["unread"],
     &["hub", "auth", "acme", "trace"],
     &["store", "fetch", "limits", "compress"],
-    &["config", "http", "tls", "transport"],
+    &["config", "http", "tls", "transport", "handover"],
     &["event", "metrics", "access_log", "shutdown", "systemd", "clock"],
 ];
 

@@ -51,6 +51,8 @@ mod framing;
 #[cfg(test)]
 mod front;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod hsts;

@@ -102,7 +102,7 @@ impl DiskWriter {
     }
 
     /// Closes the engine when nobody reads any more.
-    fn close_engine(&self) -> Result<(), DiskError> {
+    pub(super) fn close_engine(&self) -> Result<(), DiskError> {
         let place = &self.disk.0.engine;
         let Some(mut engine) = place.write().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());

@@ -252,7 +252,22 @@ impl DiskWriter {
     ///
     /// # Errors
     /// If the disk fails; then the store is as after a crash.
-    pub fn close(self) -> Result<(), DiskError> {
+    pub fn close(mut self) -> Result<(), DiskError> {
+        self.end_well()
+    }
+
+    /// The same, and closes the store, so that another process may open it. Nothing is taken any more before
+    /// [`Self::recover`].
+    ///
+    /// # Errors
+    /// If the disk fails, or a reader does not end; then it is to be opened again.
+    pub fn lend(&mut self) -> Result<(), DiskError> {
+        self.has_failed = true;
+        self.end_well()?;
+        self.close_engine()
+    }
+
+    fn end_well(&mut self) -> Result<(), DiskError> {
         let engine = self.disk.engine()?;
         let mut writing = engine.database.batch().durability(Some(PersistMode::SyncAll));
         writing.remove(&engine.about, RUNNING);

@@ -117,6 +117,23 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits for its end, be there others in its place or not.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Lets its files grow to so many bytes from now on.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };
@@ -130,17 +147,10 @@ impl Program {
 
     /// Waits for its end; returns a file of its folder too.
     pub(crate) fn end_with(mut self, file: &str) -> (Ended, String) {
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(2));
-        };
+        let code = self.wait();
         self.stderr.take().unwrap().join().unwrap();
         let stdout = self.stdout.take().unwrap().join().unwrap();
-        let ended = Ended { code: status.code(), stdout, stderr: self.said() };
+        let ended = Ended { code, stdout, stderr: self.said() };
         (ended, std::fs::read_to_string(self.folder.path().join(file)).unwrap())
     }
 
