@@ -40,7 +40,7 @@ impl Resource {
         // Writing to a String cannot fail, here and below.
         let _ =
             write!(out, r#"]}},"scopeSpans":[{{"scope":{{"name":"{NAME}","version":"{VERSION}"}},"spans":["#);
-        list(&mut out, spans, |out, span| put_span(out, span));
+        list(&mut out, spans, put_span);
         out.push_str("]}]}]}");
         out
     }
