@@ -294,7 +294,7 @@ impl Hub {
     }
 
     /// Takes nothing more, and gives up what waits.
-    fn stop_keeping(&self) {
+    pub(super) fn stop_keeping(&self) {
         let (waiting, wanted, wake) = {
             let mut state = self.lock();
             state.queue.is_closed = true;

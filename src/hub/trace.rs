@@ -268,3 +268,6 @@ impl Trace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -239,3 +239,6 @@ impl Case {
         (is_known && seq > outlived_before || !is_over).then_some(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

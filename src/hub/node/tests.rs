@@ -66,6 +66,7 @@ fn taken(hub: &Hub) -> Vec<String> {
         }
         Work::Read(notice) => String::from_utf8(notice.frame.text().to_vec()).unwrap(),
         Work::Gap(notice) => format!("{} {}", notice.gap, notice.at.seq),
+        Work::Look(look) => look.user.into(),
     });
     said.collect()
 }
@@ -98,8 +99,7 @@ fn a_publisher_is_told_of_the_streams_of_all_nodes() {
     assert_eq!(publish(&mut redis, 2, publication(&["a", "b"], None)), Ok((1, 2)));
     assert_eq!(publish(&mut redis, 0, publication(&["b"], None)), Ok((2, 1)));
     assert_eq!(publish(&mut redis, 0, publication(&["c"], None)), Ok((3, 0)));
-    let event = publication(&["b"], None);
-    redis.nodes[0].hub.publish_all(vec![event; 2], redis.now).unwrap();
+    redis.nodes[0].hub.publish_all(vec![publication(&["b"], None); 2], redis.now).unwrap();
     redis.settle();
     assert_eq!(taken(&redis.nodes[1].hub), ["4", "5"]);
 }

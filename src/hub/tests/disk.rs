@@ -239,7 +239,7 @@ async fn a_kick_stands_behind_what_was_published_before_it() {
                 kick.counted(1);
                 0
             }
-            Work::Read(_) | Work::Gap(_) => unreachable!(),
+            Work::Read(_) | Work::Gap(_) | Work::Look(_) => unreachable!(),
         });
     }
     assert_eq!(seen, [before.id().unwrap().seq, 0, after.id().unwrap().seq]);
