@@ -21,6 +21,7 @@ mod outcome;
 mod publication;
 mod publish;
 mod queue;
+mod ranks;
 mod subscription;
 mod totals;
 mod unread;

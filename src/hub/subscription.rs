@@ -148,6 +148,11 @@ impl Subscription {
     pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelId> {
         self.channels.iter().map(|(id, _)| *id)
     }
+
+    /// The same by their names.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &ChannelName> {
+        self.channels.iter().map(|(_, name)| name)
+    }
 }
 
 impl Drop for Subscription {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::grant::unauthorized;
+use super::settings::failed;
+use crate::event::Frame;
 use crate::metrics::{Cell, Counters};
 
 /// Why a stream ended.
@@ -19,6 +22,8 @@ pub enum End {
     Revoked,
     /// The app asked for it.
     Kicked,
+    /// The operator asked for it.
+    Operator,
     /// History cannot be read.
     StoreFailed,
     /// The process is ending.
@@ -34,6 +39,7 @@ impl fmt::Display for End {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Kicked => "disconnected",
+            Self::Operator => "operator",
             Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
         })
@@ -41,6 +47,17 @@ impl fmt::Display for End {
 }
 
 impl End {
+    /// What a client is told before its stream ends.
+    pub(super) fn last_words(self) -> Option<Frame> {
+        let event = match self {
+            Self::Expired => unauthorized(),
+            Self::StoreFailed => failed(),
+            Self::Gone | Self::Evicted | Self::MaxAge | Self::Revoked => return None,
+            Self::Kicked | Self::Operator | Self::Drain => return None,
+        };
+        Some(event.frame_without_id())
+    }
+
     /// Where it is counted.
     pub(super) fn cell(self, counters: &Counters) -> &Cell {
         match self {
@@ -50,6 +67,7 @@ impl End {
             Self::Expired => &counters.ended_by_expiry,
             Self::Revoked => &counters.revoked,
             Self::Kicked => &counters.disconnected,
+            Self::Operator => &counters.ended_by_operator,
             Self::StoreFailed => &counters.ended_by_store,
             Self::Drain => &counters.drained,
         }

@@ -15,11 +15,9 @@ use tokio::time::Instant;
 use super::backlog::Backlog;
 use super::catch_up::{self, CatchUp, History};
 use super::clock::next_due;
-use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
 use super::review::Review;
-use super::settings::failed;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
 use super::{End, Grant, StreamSettings, Subscriber, unauthorized_event};
@@ -125,9 +123,11 @@ impl Streams {
         let user: Option<Box<str>> = user.map(Into::into);
         let Ok((subscription, start)) = registered else {
             if self.0.log.is_on() {
-                let logged = Logged::new(client, &target);
+                let logged = Logged::new(&target);
                 let reason = End::Kicked.to_string();
-                self.0.log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
+                self.0.log.write("close", |line| {
+                    logged.put(&client, user.as_deref(), line).text("reason", &reason)
+                });
             }
             return self.refused(settings, form, fields.as_deref());
         };
@@ -138,9 +138,9 @@ impl Streams {
             self.0.counters.streams_uncounted.inc();
         }
         let logged = self.0.log.is_on().then(|| {
-            let logged = Logged::new(client, &target);
+            let logged = Logged::new(&target);
             self.0.log.write("open", |line| {
-                let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
+                let line = logged.put(&client, user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", page.records.len() as u64)
             });
             Box::new(logged)
@@ -163,6 +163,7 @@ impl Streams {
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
+            client: client.into(),
             rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
             voucher,
             marking,
@@ -196,6 +197,7 @@ impl Streams {
         let subscriber = Subscriber::new(Parts {
             serial: self.next_serial(),
             user: None,
+            client: Box::default(),
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
             life: 0,
@@ -265,7 +267,7 @@ impl Streams {
 
     /// Ends a stream: takes it out of the table and the hub, writes its line, and lets its task or body close it.
     pub fn end(&self, subscriber: &Rc<Subscriber>, end: End) {
-        self.end_saying(subscriber, end, last_words(end).as_ref());
+        self.end_saying(subscriber, end, end.last_words().as_ref());
     }
 
     /// The same, with last words of its own. Says whether the stream was still open.
@@ -292,7 +294,7 @@ impl Streams {
         if let Some(logged) = &subscriber.logged {
             self.0.log.write("close", |line| {
                 logged
-                    .put(subscriber.user.as_deref(), line)
+                    .put(&subscriber.client, subscriber.user.as_deref(), line)
                     .text("reason", &end.to_string())
                     .number("events", subscriber.delivered.get())
                     .duration("duration", time)
@@ -375,16 +377,6 @@ fn ends(route: &StreamRoute, opened: Instant, expires: Option<SystemTime>) -> Op
         (opened.checked_add(left).unwrap_or(opened + Duration::from_secs(1 << 32)), End::Expired)
     });
     [max_age, expiry].into_iter().flatten().min_by_key(|(at, _)| *at)
-}
-
-/// What a client is told before its stream ends.
-fn last_words(end: End) -> Option<Frame> {
-    let event = match end {
-        End::Expired => unauthorized(),
-        End::StoreFailed => failed(),
-        End::Gone | End::Evicted | End::MaxAge | End::Revoked | End::Kicked | End::Drain => return None,
-    };
-    Some(event.frame_without_id())
 }
 
 fn bytes_of(frame: &Frame, chunked: bool) -> bytes::Bytes {
