@@ -83,7 +83,8 @@ where
         Ok(ending) => ending,
         Err(error) => return invalid(&error.to_string()),
     };
-    let place = place_of(&stream).and_then(|(worker, key, serial)| Some((view.desks.get(worker)?, key, serial)));
+    let place =
+        place_of(&stream).and_then(|(worker, key, serial)| Some((view.desks.get(worker)?, key, serial)));
     let Some((desk, key, serial)) = place else {
         return invalid("stream is not one of /status/streams");
     };

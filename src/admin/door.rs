@@ -44,7 +44,8 @@ const FIELDS: [(HeaderName, HeaderValue); 2] = [
 ];
 
 /// What one is told who asks for more than there is without a token.
-const NO_TOKEN: &str = "only looking is allowed, and not at users and their streams, since [admin] has no token";
+const NO_TOKEN: &str =
+    "only looking is allowed, and not at users and their streams, since [admin] has no token";
 
 /// How long one may take nothing of what is written to it.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -139,7 +140,8 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(view: View) -> Self {
-        Self { view, apps: Apps::default(), status: Status::new(), turn: Mutex::default() }
+        let status = Status::new(&view);
+        Self { view, apps: Apps::default(), status, turn: Mutex::default() }
     }
 
     /// Reads how things stand, for those who watch, for as long as it is polled.

@@ -9,8 +9,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
 use http::Response;
+use http::header::{self, HeaderName, HeaderValue};
 
 const DOCUMENT: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -54,7 +54,9 @@ pub(super) fn answer() -> Response<Bytes> {
     let (page, policy) = &*PAGE;
     let mut response = Response::new(page.clone());
     response.headers_mut().extend(FIELDS);
-    response.headers_mut().extend(policy.iter().map(|policy| (header::CONTENT_SECURITY_POLICY, policy.clone())));
+    response
+        .headers_mut()
+        .extend(policy.iter().map(|policy| (header::CONTENT_SECURITY_POLICY, policy.clone())));
     response
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{View, door};
 use crate::event::{Epoch, Event, EventId, EventName};
@@ -65,21 +65,22 @@ struct Kept {
 }
 
 impl Status {
-    /// Begins with nothing.
-    pub(super) fn new() -> Self {
-        let kept = Kept {
+    /// Begins with one reading.
+    pub(super) fn new(view: &View) -> Self {
+        let mut kept = Kept {
             epoch: Epoch::from_bits(fastrand::u32(..)),
             count: 0,
             samples: VecDeque::with_capacity(KEPT),
             readings: VecDeque::with_capacity(WINDOW + 1),
-            now: "null".to_owned(),
+            now: String::new(),
         };
+        kept.take(Reading::now(view), view);
         Self(Rc::new(Shared { kept: RefCell::new(kept), told: Notify::new(), watchers: Cell::new(0) }))
     }
 
     /// Reads it, over and over.
     pub(super) async fn keep(&self, view: &View) {
-        let mut ticks = interval(EVERY);
+        let mut ticks = interval_at(Instant::now() + EVERY, EVERY);
         // After a pause of the machine one reading tells all of it.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -130,7 +131,8 @@ impl Kept {
         }
         let skipped = usize::try_from(known.unwrap_or(first) - first).unwrap_or(usize::MAX);
         let rows: Vec<_> = self.samples.iter().skip(skipped).map(ToString::to_string).collect();
-        let (name, rows, now) = (if known.is_some() { "sample" } else { "history" }, rows.join(","), &self.now);
+        let (name, rows, now) =
+            (if known.is_some() { "sample" } else { "history" }, rows.join(","), &self.now);
         let every = EVERY.as_secs();
         let data = match known {
             Some(_) => format!("{{\"rows\":[{rows}],\"now\":{now}}}"),
@@ -141,7 +143,8 @@ impl Kept {
                 )
             }
         };
-        let event = Event { name: EventName::configured(name).ok(), data: data.into(), retry: Some(RETRY_MS) };
+        let event =
+            Event { name: EventName::configured(name).ok(), data: data.into(), retry: Some(RETRY_MS) };
         Some(event.frame(EventId { epoch: self.epoch, seq: self.count }).text())
     }
 }

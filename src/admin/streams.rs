@@ -17,10 +17,10 @@ use crate::http::query_values;
 use crate::stream::{Found, Order, Question, Search, Seen};
 
 /// How many streams are on a page.
-const A_PAGE: usize = 50;
+const A_PAGE: usize = 20;
 
 /// The last page there is: whoever has not found a stream by then has a search to narrow.
-const LAST_PAGE: usize = 20;
+const LAST_PAGE: usize = 50;
 
 /// The longest text to look for, in bytes: that of a channel's name.
 const MAX_TEXT: usize = 200;
@@ -45,8 +45,7 @@ pub(super) async fn find(view: &View, turn: &Mutex<()>, query: Option<&str>) -> 
     let pages = count.div_ceil(A_PAGE).clamp(1, LAST_PAGE);
     let streams = found.into_iter().skip(A_PAGE * (page - 1)).take(A_PAGE);
     let streams: Vec<_> = streams.map(|(worker, seen)| row(worker, seen)).collect();
-    let said =
-        json!({ "count": count, "page": page, "pages": pages, "missing_workers": missing, "streams": streams });
+    let said = json!({ "count": count, "page": page, "pages": pages, "missing_workers": missing, "streams": streams });
     door::said(StatusCode::OK, &said)
 }
 
@@ -67,7 +66,7 @@ fn read(query: Option<&str>) -> Result<(Search, usize), &'static str> {
         "" => Some(1),
         page => page.parse().ok().filter(|page| (1..=LAST_PAGE).contains(page)),
     };
-    let page = page.ok_or("page is a number from 1 to 20")?;
+    let page = page.ok_or("page is a number from 1 to 50")?;
     Ok((Search { text, order, most: A_PAGE * page, at: Instant::now() }, page))
 }
 

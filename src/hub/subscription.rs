@@ -144,14 +144,14 @@ impl Subscription {
         if self.channels.len() == 1 { seqs.collect() } else { self.hub.carried(own, seqs) }
     }
 
+    /// The names of its channels.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &ChannelName> {
+        self.channels.iter().map(|(_, name)| name)
+    }
+
     /// The numbers under which deliveries come.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelId> {
         self.channels.iter().map(|(id, _)| *id)
-    }
-
-    /// The same by their names.
-    pub fn names(&self) -> impl ExactSizeIterator<Item = &ChannelName> {
-        self.channels.iter().map(|(_, name)| name)
     }
 }
 

@@ -87,7 +87,7 @@ pub struct Seen {
     pub channels: Vec<String>,
     /// How many it has besides.
     pub more_channels: usize,
-    /// The path of its route.
+    /// The path of its route, with its hosts if it has some.
     pub route: String,
     /// The client's address.
     pub client: Box<str>,
@@ -195,7 +195,8 @@ impl Search {
 
 /// Whether a text holds another one, which is in small letters. Names and addresses are ASCII.
 fn holds(text: &str, wanted: &str) -> bool {
-    wanted.is_empty() || text.as_bytes().windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
+    wanted.is_empty()
+        || text.as_bytes().windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 fn seen(entry: &Entry, rank: u64) -> Seen {
@@ -208,7 +209,7 @@ fn seen(entry: &Entry, rank: u64) -> Seen {
         user: subscriber.user.clone(),
         more_channels: names.len().saturating_sub(MOST_CHANNELS),
         channels: names.take(MOST_CHANNELS).map(ToString::to_string).collect(),
-        route: subscriber.settings.name.clone(),
+        route: subscriber.settings.name.trim_end().to_owned(),
         client: subscriber.client.clone(),
         age: subscriber.opened.elapsed(),
         backlog: subscriber.held(),

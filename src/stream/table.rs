@@ -140,7 +140,8 @@ impl Streams {
         let logged = self.0.log.is_on().then(|| {
             let logged = Logged::new(&target);
             self.0.log.write("open", |line| {
-                let line = logged.put(&client, user.as_deref(), line).number("channels", channels.len() as u64);
+                let line =
+                    logged.put(&client, user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", page.records.len() as u64)
             });
             Box::new(logged)

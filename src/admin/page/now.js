@@ -85,22 +85,24 @@ function heading(text) {
 }
 
 function showUpstreams(upstreams) {
-  const rows = upstreams.map((upstream) => {
-    const name = heading(upstream.name);
-    const servers = name.appendChild(element("ul", "", "servers"));
-    for (const { server, up } of upstream.servers) {
-      const item = servers.appendChild(element("li", server, up ? "up" : "down"));
-      if (!up) item.append(element("b", " left alone"));
-    }
-    const row = document.createElement("tr");
+  const rows = upstreams.flatMap((upstream) => {
+    const row = element("tr", "", "above");
     row.append(
-      name,
+      heading(upstream.name),
       cell(number(upstream.requests), "number"),
       cell(number(upstream.errors), upstream.errors > 0 ? "number bad" : "number"),
       cell(millis(upstream.p50), "number"),
       cell(millis(upstream.p99), "number"),
     );
-    return row;
+    const below = document.createElement("tr");
+    const servers = below.appendChild(cell("", "servers"));
+    servers.colSpan = 5;
+    const list = servers.appendChild(document.createElement("ul"));
+    for (const { server, up } of upstream.servers) {
+      const item = list.appendChild(element("li", server, up ? "up" : "down"));
+      if (!up) item.append(element("b", " away"));
+    }
+    return [row, below];
   });
   replaceRows("upstreams", rows);
 }

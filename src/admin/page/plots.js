@@ -36,6 +36,8 @@ const lasted = (seconds) => {
 
 const SPAN = 900;
 const HEIGHT = 96;
+// Where the times below a plot stand, in seconds before now.
+const TIMES = [[900, "15 min"], [600, "10 min"], [300, "5 min"], [0, "now"]];
 // Rows further apart than so many seconds are not joined: nothing is known of what was between them.
 const APART = 10;
 
@@ -57,10 +59,14 @@ function drawn(name, className, parent) {
   return made;
 }
 
+function set(drawing, attributes) {
+  for (const [name, value] of Object.entries(attributes)) drawing.setAttribute(name, value);
+}
+
 // The least round number that is not below a value.
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value * 0.999);
+  return [1, 1.5, 2, 3, 5, 7.5, 10].map((step) => step * power).find((top) => top >= value * 0.999);
 }
 
 class Plot {
@@ -85,6 +91,11 @@ class Plot {
       one.path = drawn("path", `path ${one.kind}`, this.canvas);
     }
     this.top = drawn("text", "label", this.canvas);
+    this.times = TIMES.map(([, text]) => {
+      const made = drawn("text", "label", this.canvas);
+      made.textContent = text;
+      return made;
+    });
     this.cursor = drawn("line", "cursor", this.canvas);
     this.dots = this.series.map(({ kind }) => drawn("circle", `dot ${kind}`, this.canvas));
     $("plots").append(card);
@@ -100,20 +111,25 @@ class Plot {
     const { past, series, canvas } = this;
     const width = canvas.clientWidth;
     if (!width) return;
-    canvas.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    set(canvas, { viewBox: `0 0 ${width} ${HEIGHT}` });
     const columns = series.map(({ column }) => past.columns.indexOf(column));
     const highest = Math.max(0, ...past.rows.flatMap((row) => columns.map((column) => row[column] ?? 0)));
     const top = round(Math.max(highest, this.form === millis ? 0.1 : 1));
-    const x = (row) => ((row[0] - past.end + SPAN) / SPAN) * width;
+    const x = (row) => (1 - (past.end - row[0]) / SPAN) * width;
     const y = (value) => HEIGHT - 1 - (value / top) * (HEIGHT - 18);
     this.lines.forEach((line, place) => {
       const at = y(top * (1 - place / 2));
-      for (const [name, value] of [["x1", 0], ["x2", width], ["y1", at], ["y2", at]]) line.setAttribute(name, value);
+      set(line, { x1: 0, x2: width, y1: at, y2: at });
+    });
+    this.times.forEach((time, place) => {
+      const share = 1 - TIMES[place][0] / SPAN;
+      set(time, { x: share * width, y: HEIGHT + 13, "text-anchor": share === 0 ? "start" : share === 1 ? "end" : "middle" });
     });
     this.top.textContent = this.form(top);
-    this.top.setAttribute("y", y(top) - 5);
+    set(this.top, { y: y(top) - 5 });
     series.forEach((one, place) => {
-      const { line, area } = this.stems
+      // What is bad is seen where it happened, and no line is drawn where it did not.
+      const { line, area } = this.stems || one.kind === "bad"
         ? { line: stems(past.rows, columns[place], x, y), area: "" }
         : joined(past.rows, columns[place], x, y);
       one.path.setAttribute("d", line);
@@ -131,17 +147,13 @@ class Plot {
       const column = columns[place];
       const value = row?.[column];
       const shown = this.stems && isNow ? past.rows.reduce((sum, row) => sum + row[column], 0) : value;
-      one.shown.textContent = shown === undefined ? "–" : shown === null ? "–" : this.form(shown);
+      one.shown.textContent = shown === undefined || shown === null ? "–" : this.form(shown);
       const isThere = !isNow && typeof value === "number";
       this.dots[place].toggleAttribute("hidden", !isThere);
-      if (isThere) {
-        for (const [name, at] of [["cx", x(row)], ["cy", y(value)], ["r", 3]]) this.dots[place].setAttribute(name, at);
-      }
+      if (isThere) set(this.dots[place], { cx: x(row), cy: y(value), r: 3 });
     });
     this.cursor.toggleAttribute("hidden", isNow || !row);
-    if (!isNow && row) {
-      for (const [name, at] of [["x1", x(row)], ["x2", x(row)], ["y1", 14], ["y2", HEIGHT]]) this.cursor.setAttribute(name, at);
-    }
+    if (!isNow && row) set(this.cursor, { x1: x(row), x2: x(row), y1: 14, y2: HEIGHT });
   }
 }
 
@@ -171,7 +183,8 @@ function joined(rows, column, x, y) {
 function stems(rows, column, x, y) {
   return rows
     .filter((row) => row[column] > 0)
-    .map((row) => `M${x(row).toFixed(1)} ${y(0)}V${y(row[column]).toFixed(1)}`)
+    // However little it is, it is to be seen.
+    .map((row) => `M${x(row).toFixed(1)} ${y(0)}V${Math.min(y(0) - 4, y(row[column])).toFixed(1)}`)
     .join("");
 }
 

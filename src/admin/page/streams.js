@@ -4,7 +4,7 @@
 const REFRESH_MS = 5_000;
 const TYPING_MS = 250;
 const SURE_FOR_MS = 4_000;
-const A_PAGE = 50;
+const A_PAGE = 20;
 // The cells of a stream behind its user's, by their names on a phone.
 const CELLS = [
   ["Channels", ""],
@@ -40,7 +40,7 @@ function showStreams({ count, pages, streams, missing_workers }) {
     return;
   }
   const missing = missing_workers.length ? `; without worker ${missing_workers.join(", ")}, which did not answer` : "";
-  $("count").textContent = `${counted.format(count)}${missing}`;
+  $("count").textContent = `${counted.format(count)} ${$("text").value.trim() ? "found" : "open"}${missing}`;
   $("none").hidden = streams.length > 0;
   $("none").textContent = $("text").value ? "No stream is like that." : "No stream is open.";
   $("found").hidden = streams.length === 0;
@@ -189,6 +189,14 @@ $("publish").addEventListener("submit", async (event) => {
   }
 });
 
+// A stream as `/explain` tells of it, in one line.
+function saidOf(stream) {
+  if (typeof stream === "string") return stream;
+  const { state, reason, protocol, opened } = stream;
+  const when = opened ? `opened ${new Date(opened).toLocaleString()}` : "";
+  return [state, when, protocol, reason].filter(Boolean).join(", ") || JSON.stringify(stream);
+}
+
 $("explain").addEventListener("submit", async (event) => {
   event.preventDefault();
   const query = new URLSearchParams({ user: $("explain-user").value.trim(), id: $("explain-id").value.trim() });
@@ -196,7 +204,8 @@ $("explain").addEventListener("submit", async (event) => {
     const { outcome, reason, streams = [] } = await ask(`/explain?${query}`);
     receipt("explained", "");
     $("explained").append(element("b", outcome ?? ""), element("p", reason ?? ""));
-    if (streams.length) $("explained").append(element("pre", streams.map((one) => JSON.stringify(one)).join("\n")));
+    const list = $("explained").appendChild(document.createElement("ul"));
+    for (const stream of streams) list.append(element("li", saidOf(stream)));
   } catch (error) {
     receipt("explained", error.status === 404 ? "Nothing is known of this event here." : error.message, true);
   }

@@ -39,7 +39,7 @@ async function unlock(isAsked) {
   }
   sessionStorage.setItem(KEPT_AS, token);
   $("locked").hidden = true;
-  $("open").hidden = false;
+  $("open").hidden = $("lock").hidden = false;
   for (const told of onUnlocked) told();
   if (isAsked) $("streams-title").focus({ preventScroll: true });
 }
@@ -48,7 +48,7 @@ function lock(why) {
   const wasOpen = !$("open").hidden;
   token = null;
   sessionStorage.removeItem(KEPT_AS);
-  $("open").hidden = true;
+  $("open").hidden = $("lock").hidden = true;
   $("locked").hidden = false;
   receipt("unlock-said", why, true);
   for (const told of onLocked) told();
