@@ -129,11 +129,6 @@ class BusySite:
         self.sidestream = Process(command, self.folder / "log", cwd=self.folder)
         self.sidestream.wait_until(self.is_alive, "it is alive")
 
-    def restart(self) -> None:
-        """Kills Sidestream, as a crash would, and starts it again."""
-        self.sidestream.kill()
-        self.start()
-
     def is_alive(self) -> bool:
         """Whether the address of the operator answers."""
         with contextlib.suppress(requests.ConnectionError):

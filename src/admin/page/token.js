@@ -34,7 +34,8 @@ async function unlock(isAsked) {
   try {
     await ask("/status/channels");
   } catch (error) {
-    if (isAsked || error.status !== 401) receipt("unlock-said", error.message, true);
+    // Of a wrong token it has been said.
+    if (error.status !== 401) receipt("unlock-said", error.message, true);
     return;
   }
   sessionStorage.setItem(KEPT_AS, token);
