@@ -1,4 +1,4 @@
-//! The operator's own listener: metrics and health, and later whatever else an operator looks at or presses.
+//! The operator's own listener: metrics, health, the status page, and whatever else an operator looks at or presses.
 //!
 //! It has a thread and a runtime of its own, so that it answers while workers are saturated and while publishers keep the
 //! control thread busy. Invariants: nothing here is on the way of a request or a delivery; what changes anything needs
@@ -6,13 +6,18 @@
 //!
 //! A page is a file: it has a line in the table of `admin/door.rs`, and reads the [`View`].
 
+mod acts;
 mod door;
 mod explain;
 mod exposition;
 mod families;
 mod health;
+mod page;
+mod patience;
 mod process;
 mod reload;
+mod status;
+mod streams;
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -22,7 +27,7 @@ use std::thread::JoinHandle;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::acme::Figures;
 use crate::config::{self, Config};
@@ -32,7 +37,9 @@ use crate::limits::Limits;
 use crate::listener::{BindError, Bound, SocketFile, Unaccepted};
 use crate::metrics::Counters;
 use crate::proxy::Standings;
+use crate::publish::Publisher;
 use crate::shutdown::Signal;
+use crate::stream::Question;
 use crate::tls::Tls;
 use crate::trace;
 use crate::transport::{Listen, Spares, admit};
@@ -63,6 +70,10 @@ pub struct View {
     pub signal: Signal,
     /// Each worker has one end of it until it ends, however it ends.
     pub workers: mpsc::WeakSender<()>,
+    /// What publishes test events.
+    pub publisher: Publisher,
+    /// Where each worker is asked for its streams.
+    pub desks: Vec<mpsc::Sender<Question>>,
     /// Reads the configuration again, if there is a file to read.
     pub reload: Option<Reload>,
 }
@@ -218,6 +229,10 @@ impl<L: Listen> Listen for WhileOurs<L> {
 
 async fn serve(socket: Unaccepted, claim: Claim, door: Rc<Door>) -> io::Result<()> {
     let spares = Rc::new(Spares::new(SPARES));
+    let _reading = {
+        let door = door.clone();
+        spawn_local(async move { door.keep_status().await })
+    };
     match socket {
         Unaccepted::Tcp(listener) => {
             let listener = WhileOurs(TcpListener::from_std(listener)?, claim);

@@ -23,6 +23,7 @@ mod outcome;
 mod publication;
 mod publish;
 mod queue;
+mod ranks;
 mod recent;
 mod subscription;
 mod totals;

@@ -36,8 +36,9 @@
 //! unless an order is in flight. Files of a new configuration are read by a thread that may wait for them. A third kind of thread
 //! writes the access log from a bounded queue ([`access_log`]), and where the store is on disk, a fourth writes to it and
 //! delivers what it has written ([`hub::Committer`]). Where an app publishes by Redis, one more reads that ([`source`]). With
-//! `[admin]` there is one for the operator, who is answered while all others are busy ([`admin`]), and where traces are asked
-//! for, one that sends them ([`trace`]).
+//! `[admin]` there is one for the operator, who is answered while all others are busy ([`admin`]); it asks workers for their
+//! streams by a message each, which they answer in turns between deliveries (`stream/survey.rs`). Where traces are asked for,
+//! one more sends them ([`trace`]).
 //!
 //! What a worker counts are cells of its own ([`metrics`]), plain numbers in atomics that another thread may read; they are
 //! summed when somebody asks. A request is counted where its line for the access log is made (`router/account.rs`).
@@ -196,6 +197,9 @@
 //!   is open because a key was forgotten, and publishers may keep the control thread busy. Any IP address in `Host` will do
 //!   there, not only its own: an address is not looked up, so nobody can rebind it, and mapped ports of containers work. Who
 //!   comes by a name shows the token. Numbers of the process are called `process_…`, as every exporter calls them.
+//! * The status page's samples are read by the admin thread, not by the control thread. Without a token it shows what metrics
+//!   show; the channels with the most streams are behind the token too, since users have channels of their own. The hub ranks
+//!   channels by powers of two (`hub/ranks.rs`), so that to tell the largest it looks at some and not at all of them.
 //! * A publication for several channels is counted by the workers, which alone know a stream that is subscribed to two
 //!   of them; its reply waits for that count. So is one that is of use for a while only.
 //! * The new process of an upgrade gets the listening sockets by messages over a channel that is its standard input, and not by

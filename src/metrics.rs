@@ -213,6 +213,8 @@ cells! {
     disconnected,
     /// Streams ended since what they were let in by is not the configuration's any more.
     revoked,
+    /// Streams ended by the operator.
+    ended_by_operator,
     /// Streams ended because they were open for as long as their route allows.
     ended_by_age,
     /// Streams ended because their credential had expired.

@@ -60,6 +60,9 @@ use upgrade::{Shares, Succession};
 /// How often history and keys that are too old are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// The most questions of the operator that wait for a worker.
+const MAX_SURVEYS: usize = 4;
+
 /// A server with everything bound and nothing running.
 pub struct Server {
     config: Arc<Config>,
@@ -263,6 +266,7 @@ impl Server {
         };
         let doors = listeners.become_those(plan, &config);
         let showing = admin.is_some().then(|| Showing::new(parts::shown(&parts, &listeners, &chores)));
+        let (desks, surveys): (Vec<_>, Vec<_>) = counters.iter().map(|_| mpsc::channel(MAX_SURVEYS)).unzip();
         let looking = admin.zip(showing.clone()).map(|(admin, showing)| {
             admin.start(View {
                 showing,
@@ -270,6 +274,8 @@ impl Server {
                 counters: all_counters,
                 signal: signal.clone(),
                 workers: ended.downgrade(),
+                publisher: publisher.clone(),
+                desks,
                 reload: reloads.map(reload::button),
             })
         });
@@ -277,7 +283,7 @@ impl Server {
         let secret_parameters = parts::secret_parameters(&config, &[]);
         let (mut threads, mut workers) = (Vec::new(), Vec::new());
         let (done, all_open) = mpsc::channel(1);
-        for (index, (doors, runtime)) in doors.into_iter().zip(runtimes).enumerate() {
+        for (index, ((doors, runtime), survey)) in doors.into_iter().zip(runtimes).zip(surveys).enumerate() {
             let log = log.as_ref().map(|log| log.worker(secret_parameters.clone(), config.log.format));
             let (sender, orders) = mpsc::unbounded_channel();
             workers.push(sender);
@@ -289,6 +295,7 @@ impl Server {
                 begin: Change { parts: parts.clone(), doors, log, done: done.clone() },
                 orders,
                 questions: supervision.worker(),
+                survey,
                 signal: signal.clone(),
                 ended: ended.clone(),
             };

@@ -150,6 +150,11 @@ impl Transport {
         self.socket().reset_on_close()
     }
 
+    /// Whether it is under TLS.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,

@@ -24,7 +24,7 @@ use crate::metrics::Counters;
 use crate::proxy::Proxy;
 use crate::router::{Features, Router};
 use crate::shutdown::{Signal, Stage};
-use crate::stream::Streams;
+use crate::stream::{Question, Streams};
 
 pub use doors::Door;
 pub use generation::Parts;
@@ -60,6 +60,8 @@ pub struct Setup {
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// Each is to be answered at once: the worker is asked whether it is alive.
     pub questions: mpsc::UnboundedReceiver<mpsc::Sender<()>>,
+    /// What an operator asks of its streams.
+    pub survey: mpsc::Receiver<Question>,
     /// Says when to end.
     pub signal: Signal,
     /// Dropped when the worker has ended.
@@ -106,7 +108,8 @@ pub fn start(setup: Setup, runtime: Runtime) -> io::Result<JoinHandle<()>> {
 }
 
 async fn run(setup: Setup) -> io::Result<()> {
-    let Setup { index, hub, counters, limit, begin, mut orders, mut questions, mut signal, ended } = setup;
+    let Setup { index, hub, counters, limit, begin, mut orders, .. } = setup;
+    let Setup { mut questions, survey, mut signal, ended, .. } = setup;
     let Change { parts, doors: first, log, done } = begin;
     let log = Rc::new(log.unwrap_or_else(WorkerLog::off));
     let streams = Streams::new(hub, index, counters.clone(), log.clone());
@@ -150,6 +153,10 @@ async fn run(setup: Setup) -> io::Result<()> {
             let _ = question.try_send(());
         }
     });
+    let _showing = {
+        let streams = streams.clone();
+        spawn_local(async move { streams.keep_answering(survey).await })
+    };
     let _keeping = spawn_local(keep_house(worker.shared.clone()));
 
     loop {

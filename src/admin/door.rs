@@ -1,27 +1,33 @@
 //! The door: which page a request is for, and whether whoever sends it may have it.
 //!
 //! Invariants: a name in `Host` that an attacker's page could have (DNS rebinding) is answered nothing, unless the token
-//! comes with it; whatever is not a look needs the token, always.
+//! comes with it; whatever names users or is not a look needs the token, always; and a page of another origin gets nothing
+//! done, whatever it knows.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body_util::Full;
+use http_body::Body;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
 
 use super::health::{self, Apps};
-use super::{View, explain, exposition, reload};
-use crate::http::host_without_port;
+use super::patience::Patient;
+use super::status::{Feed, Status};
+use super::{View, acts, explain, exposition, page, reload, streams};
+use crate::http::{from_same_origin, host_without_port};
 use crate::publish::bearer;
 
 /// The most bytes of a request's head.
@@ -37,8 +43,21 @@ const FIELDS: [(HeaderName, HeaderValue); 2] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
 ];
 
+/// What one is told who asks for more than there is without a token.
+const NO_TOKEN: &str =
+    "only looking is allowed, and not at users and their streams, since [admin] has no token";
+
+/// How long one may take nothing of what is written to it.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+
 /// What there is.
-const PAGES: [(&str, Page); 5] = [
+const PAGES: [(&str, Page); 11] = [
+    ("/", Page::Status),
+    ("/status/events", Page::Feed),
+    ("/status/streams", Page::Streams),
+    ("/status/channels", Page::Channels),
+    ("/status/publish", Page::Publish),
+    ("/status/end", Page::End),
     ("/healthz", Page::Alive),
     ("/readyz", Page::Ready),
     ("/metrics", Page::Metrics),
@@ -47,8 +66,14 @@ const PAGES: [(&str, Page); 5] = [
 ];
 
 /// A page.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Page {
+    Status,
+    Feed,
+    Streams,
+    Channels,
+    Publish,
+    End,
     Alive,
     Ready,
     Metrics,
@@ -59,28 +84,51 @@ enum Page {
 impl Page {
     /// Whether it is to be looked at; else it does something.
     fn is_look(self) -> bool {
-        !matches!(self, Self::Reload)
+        !matches!(self, Self::Publish | Self::End | Self::Reload)
     }
 
-    /// Whether it shows what is not for everybody who can come here.
+    /// Whether one who only looks needs the token: users and their channels are in it.
     fn is_private(self) -> bool {
-        matches!(self, Self::Explain)
+        matches!(self, Self::Streams | Self::Channels | Self::Explain)
     }
 
-    async fn answer(
-        self,
-        Door { view, apps, .. }: &Door,
-        query: Option<&str>,
-        fields: &HeaderMap,
-    ) -> Response<Bytes> {
-        match self {
+    /// Whether a page of another origin may make a browser ask for it.
+    fn is_for_all(self) -> bool {
+        matches!(self, Self::Status | Self::Alive | Self::Ready | Self::Metrics)
+    }
+
+    async fn answer<B>(self, door: &Door, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Door { view, apps, status, turn } = door;
+        let fields = request.headers();
+        let response = match self {
+            Self::Feed => match status.watch(fields) {
+                Ok(response) => return response.map(Either::Right),
+                Err(refused) => refused,
+            },
+            Self::Status => page::answer(),
+            Self::Streams => streams::find(view, turn, request.uri().query()).await,
+            Self::Channels => streams::channels(view),
+            Self::Publish => acts::publish(view, request).await,
+            Self::End => acts::end(view, request).await,
             Self::Alive => health::alive(view),
             Self::Ready => health::ready(view, apps).await,
             Self::Metrics => exposition::answer(view, fields),
             Self::Reload => reload::answer(view).await,
-            Self::Explain => explain::answer(view, query).await,
-        }
+            Self::Explain => explain::answer(view, request.uri().query()).await,
+        };
+        response.map(whole)
     }
+}
+
+/// What is answered: at once, or as it comes.
+type Answer = Response<Either<Full<Bytes>, Feed>>;
+
+fn whole(text: Bytes) -> Either<Full<Bytes>, Feed> {
+    Either::Left(Full::new(text))
 }
 
 /// What every connection is served with.
@@ -88,11 +136,20 @@ impl Page {
 pub(super) struct Door {
     view: View,
     apps: Apps,
+    status: Status,
+    /// Held by whoever has the workers look through their streams: one at a time.
+    turn: Mutex<()>,
 }
 
 impl Door {
     pub(super) fn new(view: View) -> Self {
-        Self { view, apps: Apps::default() }
+        let status = Status::new(&view);
+        Self { view, apps: Apps::default(), status, turn: Mutex::default() }
+    }
+
+    /// Reads how things stand, for those who watch, for as long as it is polled.
+    pub(super) async fn keep_status(&self) {
+        self.status.keep(&self.view).await;
     }
 
     /// Serves HTTP/1.1 on a connection until it ends; `from_network` says that a browser could be at its other end.
@@ -103,9 +160,9 @@ impl Door {
         let service = service_fn(|request: Request<Incoming>| {
             let door = self.clone();
             async move {
-                let mut response = door.answer(&request, from_network).await;
+                let mut response = door.answer(request, from_network).await;
                 response.headers_mut().extend(FIELDS);
-                Ok::<_, Infallible>(response.map(Full::new))
+                Ok::<_, Infallible>(response)
             }
         });
         let ended = http1::Builder::new()
@@ -113,14 +170,26 @@ impl Door {
             .header_read_timeout(HEAD_TIME)
             .max_buf_size(MAX_HEAD)
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME)), service)
             .await;
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection to the admin address broke");
         }
     }
 
-    async fn answer<B>(&self, request: &Request<B>, from_network: bool) -> Response<Bytes> {
+    async fn answer<B>(&self, request: Request<B>, from_network: bool) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match self.page(&request, from_network) {
+            Ok(page) => page.answer(self, request).await,
+            Err(refused) => (*refused).map(whole),
+        }
+    }
+
+    /// The page that a request is for, if whoever sends it may have it.
+    fn page<B>(&self, request: &Request<B>, from_network: bool) -> Result<Page, Box<Response<Bytes>>> {
         let fields = request.headers();
         let shown = self.view.shown();
         let token = shown.config.admin.as_ref().and_then(|admin| admin.token.as_ref());
@@ -128,16 +197,21 @@ impl Door {
         if from_network && !has_token && !is_own_host(request) {
             let message =
                 "Host must be an IP address or localhost here, or the token must come with the request";
-            return refusal(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message);
+            return Err(Box::new(refusal(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message)));
         }
         let looks = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !looks && !has_token {
-            return closed(token.is_some(), "only looking is allowed, since [admin] has no token");
+        let page = PAGES.iter().find(|(path, _)| *path == request.uri().path()).map(|(_, page)| *page);
+        let is_open = looks && !page.is_some_and(Page::is_private);
+        if !is_open && !has_token {
+            return Err(Box::new(match token {
+                Some(_) => unauthorized(),
+                None => refusal(StatusCode::FORBIDDEN, "no_token", NO_TOKEN),
+            }));
         }
-        let Some((_, page)) = PAGES.iter().find(|(path, _)| *path == request.uri().path()) else {
+        let Some(page) = page else {
             let paths: Vec<_> = PAGES.iter().map(|(path, _)| *path).collect();
             let message = format!("there are {}", paths.join(", "));
-            return refusal(StatusCode::NOT_FOUND, "not_found", &message);
+            return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", &message)));
         };
         let (is_allowed, message, methods) = match page.is_look() {
             true => (looks, "this is only to be looked at", "GET, HEAD"),
@@ -146,12 +220,13 @@ impl Door {
         if !is_allowed {
             let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-            return response;
+            return Err(Box::new(response));
         }
-        if page.is_private() && !has_token {
-            return closed(token.is_some(), "this is about users, and off since [admin] has no token");
+        if !page.is_for_all() && from_same_origin(fields, None, false) == Some(false) {
+            let message = "only the status page itself may ask for this in a browser";
+            return Err(Box::new(refusal(StatusCode::FORBIDDEN, "foreign_origin", message)));
         }
-        page.answer(self, request.uri().query(), fields).await
+        Ok(page)
     }
 }
 
@@ -170,11 +245,6 @@ fn is_own_host<B>(request: &Request<B>) -> bool {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
-}
-
-/// The answer to who does not show the token; where there is none, `message` says so.
-fn closed(has_one: bool, message: &str) -> Response<Bytes> {
-    if has_one { unauthorized() } else { refusal(StatusCode::FORBIDDEN, "no_token", message) }
 }
 
 fn unauthorized() -> Response<Bytes> {

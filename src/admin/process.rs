@@ -25,17 +25,22 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// How it stands now.
-    pub(super) fn now() -> Self {
+    /// What it uses now, without its descriptors: these are counted one by one, and may be many.
+    pub(super) fn usage() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let boot =
             fs::read_to_string("/proc/uptime").ok().and_then(|uptime| booted(&uptime, SystemTime::now()));
+        Self::of(&stat, boot)
+    }
+
+    /// How it stands now.
+    pub(super) fn now() -> Self {
         let descriptors = fs::read_dir("/proc/self/fd").map(Iterator::count);
         Self {
             // One of them is that of the folder itself.
             descriptors: descriptors.ok().map(|count| count.saturating_sub(1) as u64),
             most_descriptors: getrlimit(Resource::Nofile).current,
-            ..Self::of(&stat, boot)
+            ..Self::usage()
         }
     }
 

@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 
 use crate::event::ChannelName;
 
+use super::ranks::Ranks;
+
 /// A channel's number while it has subscribers. Never given twice, so a delivery that is late cannot reach the
 /// subscribers of another channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +18,7 @@ pub struct ChannelId(u64);
 pub(super) struct Interest {
     channels: HashMap<ChannelName, Entry>,
     next: u64,
+    ranks: Ranks,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,8 @@ impl Interest {
             Some((_, streams)) => *streams += 1,
             None => entry.streams.push((worker, 1)),
         }
+        let streams = entry.total();
+        self.ranks.changed(channel, streams - 1, streams);
         entry.id
     }
 
@@ -55,6 +60,8 @@ impl Interest {
             return;
         };
         if let Some(place) = entry.streams.iter().position(|(of, _)| *of == worker) {
+            let streams = entry.total();
+            self.ranks.changed(channel, streams, streams - 1);
             entry.streams[place].1 -= 1;
             if entry.streams[place].1 == 0 {
                 entry.streams.swap_remove(place);
@@ -67,6 +74,10 @@ impl Interest {
 
     pub(super) fn streams(&self, channel: &ChannelName) -> usize {
         self.channels.get(channel).map_or(0, Entry::total)
+    }
+
+    pub(super) fn ranks(&self) -> &Ranks {
+        &self.ranks
     }
 
     pub(super) fn targets(&self, channels: &[ChannelName]) -> Targets {

@@ -64,6 +64,35 @@ impl<const FIRST: u64> Spread<FIRST> {
         ends.chain([f64::INFINITY]).zip(self.counts).collect()
     }
 
+    /// What came to it since it held `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        for (count, before) in since.counts.iter_mut().zip(&before.counts) {
+            // Cells are read one by one: a count may be behind one that was read before it, never for long.
+            *count = count.saturating_sub(*before);
+        }
+        since.nanos = since.nanos.wrapping_sub(before.nanos);
+        since
+    }
+
+    /// The duration that this share of them does not exceed, in seconds, as near as the buckets tell: it is taken to lie
+    /// in its bucket as far as its rank does. None without durations; the start of the last bucket where it is in that.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = share * self.count() as f64;
+        let (mut start, mut below) = (0.0, 0.0);
+        for (end, count) in self.buckets() {
+            let count = count as f64;
+            if count > 0.0 && below + count >= wanted {
+                let is_last = end.is_infinite();
+                let within = if is_last { 0.0 } else { (end - start) * (wanted - below) / count };
+                return Some(start + within);
+            }
+            (start, below) = (end, below + count);
+        }
+        None
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -115,5 +144,26 @@ mod tests {
         assert_eq!((spread.count(), spread.sum()), (3, 3600.007));
         let filled: Vec<_> = spread.buckets().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(filled, [(0.004, 2), (f64::INFINITY, 1)]);
+    }
+
+    #[test]
+    fn a_quantile_is_where_its_rank_is_in_its_bucket() {
+        let times = Histogram::<1_000_000>::default();
+        let spread = || {
+            let mut spread = Spread::default();
+            times.add_to(&mut spread);
+            spread
+        };
+        assert_eq!(spread().quantile(0.5), None);
+        (0..90).for_each(|_| times.note(Duration::from_micros(500)));
+        let before = spread();
+        (0..10).for_each(|_| times.note(Duration::from_millis(3)));
+        assert_eq!(spread().quantile(0.45), Some(0.0005));
+        assert_eq!(spread().quantile(0.95), Some(0.003));
+        let since = spread().since(&before);
+        assert_eq!((since.count(), since.sum()), (10, 0.03));
+        assert_eq!(since.quantile(0.5), Some(0.003));
+        times.note(Duration::from_secs(3600));
+        assert_eq!(spread().since(&before).quantile(1.0), Some(32.768), "the last bucket has no end");
     }
 }

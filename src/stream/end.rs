@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::grant::unauthorized;
+use super::settings::failed;
 use crate::config::StreamRoute;
+use crate::event::Frame;
 use crate::metrics::{Cell, Counters};
 
 /// `max_age` is shortened by up to this share at random, so that streams opened together do not end together.
@@ -26,6 +29,8 @@ pub enum End {
     Revoked,
     /// The app asked for it.
     Kicked,
+    /// The operator asked for it.
+    Operator,
     /// History cannot be read.
     StoreFailed,
     /// The process is ending.
@@ -48,9 +53,21 @@ impl End {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Kicked => "disconnected",
+            Self::Operator => "operator",
             Self::StoreFailed => "store-failed",
             Self::Drain => "drain",
         }
+    }
+
+    /// What a client is told before its stream ends.
+    pub(super) fn last_words(self) -> Option<Frame> {
+        let event = match self {
+            Self::Expired => unauthorized(),
+            Self::StoreFailed => failed(),
+            Self::Gone | Self::Evicted | Self::MaxAge | Self::Revoked => return None,
+            Self::Kicked | Self::Operator | Self::Drain => return None,
+        };
+        Some(event.frame_without_id())
     }
 
     /// Where it is counted.
@@ -62,6 +79,7 @@ impl End {
             Self::Expired => &counters.ended_by_expiry,
             Self::Revoked => &counters.revoked,
             Self::Kicked => &counters.disconnected,
+            Self::Operator => &counters.ended_by_operator,
             Self::StoreFailed => &counters.ended_by_store,
             Self::Drain => &counters.drained,
         }

@@ -40,6 +40,8 @@ pub struct Subscriber {
     pub(super) settings: Rc<StreamSettings>,
     /// Whose stream it is; none is an anonymous route's.
     pub(super) user: Option<Box<str>>,
+    /// The client's address, as the log shows it.
+    pub(super) client: Box<str>,
     /// Its channels, each with its place among the channel's subscribers.
     pub(super) channels: SmallVec<[(ChannelId, Cell<u32>); 2]>,
     epoch: Cell<Epoch>,
@@ -100,6 +102,7 @@ pub(super) struct Parts {
     pub(super) serial: u32,
     pub(super) settings: Rc<StreamSettings>,
     pub(super) user: Option<Box<str>>,
+    pub(super) client: Box<str>,
     pub(super) channels: SmallVec<[ChannelId; 2]>,
     pub(super) cursor: EventId,
     pub(super) life: u32,
@@ -123,6 +126,7 @@ impl Subscriber {
             serial,
             settings,
             user,
+            client,
             channels,
             cursor,
             life,
@@ -144,6 +148,7 @@ impl Subscriber {
             serial,
             settings,
             user,
+            client,
             channels: channels.into_iter().map(|id| (id, Cell::new(0))).collect(),
             epoch: Cell::new(cursor.epoch),
             life: Cell::new(life),
@@ -230,6 +235,16 @@ impl Subscriber {
             state.wake();
         }
         Handed::Taken
+    }
+
+    /// How many bytes wait that count against its reader.
+    pub(super) fn held(&self) -> usize {
+        self.state.borrow().held()
+    }
+
+    /// How it reaches its client, for who looks.
+    pub(super) fn protocol(&self) -> &'static str {
+        self.state.borrow().protocol()
     }
 
     /// Whether something waits to be written.

@@ -16,12 +16,10 @@ use super::backlog::Backlog;
 use super::catch_up::{self, CatchUp, History};
 use super::clock::next_due;
 use super::end::ends;
-use super::grant::unauthorized;
 use super::marking::Marking;
 use super::recheck::{Due, Rechecked};
 use super::records::Records;
 use super::review::Review;
-use super::settings::failed;
 use super::story::Story;
 use super::subscriber::{Form, Logged, Parts};
 use super::timers::{Timer, Timers};
@@ -130,9 +128,11 @@ impl Streams {
         let user: Option<Box<str>> = user.map(Into::into);
         let Ok((subscription, start)) = registered else {
             if self.0.log.is_on() {
-                let logged = Logged::new(client, &target);
+                let logged = Logged::new(&target);
                 let reason = End::Kicked.to_string();
-                self.0.log.write("close", |line| logged.put(user.as_deref(), line).text("reason", &reason));
+                self.0.log.write("close", |line| {
+                    logged.put(&client, user.as_deref(), line).text("reason", &reason)
+                });
             }
             return self.refused(settings, form, fields.as_deref());
         };
@@ -144,9 +144,10 @@ impl Streams {
             self.0.counters.streams_uncounted.inc();
         }
         let logged = (self.0.log.is_on() || span.is_some()).then(|| {
-            let logged = Logged::new(client, &target).with(span);
+            let logged = Logged::new(&target).with(span);
             self.0.log.write("open", |line| {
-                let line = logged.put(user.as_deref(), line).number("channels", channels.len() as u64);
+                let line =
+                    logged.put(&client, user.as_deref(), line).number("channels", channels.len() as u64);
                 line.number("replayed", page.records.len() as u64)
             });
             Box::new(logged)
@@ -171,6 +172,7 @@ impl Streams {
             opened,
             ends: ends(&settings.route, opened, expires),
             user,
+            client: client.into(),
             rechecked: again.map(|again| Box::new(Rechecked::new(again, opened))),
             voucher,
             marking,
@@ -204,6 +206,7 @@ impl Streams {
         let subscriber = Subscriber::new(Parts {
             serial: self.next_serial(),
             user: None,
+            client: Box::default(),
             channels: SmallVec::new(),
             cursor: EventId { epoch: self.0.hub.epoch(), seq: 0 },
             life: 0,
@@ -274,7 +277,7 @@ impl Streams {
 
     /// Ends a stream: takes it out of the table and the hub, writes its line, and lets its task or body close it.
     pub fn end(&self, subscriber: &Rc<Subscriber>, end: End) {
-        self.end_saying(subscriber, end, last_words(end).as_ref());
+        self.end_saying(subscriber, end, end.last_words().as_ref());
     }
 
     /// The same, with last words of its own. Says whether the stream was still open.
@@ -303,7 +306,7 @@ impl Streams {
             logged.end_span(subscriber, end);
             self.0.log.write("close", |line| {
                 logged
-                    .put(subscriber.user.as_deref(), line)
+                    .put(&subscriber.client, subscriber.user.as_deref(), line)
                     .text("reason", &end.to_string())
                     .number("events", subscriber.delivered.get())
                     .duration("duration", time)
@@ -374,16 +377,6 @@ fn leave(table: &mut Table, channel: ChannelId, place: usize) {
     {
         its_place.set(small(place));
     }
-}
-
-/// What a client is told before its stream ends.
-fn last_words(end: End) -> Option<Frame> {
-    let event = match end {
-        End::Expired => unauthorized(),
-        End::StoreFailed => failed(),
-        End::Gone | End::Evicted | End::MaxAge | End::Revoked | End::Kicked | End::Drain => return None,
-    };
-    Some(event.frame_without_id())
 }
 
 fn bytes_of(frame: &Frame, chunked: bool) -> bytes::Bytes {

@@ -33,6 +33,7 @@ fn streams(sheet: &mut Sheet, view: &View, totals: &Totals) {
         ("expired", totals.ended_by_expiry),
         ("revoked", totals.revoked),
         ("disconnected", totals.disconnected),
+        ("operator", totals.ended_by_operator),
         ("store_failed", totals.ended_by_store),
         ("drain", totals.drained),
     ];

@@ -12,7 +12,6 @@ use crate::trace::Span;
 /// What the access log says of a stream when it ends.
 #[derive(Debug)]
 pub(in crate::stream) struct Logged {
-    client: Box<str>,
     target: Box<str>,
     /// Until it ends, if it is recorded.
     span: RefCell<Option<Box<Span>>>,
@@ -20,8 +19,8 @@ pub(in crate::stream) struct Logged {
 
 impl Logged {
     /// Keeps of the target what a line holds: a client may send as much as a head may be long, and streams are many.
-    pub(in crate::stream) fn new(client: String, target: &str) -> Self {
-        Self { client: client.into(), target: cut(target).into(), span: RefCell::default() }
+    pub(in crate::stream) fn new(target: &str) -> Self {
+        Self { target: cut(target).into(), span: RefCell::default() }
     }
 
     /// With the stream's span.
@@ -46,8 +45,8 @@ impl Logged {
     }
 
     /// Puts the fields that both lines of a stream have.
-    pub(in crate::stream) fn put<'l>(&self, user: Option<&str>, line: Line<'l>) -> Line<'l> {
-        let line = line.text("client", &self.client).target(&self.target);
+    pub(in crate::stream) fn put<'l>(&self, client: &str, user: Option<&str>, line: Line<'l>) -> Line<'l> {
+        let line = line.text("client", client).target(&self.target);
         match user {
             Some(user) => line.text("user", user),
             None => line,
@@ -62,7 +61,7 @@ mod tests {
     #[test]
     fn a_stream_keeps_no_more_of_its_target_than_is_logged() {
         let target = format!("/events?x={}", "x".repeat(60_000));
-        let logged = Logged::new("10.0.0.1".to_owned(), &target);
+        let logged = Logged::new(&target);
         assert_eq!((&*logged.target, logged.target.len()), (&target[..2048], 2048));
     }
 }

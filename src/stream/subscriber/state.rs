@@ -96,6 +96,16 @@ impl State {
         is_flushed && self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
     }
 
+    /// How it reaches its client, in the words of who looks at it.
+    pub(super) fn protocol(&self) -> &'static str {
+        match &self.form {
+            Form::Parked { chunked: true, transport } if transport.is_secure() => "HTTP/1.1, TLS",
+            Form::Parked { chunked: true, .. } => "HTTP/1.1",
+            Form::Parked { .. } => "HTTP/1.0",
+            Form::Body => "HTTP/2",
+        }
+    }
+
     /// How many bytes wait that count against the reader.
     pub(super) fn held(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.held())

@@ -46,7 +46,7 @@ fn what_is_no_look_needs_the_token() {
 #[test]
 fn what_there_is_is_told_to_who_asks_for_something_else() {
     let sidestream = site().start();
-    let refused = look(&sidestream, "/");
+    let refused = look(&sidestream, "/nothing");
     assert_eq!(refused.status, 404);
     assert!(refused.text().contains("/metrics"), "{}", refused.text());
     let head = ask(&mut sidestream.admin(), "HEAD", "/healthz", "Host: localhost\r\n");

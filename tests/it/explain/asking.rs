@@ -21,7 +21,7 @@ fn it_is_about_users_and_needs_the_token() {
     let open = Sidestream::start(&config("", "").replace(&format!("token = \"{TOKEN}\""), ""));
     let refused = ask(&mut open.admin(), target, "");
     assert_eq!((refused.0, &refused.1["error"]), (403, &json!("no_token")));
-    let why = "this is about users, and off since [admin] has no token";
+    let why = "only looking is allowed, and not at users and their streams, since [admin] has no token";
     assert_eq!(refused.1["message"], why);
 }
 
