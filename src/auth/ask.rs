@@ -27,7 +27,7 @@ use answer::Verdict;
 /// How many questions of all workers may wait for the desk.
 const MAX_WAITING: usize = 1024;
 
-/// How long a worker waits for the desk, whose own bounds are [`fetch::CONNECT_TIMEOUT`] and
+/// How long a worker waits for the desk besides `retry_for`. The desk's own bounds are [`fetch::CONNECT_TIMEOUT`] and
 /// [`fetch::ANSWER_TIMEOUT`] and a wait for its turn.
 const PATIENCE: Duration = fetch::CONNECT_TIMEOUT.saturating_add(fetch::ANSWER_TIMEOUT.saturating_mul(2));
 
@@ -50,6 +50,7 @@ pub(super) struct Ask {
     cookies: Vec<String>,
     cache: Duration,
     recheck: Duration,
+    patience: Duration,
     desk: mpsc::Sender<Question>,
 }
 
@@ -78,6 +79,7 @@ impl Ask {
             cookies: provider.cookies.clone(),
             cache: provider.cache,
             recheck: provider.recheck,
+            patience: PATIENCE + upstream.retry_for,
             desk,
         };
         (ask, Desk::new(provider.clone(), upstream, questions))
@@ -102,7 +104,7 @@ impl Ask {
         let question = Question { credential, max_age, reply };
         // A desk that is behind by so much would answer too late.
         self.desk.try_send(question).map_err(|_| AuthError::Unavailable)?;
-        match timeout(PATIENCE, answered).await {
+        match timeout(self.patience, answered).await {
             Ok(Ok(Ok(Verdict::Known(identity)))) => Ok(identity),
             Ok(Ok(Ok(Verdict::Refused(reason)))) => Err(reason.into()),
             Ok(Ok(Err(error))) => Err(error),

@@ -25,6 +25,20 @@ pub enum FetchError {
     Target,
 }
 
+impl FetchError {
+    /// Whether nobody is there at the moment, or went away while asked: an app that is being restarted looks like this.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Connect(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::ConnectionReset
+            ),
+            Self::Broken(error) => error.is_closed() || error.is_incomplete_message() || error.is_canceled(),
+            Self::Timeout { .. } | Self::TooLarge { .. } | Self::Target => false,
+        }
+    }
+}
+
 impl From<io::Error> for FetchError {
     fn from(error: io::Error) -> Self {
         Self::Connect(error)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::super::AuthError;
 use super::Question;
@@ -24,6 +24,8 @@ const MAX_OPEN: usize = 10_000;
 /// The shortest time between two lines in the log: a client can make an app answer nonsense, as by a host that it does not
 /// know, as often as it likes.
 const TELL: Duration = Duration::from_secs(10);
+/// The pause before an app that is not there is asked again, give or take a half.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// The largest body of an answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -53,6 +55,7 @@ impl Desk {
         let open = Rc::new(Open {
             provider,
             places,
+            retry_for: upstream.retry_for,
             next: Cell::new(0),
             cache: RefCell::default(),
             asked: RefCell::default(),
@@ -70,6 +73,8 @@ impl Desk {
 struct Open {
     provider: AskProvider,
     places: Vec<Place>,
+    /// How long an app that is being restarted is waited for.
+    retry_for: Duration,
     /// The server whose turn it is.
     next: Cell<usize>,
     cache: RefCell<Cache>,
@@ -132,8 +137,24 @@ impl Open {
         Ok(verdict)
     }
 
-    /// Asks the server whose turn it is, or one behind it if that cannot be reached.
+    /// Asks, and waits for an app that is not there, as requests for it do.
     async fn fetch(&self, credential: &Credential) -> Result<fetch::Answer, FetchError> {
+        let begun = Instant::now();
+        loop {
+            let error = match self.fetch_once(credential).await {
+                Err(error) if error.is_absence() => error,
+                answered => return answered,
+            };
+            let pause = RESTART_PAUSE.mul_f64(0.5 + fastrand::f64());
+            if begun.elapsed() + pause > self.retry_for {
+                return Err(error);
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Asks the server whose turn it is, or one behind it if that cannot be reached.
+    async fn fetch_once(&self, credential: &Credential) -> Result<fetch::Answer, FetchError> {
         let first = self.next.replace(self.next.get().wrapping_add(1)) % self.places.len().max(1);
         let (behind, begin) = self.places.split_at(first);
         let target = &self.provider.path;
@@ -170,6 +191,7 @@ mod tests {
         let open = Open {
             provider: provider(),
             places: Vec::new(),
+            retry_for: Duration::ZERO,
             next: Cell::new(0),
             cache: RefCell::default(),
             asked: RefCell::default(),

@@ -172,3 +172,23 @@ fn what_an_app_has_read_is_not_asked_again() {
     assert_eq!(client.response().status, 502);
     assert_eq!(site.count("upstream_retries"), 0);
 }
+
+#[test]
+fn an_app_that_is_asked_who_is_signed_in_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let backend = Backend::on(&path);
+    let ask = "[auth.ask]\nkind = \"ask\"\nupstream = \"app\"\npath = \"/me\"\nuser = \"/id\"\n\
+               [[route]]\npath = \"/session\"\n[route.stream]\nauth = [\"ask\"]\n";
+    let site = Site::before(format!("unix:{}", path.display())).upstream(PATIENT).more(ask).start();
+    let mut client = site.connect();
+    client.send("GET /session HTTP/1.1\r\nHost: test\r\nCookie: sessionid=x\r\n\r\n");
+    let mut app = backend.accept();
+    assert!(app.request().0.starts_with("GET /me "));
+    std::fs::remove_file(&path).unwrap();
+    drop((app, backend));
+    let mut app = Backend::on(&path).accept();
+    assert!(app.request().0.starts_with("GET /me "));
+    app.answer(r#"{"id": 7}"#);
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+}
