@@ -107,7 +107,7 @@ impl Page {
         let response = match self {
             Self::Feed => match status.watch(fields) {
                 Ok(response) => return response.map(Either::Right),
-                Err(refused) => refused,
+                Err(refused) => *refused,
             },
             Self::Status => page::answer(),
             Self::Streams => streams::find(view, turn, request.uri().query()).await,

@@ -91,11 +91,12 @@ impl Status {
     }
 
     /// Answers with what is kept and all that comes.
-    pub(super) fn watch(&self, fields: &HeaderMap) -> Result<Response<Feed>, Response<Bytes>> {
+    pub(super) fn watch(&self, fields: &HeaderMap) -> Result<Response<Feed>, Box<Response<Bytes>>> {
         let last = fields.get("last-event-id").and_then(|id| id.to_str().ok());
         let Some(feed) = Feed::open(self.clone(), last.and_then(|id| id.parse().ok())) else {
             let message = format!("{MAX_WATCHERS} are watching already; close one of them");
-            return Err(door::refusal(StatusCode::SERVICE_UNAVAILABLE, "too_many_watchers", &message));
+            let busy = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(Box::new(door::refusal(busy, "too_many_watchers", &message)));
         };
         let mut response = Response::new(feed);
         let kind = header::HeaderValue::from_static("text/event-stream");

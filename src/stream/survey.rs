@@ -156,13 +156,12 @@ impl Streams {
         let best = best.into_sorted_vec();
         let mut found = Vec::with_capacity(best.len());
         for part in best.chunks(LOOKS_A_TURN) {
-            let table = self.0.table.borrow();
-            for Reverse((rank, Reverse(key))) in part {
+            found.extend(part.iter().filter_map(|Reverse((rank, Reverse(key)))| {
+                let table = self.0.table.borrow();
                 // Another may have taken the place of one that ended meanwhile.
-                let entry = table.streams.get(*key as usize).filter(|entry| search.means(entry));
-                found.extend(entry.map(|entry| seen(entry, *rank)));
-            }
-            drop(table);
+                let entry = table.streams.get(*key as usize).filter(|entry| search.means(entry))?;
+                Some(seen(entry, *rank))
+            }));
             yield_now().await;
         }
         Found { count, streams: found }

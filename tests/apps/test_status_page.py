@@ -58,7 +58,7 @@ def site() -> Iterator[BusySite]:
     with BusySite() as busy:
         for place in range(OPEN):
             busy.open(USERS[place % len(USERS)], ["", "news", "news,board:sales"][place % 3])
-        busy.load(40)
+        busy.load(20)
         yield busy
 
 
