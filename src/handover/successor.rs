@@ -83,10 +83,12 @@ impl std::error::Error for Failure {
     }
 }
 
-/// The process that is to replace this one.
+/// The process that is to replace this one. Ended with this, unless it has been let go.
 #[derive(Debug)]
 pub struct Successor {
-    child: Child,
+    pid: u32,
+    /// None when it has been let go, or is being ended.
+    child: Option<Child>,
     teller: Teller,
 }
 
@@ -113,12 +115,21 @@ impl Successor {
         let channel = channel.in_runtime().map_err(Failure::Broken)?;
         let not_started = |cause| Failure::NotStarted { path: program.path.clone(), cause };
         let child = command.spawn().map_err(not_started)?;
-        Ok(Self { child, teller: Teller { channel: Arc::new(channel), turn: Arc::default() } })
+        Ok(Self {
+            pid: child.id(),
+            child: Some(child),
+            teller: Teller { channel: Arc::new(channel), turn: Arc::default() },
+        })
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
+    }
+
+    /// Lets it go on without this.
+    pub fn let_go(mut self) {
+        self.child = None;
     }
 
     /// What tells it more, also when this is gone.
@@ -178,14 +189,25 @@ impl Successor {
 
     /// Waits for its end: only then is what it had open closed.
     async fn ended(mut self, is_to_end: bool) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
         let ended = spawn_blocking(move || {
             if is_to_end {
                 // It fails when it has ended at this moment.
-                let _ = self.child.kill();
+                let _ = child.kill();
             }
-            self.child.wait().ok()
+            child.wait().ok()
         });
         ended.await.ok().flatten()
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It fails when it has ended at this moment.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -150,6 +150,7 @@ impl Running {
                 match handed {
                     Ok(()) => {
                         self.hand_publishers(&successor).await;
+                        successor.let_go();
                         Ok(pid)
                     }
                     Err(error) => {
