@@ -165,12 +165,12 @@ fn upgrades_under_load(store: &str, upgrades: usize) {
     let mut load = Load { is_over: Arc::default(), clients: Vec::new() };
     load.client("lines", by_lines(socket.clone()));
     load.client("posts", by_posts(on_socket.clone(), "/publish", false));
-    load.client("kept", by_posts(on_socket.clone(), "/publish", true));
+    load.client("kept", by_posts(on_socket, "/publish", true));
     load.client("hooks", by_posts(address.clone(), "/hook", false));
     load.client("hooks-kept", by_posts(address.clone(), "/hook", true));
     let published = load.clients.len();
     load.client("gets", by_gets(address.clone(), false));
-    load.client("gets-kept", by_gets(address.clone(), true));
+    load.client("gets-kept", by_gets(address, true));
     for _ in 0..upgrades {
         // So that there is something of each in between.
         std::thread::sleep(Duration::from_millis(100));
