@@ -251,7 +251,8 @@ fn sentinel(text: &str) -> Result<(String, u16), Fault> {
     }
     let port = match authority.port() {
         Some(port) => port.as_str().parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
-        None if text.ends_with(':') => return Err(wrong()),
+        // Something behind the host that is no port.
+        None if text != authority.host() => return Err(wrong()),
         None => SENTINEL_PORT,
     };
     Ok((host.to_owned(), port))
