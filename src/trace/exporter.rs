@@ -123,7 +123,7 @@ impl Exporter {
         }
     }
 
-    /// Sends what is there and ends, within [`FLUSH`].
+    /// Sends what is there and ends, within two seconds.
     pub fn finish(self) {
         let Some(Running { orders, thread, .. }) = self.running else { return };
         orders.send_modify(|orders| orders.ends = true);
