@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use crate::config::{Endpoint, StoreKind};
 use crate::handover::{Failure, Program, Successor, Word};
@@ -27,6 +28,9 @@ use super::reload::Running;
 
 /// How long the new process may take to read its configuration and bind what that needs besides.
 const PREPARING: Duration = Duration::from_secs(30);
+
+/// How long it may take to keep what waits and to close the store. Publishers wait meanwhile.
+const LENDING: Duration = Duration::from_secs(10);
 
 /// How long it may take to open the store. Publishers wait meanwhile.
 const OPENING: Duration = Duration::from_secs(30);
@@ -94,6 +98,8 @@ enum UpgradeError {
     Share(io::Error),
     /// The store cannot be given up.
     Store(DiskError),
+    /// It is not closed in time.
+    StoreBusy,
     /// This process is to end.
     Ending,
 }
@@ -104,6 +110,9 @@ impl fmt::Display for UpgradeError {
             Self::Successor(error) => error.fmt(f),
             Self::Share(error) => write!(f, "a listening socket cannot be handed over: {error}"),
             Self::Store(error) => write!(f, "the store cannot be handed over: {error}"),
+            Self::StoreBusy => {
+                f.write_str("the store cannot be handed over: what waits to be kept is not kept in time")
+            }
             Self::Ending => f.write_str("this process is ending"),
         }
     }
@@ -115,7 +124,7 @@ impl std::error::Error for UpgradeError {
             Self::Successor(error) => Some(error),
             Self::Share(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::Ending => None,
+            Self::StoreBusy | Self::Ending => None,
         }
     }
 }
@@ -185,7 +194,8 @@ impl Running {
         if !self.is_shared() {
             self.sources.pause().await;
             self.publisher.way().close().await;
-            self.hub.lend().await.map_err(UpgradeError::Store)?;
+            let lent = timeout(LENDING, self.hub.lend()).await.map_err(|_| UpgradeError::StoreBusy)?;
+            lent.map_err(UpgradeError::Store)?;
         }
         successor.tell(Word::Store, "", None).await?;
         successor.hear(Word::Opened, OPENING).await?;
