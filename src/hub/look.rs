@@ -64,7 +64,7 @@ pub struct StreamRecord {
     pub serial: u32,
     /// Its route.
     pub route: Box<str>,
-    /// `http/1.0`, `http/1.1` or `http/2`.
+    /// `HTTP/1.0`, `HTTP/1.1`, `HTTP/1.1, TLS` or `HTTP/2`.
     pub protocol: &'static str,
     /// Its channels.
     pub channels: SmallVec<[ChannelName; 2]>,

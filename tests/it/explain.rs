@@ -86,7 +86,7 @@ fn what_was_written_is_told_with_each_stream_and_its_times() {
         for stream in streams {
             let said = |name: &str| stream[name].clone();
             assert_eq!((said("state"), said("route")), (json!("written"), json!("/events")), "{stream}");
-            assert_eq!((said("protocol"), said("channels")), (json!("http/1.1"), json!(["user:42", "all"])));
+            assert_eq!((said("protocol"), said("channels")), (json!("HTTP/1.1"), json!(["user:42", "all"])));
             assert_eq!((said("first_id"), said("last_id")), (json!(start), json!(id)));
             assert_eq!((said("events"), said("ended"), said("end")), (json!(1), Value::Null, Value::Null));
             let time = |name: &str| stream["written"][name].as_u64().unwrap();
@@ -122,7 +122,7 @@ fn the_protocol_is_told() {
     let id = notify(&site, "42");
     assert_eq!(tab.event().id.as_ref(), Some(&id));
     let said = explain(&site, "42", &id);
-    assert_eq!(said["streams"][0]["protocol"], "http/2");
+    assert_eq!(said["streams"][0]["protocol"], "HTTP/2");
     assert_eq!(said["streams"][0]["reason"], "it was taken by the client's connection");
 }
 

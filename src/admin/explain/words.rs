@@ -48,7 +48,7 @@ pub(super) fn of_stream(case: &Case, record: &StreamRecord, fate: Fate) -> Strin
         Fate::Written if is_unread => {
             "it was written with what was unread when the stream was opened".to_owned()
         }
-        Fate::Written if record.protocol == "http/2" => "it was taken by the client's connection".to_owned(),
+        Fate::Written if record.protocol == "HTTP/2" => "it was taken by the client's connection".to_owned(),
         Fate::Written => "it was taken by the client's socket".to_owned(),
         Fate::Queued if record.is_reading && case.id.seq > record.cursor => {
             "the stream reads what its client missed, and has not come to it".to_owned()

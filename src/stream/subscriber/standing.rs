@@ -18,17 +18,16 @@ impl Subscriber {
     /// How it stands.
     pub(in crate::stream) fn standing(&self) -> Standing {
         let state = self.state.borrow();
-        let (protocol, is_flushed) = match &state.form {
-            Form::Parked { transport, chunked: true } => ("http/1.1", transport.is_flushed()),
-            Form::Parked { transport, chunked: false } => ("http/1.0", transport.is_flushed()),
-            Form::Body => ("http/2", true),
+        let is_flushed = match &state.form {
+            Form::Parked { transport, .. } => transport.is_flushed(),
+            Form::Body => true,
         };
         let backlog = state.backlog.as_deref();
         let first = backlog.and_then(|backlog| backlog.first_id());
         // What a session has encrypted and its socket did not take is the end of what was handed last.
         let unwritten = first.or((!is_flushed).then(|| self.cursor.get()));
         Standing {
-            protocol,
+            protocol: state.protocol(),
             is_reading: backlog.is_some_and(|backlog| backlog.history.is_some()),
             unwritten,
             waiting: backlog.map_or(0, |backlog| backlog.bytes()),

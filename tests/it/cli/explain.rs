@@ -65,7 +65,7 @@ fn it_is_told_in_words_and_by_the_exit_code() {
         lines[3].starts_with("  stream   written: it was taken by the client's socket, between 20"),
         "{stdout}"
     );
-    assert!(lines[4].contains("/events, http/1.1, worker "), "{stdout}");
+    assert!(lines[4].contains("/events, HTTP/1.1, worker "), "{stdout}");
     assert!(lines[4].ends_with(&format!("Z, open, last id {id}")), "{stdout}");
     assert!(lines[5].starts_with("  records  all streams that ended since 20"), "{stdout}");
     assert_eq!(lines.len(), 6, "{stdout}");

@@ -31,7 +31,7 @@ fn stream() -> StreamRecord {
     StreamRecord {
         serial: 1,
         route: "/events".into(),
-        protocol: "http/1.1",
+        protocol: "HTTP/1.1",
         channels: [ChannelName::of_user("42").unwrap()].into_iter().collect(),
         opened: Timestamp(900),
         ended: None,
